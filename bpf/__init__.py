@@ -1,0 +1,1 @@
+"""eBPF sources of the core, carried in the wheel as package data."""

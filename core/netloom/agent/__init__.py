@@ -1,0 +1,1 @@
+"""The agent: one asyncio daemon per node, the composition root."""

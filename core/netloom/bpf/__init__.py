@@ -1,0 +1,1 @@
+"""eBPF through BCC and libbpf: compile, load, pin, read, run."""

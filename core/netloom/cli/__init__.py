@@ -1,0 +1,1 @@
+"""netctl: the command people look at a node with."""

@@ -1,0 +1,1 @@
+"""netloom-cni: what a container runtime calls."""

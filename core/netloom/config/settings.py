@@ -1,0 +1,90 @@
+"""Settings of a node: every key of the YAML node config, with unit, default and the reason for it.
+
+Field docstrings are data: ``netctl config check`` and the reference in the documentation print them.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from netloom.config.schema import Doc, Length, Range
+
+
+def _host_name() -> str:
+    return socket.gethostname().split(".")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """``node``: this node in the cluster."""
+
+    name: Annotated[str, Length(1, 63), Doc("Unique in the cluster; names the node's directories and pins.")] = field(
+        default_factory=_host_name
+    )
+    underlay_device: Annotated[
+        str, Length(0, 15), Doc("Device other nodes are reached through; empty: the device of the default route.")
+    ] = ""
+    underlay_ipv4: Annotated[
+        IPv4Address | None, Doc("Address other nodes reach this one at; unset: the device's first global one.")
+    ] = None
+    underlay_ipv6: Annotated[IPv6Address | None, Doc("As underlay_ipv4, for IPv6.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookSettings:
+    """``hooks``: how plugins are treated."""
+
+    timeout_s: Annotated[float, Range(0.1, 60), Doc("Seconds one call of a plugin may take.")] = 5.0
+    disabled: Annotated[tuple[str, ...], Doc("Installed plugins that are not to be used.")] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSettings:
+    """``paths``: where files live; each gets a directory per node below it."""
+
+    run_dir: Annotated[Path, Doc("API socket and lock.")] = Path("/run/netloom")
+    state_dir: Annotated[Path, Doc("Endpoints, to survive restarts.")] = Path("/var/lib/netloom")
+    cache_dir: Annotated[Path, Doc("Compiled eBPF objects, by content hash; safe to delete.")] = Path("/var/cache/netloom")
+    bpf_dir: Annotated[Path, Doc("Pins, on a bpf file system.")] = Path("/sys/fs/bpf/netloom")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """``log``: what the agent writes to standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Doc("Least important event written.")] = "info"
+    format: Annotated[Literal["console", "json"], Doc("For people, or one JSON object a line.")] = "console"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """``api``: the agent's socket."""
+
+    group: Annotated[str, Doc("Group that may use the socket (mode 0660); empty: root's.")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole node config, without the plugins' own sections (``plugins.<name>``)."""
+
+    node: NodeSettings = field(default_factory=NodeSettings)
+    network_mode: Annotated[str, Doc("Plugin that carries packets between nodes.")] = "vxlan"
+    ipam: Annotated[str, Doc("Plugin that gives addresses.")] = "hostscope"
+    store: Annotated[str, Doc("Plugin through which nodes learn of each other.")] = "local"
+    masquerade: Annotated[
+        bool, Doc("Whether packets from pods to addresses outside the cluster take the node's address.")
+    ] = True
+    mtu_bytes: Annotated[
+        int | None, Range(576, 65535), Doc("Of the underlay; unset: what the underlay device says.")
+    ] = None
+    resync_interval_s: Annotated[
+        float, Range(1, 3600), Doc("Seconds between two comparisons of the kernel with what should be there.")
+    ] = 10.0
+    hooks: HookSettings = field(default_factory=HookSettings)
+    paths: PathSettings = field(default_factory=PathSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)

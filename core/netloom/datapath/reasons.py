@@ -1,0 +1,82 @@
+"""Every cause for which a packet is dropped: number, name, sentence, who should act.
+
+Numbers follow Cilium's where the meaning is the same (130 to 205), so that tools and habits carry
+over; Netloom's own begin at 220. A number is never used again for another cause.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Cause(NamedTuple):
+    """One line of the table."""
+
+    number: int
+    text: str
+    """As shown in ``monitor`` and ``bpf metrics list``."""
+    hint: str
+    """What an operator can do about it."""
+
+
+class DropReason(IntEnum):
+    """Numbered causes of drops; 0 stands for forwarded packets in counters."""
+
+    text: str
+    hint: str
+
+    def __new__(cls, number: int, text: str, hint: str) -> DropReason:
+        self = int.__new__(cls, number)
+        self._value_ = number
+        self.text = text
+        self.hint = hint
+        return self
+
+    FORWARDED = 0, "Forwarded", "Not a drop: the packet went on."
+    INVALID_SOURCE_MAC = 130, "Invalid source mac", "The workload forges its MAC address."
+    INVALID_SOURCE_IP = 132, "Invalid source ip", "The workload sends from an address it was not given."
+    INVALID_PACKET = 134, "Invalid packet", "Headers are cut short or contradict each other; capture and look."
+    UNSUPPORTED_L3 = 139, "Unsupported L3 protocol", "Only IPv4, IPv6, ARP are carried."
+    MISSED_TAIL_CALL = 140, "Missed tail call", "A stage is not loaded: see `netctl status` and the agent's log."
+    WRITE_ERROR = 141, "Error writing to packet", "The kernel could not grow or change the packet: low memory?"
+    TUNNEL_KEY = 147, "Error handling tunnel key", "loom_vxlan is not in collect-metadata mode: restart the agent."
+    UNKNOWN_TARGET = 150, "Unknown L3 target address", "No endpoint has that address: it may just have gone."
+    UNROUTABLE = 151, "Stale or unroutable IP", "No node is known for that address: see `netctl node list`."
+    NO_LOCAL_ENDPOINT = 152, "No matching local container found", "The other node's tables are stale."
+    IPV6_EXTENSION = 156, "Unsupported IPv6 extension header", "The chain is longer than the parser's bound."
+    NO_TUNNEL_ENDPOINT = 160, "No tunnel/encapsulation endpoint", "The node owning the address has no underlay address."
+    UNSUPPORTED_L2 = 166, "Unsupported L2 protocol", "Only Ethernet frames with IP or ARP are carried."
+    ENCAP_PROHIBITED = 170, "Encapsulation traffic is prohibited", "Workloads may not send tunnel traffic."
+    INVALID_IDENTITY = 171, "Invalid identity", "A remote node claimed an identity it cannot have."
+    UNKNOWN_SENDER = 172, "Unknown sender", "Tunnel traffic from an address that is no known node."
+    FORBIDDEN_ICMP6 = 176, "Forbidden ICMPv6 message", "Router and redirect messages from workloads are not carried."
+    VLAN = 182, "VLAN traffic disallowed", "Workloads may not send VLAN-tagged frames."
+    TTL_EXCEEDED = 196, "TTL exceeded", "The packet's hop limit ran out; a traceroute does this on purpose."
+    MULTICAST = 201, "Multicast handled", "Multicast and broadcast are not carried between workloads."
+    NOT_READY = 202, "Host datapath is not ready", "The agent has not finished starting."
+    TOO_BIG = 220, "Packet too big", "Larger than the overlay's MTU; the sender was told by ICMP."
+
+    @property
+    def c_name(self) -> str:
+        """``DROP_TOO_BIG``; in C the value is negative."""
+        return f"DROP_{self.name}"
+
+
+class Direction(IntEnum):
+    """Of a packet, seen from the endpoint."""
+
+    INGRESS = 1
+    EGRESS = 2
+
+
+class Observation(IntEnum):
+    """Where a trace was taken; numbers as in Cilium's trace notification."""
+
+    TO_ENDPOINT = 0
+    TO_HOST = 2
+    TO_STACK = 3
+    TO_OVERLAY = 4
+    FROM_ENDPOINT = 5
+    FROM_HOST = 7
+    FROM_OVERLAY = 9

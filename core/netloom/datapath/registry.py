@@ -1,0 +1,183 @@
+"""Every map, shared struct and tail-call slot, declared once.
+
+C headers, codecs, the layout test, the documentation and the pins are all made from what stands here.
+A change to a struct or a map raises that map's ``version``, which is part of its pin's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from netloom.datapath.layout import U8, U16, U32, Addr, Mac, Prefix
+from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointKey:
+    """An address of an endpoint or of this node."""
+
+    address: Addr
+
+
+class EndpointFlag(IntFlag):
+    """Bits of ``endpoint_info.flags``."""
+
+    HOST = 1
+    """An address of this node itself: hand the packet to the host's stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointInfo:
+    """What to do with packets for, and from, a local address."""
+
+    ifindex: U32
+    identity: U32
+    id: U16
+    flags: U16
+    mac: Mac
+    node_mac: Mac
+
+
+@dataclass(frozen=True, slots=True)
+class IpcacheKey:
+    """A prefix of addresses that share an identity."""
+
+    prefix: Prefix
+
+
+class IpcacheFlag(IntFlag):
+    """Bits of ``ipcache_info.flags``."""
+
+    LOCAL_POD_CIDR = 1
+    """Addresses of this node's pods: one without an endpoint is an unknown target, not the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class IpcacheInfo:
+    """Who has an address, and the node behind which it lives."""
+
+    identity: U32
+    flags: U32
+    tunnel_endpoint: Addr
+    """Underlay address of the node; ``::`` when the address is not behind a tunnel."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelKey:
+    """A prefix of pod addresses that another node owns."""
+
+    prefix: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelInfo:
+    """The node's underlay address."""
+
+    tunnel_endpoint: Addr
+
+
+@dataclass(frozen=True, slots=True)
+class PeerKey:
+    """An underlay address from which tunnel traffic is accepted."""
+
+    address: Addr
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """The accepted node's identity as seen from here."""
+
+    identity: U32
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Facts about this node that programs read instead of being compiled for them."""
+
+    gateway_ipv4: Addr
+    gateway_ipv6: Addr
+    host_ifindex: U32
+    """loom_host."""
+    tunnel_ifindex: U32
+    """Tunnel device of the network mode; 0 when it has none."""
+    mtu_bytes: U32
+    """Largest IP packet the overlay carries."""
+    trace: U32
+    """1 while somebody listens to traces: they cost nothing otherwise."""
+    host_mac: Mac
+    """Of loom_host."""
+    tunnel_port: U16
+    """UDP port of the overlay, host order: workloads may not send to it."""
+
+
+class EventType(IntEnum):
+    """Kinds of records in the event ring; numbers as in Cilium's monitor."""
+
+    DROP = 1
+    TRACE = 4
+
+
+CAPTURE_BYTES = 128
+"""How much of a packet an event carries at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventHeader:
+    """Fixed part of a record in the event ring; up to CAPTURE_BYTES of packet follow."""
+
+    type: U8
+    code: U8
+    """Drop reason, or observation point."""
+    direction: U8
+    flags: U8
+    source_identity: U32
+    destination_identity: U32
+    endpoint_id: U16
+    """The local endpoint concerned; 0 when there is none."""
+    captured_bytes: U16
+    packet_bytes: U32
+    ifindex: U32
+    hash: U32
+    line: U32
+    """Line of the C source, in the file ``file`` names."""
+
+
+METRICS_DIRECTIONS = 4
+"""Room for directions at each reason in the ``metrics`` array."""
+
+
+def metrics_index(reason: int, direction: int) -> int:
+    """Where a counter stands in the ``metrics`` array."""
+    return reason * METRICS_DIRECTIONS + direction
+
+
+ENDPOINTS = MapSpec("endpoints", MapKind.HASH, EndpointKey, EndpointInfo, 65535, "local addresses", flags=NO_PREALLOC)
+IPCACHE = MapSpec(
+    "ipcache", MapKind.LPM_TRIE, IpcacheKey, IpcacheInfo, 512000, "identity and node of every address", flags=NO_PREALLOC
+)
+TUNNELS = MapSpec(
+    "tunnels", MapKind.LPM_TRIE, TunnelKey, TunnelInfo, 65536, "pod prefixes of other nodes", flags=NO_PREALLOC
+)
+PEERS = MapSpec("peers", MapKind.HASH, PeerKey, PeerInfo, 65536, "nodes whose tunnel traffic is accepted", flags=NO_PREALLOC)
+NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node")
+METRICS = MapSpec("metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason")
+EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops and traces for the monitor")
+CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
+
+MAPS: tuple[MapSpec[object, object], ...] = (ENDPOINTS, IPCACHE, TUNNELS, PEERS, NODE_CONFIG, METRICS, EVENTS, CALLS)  # type: ignore[assignment]
+
+
+class CallSlot(IntEnum):
+    """Stages joined by tail calls; the number is the index in ``calls``."""
+
+    NEIGHBOR = 1
+    """ARP and neighbour-discovery answers."""
+    ICMP_ERROR = 2
+    """Tells a workload by ICMP why its packet went no further."""
+    FORWARD = 3
+    """Decides where a workload's packet goes; where a custom stage returns to."""
+    ENCAP = 4
+    """Sends a packet to another node through the overlay; owned by the network mode."""
+    CUSTOM_FROM_CONTAINER = 16
+    """Free for one plugin: sees every IP packet of a workload after its source was checked."""

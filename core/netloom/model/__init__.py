@@ -1,0 +1,1 @@
+"""Pure values: what the network is made of, with no effect and no clock."""

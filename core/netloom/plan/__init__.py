@@ -1,0 +1,1 @@
+"""Pure planning: what stands, what should stand, and the steps between."""

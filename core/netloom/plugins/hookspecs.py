@@ -1,0 +1,209 @@
+"""The plugin contract: every hook a plugin may implement.
+
+A plugin is a class without constructor arguments, named by an entry point in the group
+``netloom.plugins`` whose name is the plugin's name. The agent makes one instance and calls the hooks
+below, marked with :data:`hookimpl`. A method that begins with ``netloom_`` and is no hook stops the agent at start.
+
+**Task and time.** Hooks marked *worker* are called in a thread of the plugin's own, hooks marked *loop* in the
+agent's event loop and may be ``async``. Every call has ``hooks.timeout_s`` (default 5 s).
+
+**Failure.** A hook that raises, takes longer, or returns something else than it should is logged as
+``plugin.failed`` with the plugin's name and version, shown by ``netctl plugins list``, and the plugin's state becomes
+``failed``. Nobody else's hooks are affected. If the plugin was *chosen* (network mode, IPAM, store) the agent stops at
+start with that sentence, because running without it would be unsafe; while running, the request at hand fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+
+import pluggy
+
+from netloom.plugins.contract import (
+    BpfProgram,
+    Context,
+    EndpointReady,
+    EndpointRemoved,
+    Flows,
+    Ipam,
+    L7Protocol,
+    NetworkMode,
+    NodeChanged,
+    PluginInfo,
+    Router,
+    Store,
+)
+
+PROJECT = "netloom"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def netloom_plugin_info() -> PluginInfo:  # type: ignore[empty-body]
+    """Describe the plugin.
+
+    When:    once, right after loading, before any other hook; also by ``netctl plugins list``. Required.
+    Task:    worker.
+    Failure: the plugin is not used.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_config_type() -> type:  # type: ignore[empty-body]
+    """Give the dataclass of the plugin's own config section, ``plugins.<name>``.
+
+    Fields are checked like the agent's own: unknown keys, wrong types and missing values are reported with file and
+    line. A ``ValueError`` from its ``__post_init__`` is reported against the section.
+
+    When:    once, before the node config is read. Without this hook the section must be absent.
+    Task:    worker.
+    Failure: the plugin is not used.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_ipam(context: Context) -> Ipam:  # type: ignore[empty-body]
+    """Give the address manager. Required of a plugin with role ``ipam``.
+
+    When:    once at start, if ``ipam`` in the node config names the plugin.
+    Task:    worker.
+    Failure: the agent does not start. Of the object's methods: the request that needed it fails.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_network_mode(context: Context) -> NetworkMode:  # type: ignore[empty-body]
+    """Give the network mode. Required of a plugin with role ``network-mode``.
+
+    When:    once at start, if ``network_mode`` in the node config names the plugin.
+    Task:    worker.
+    Failure: the agent does not start. Of the object's methods: the node concerned is not reached, and is reported.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_store(context: Context) -> Store:  # type: ignore[empty-body]
+    """Give the cluster store. Required of a plugin with role ``store``.
+
+    When:    once at start, if ``store`` in the node config names the plugin.
+    Task:    worker.
+    Failure: the agent does not start. Of the object's methods: agents go on with their last state and try again.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_routers(context: Context) -> Sequence[Router]:  # type: ignore[empty-body]
+    """Give routers; their announcements and learnt routes add up.
+
+    When:    once at start, for every enabled plugin.
+    Task:    worker.
+    Failure: the plugin's routers are left out.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_l7_parsers(context: Context) -> Sequence[L7Protocol]:  # type: ignore[empty-body]
+    """Give application protocols. Two plugins with one protocol name are a conflict: the agent does not start.
+
+    When:    once at start, for every enabled plugin.
+    Task:    worker.
+    Failure: the plugin's protocols are unknown; a policy that names one is refused.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_bpf_programs(context: Context) -> Sequence[BpfProgram]:  # type: ignore[empty-body]
+    """Give eBPF programs: for a device of the network mode, or for a slot of the pipeline.
+
+    Two programs for one slot or one attach point are a conflict: the agent does not start.
+
+    When:    once at start, before compiling, for the chosen network mode and every enabled extension.
+    Task:    worker.
+    Failure: of the network mode: the agent does not start. Of an extension: its programs are left out.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_endpoint_ready(event: EndpointReady) -> Awaitable[None] | None:
+    """Hear that an endpoint can carry traffic.
+
+    When:    once per ADD, after maps and interface are in place, before ADD is answered; again for
+             every endpoint found at restart.
+    Task:    loop; awaited.
+    Failure: logged; the ADD succeeds all the same.
+
+    :param event: the endpoint, with addresses and identity.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_endpoint_removed(event: EndpointRemoved) -> Awaitable[None] | None:
+    """Hear that an endpoint is gone.
+
+    When:    once per endpoint, after its map entries, interface and addresses were given back.
+    Task:    loop; awaited.
+    Failure: logged.
+
+    :param event: the endpoint as it last was.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_node_changed(event: NodeChanged) -> Awaitable[None] | None:
+    """Hear that another node appeared, changed or left.
+
+    When:    after the change was applied to the data path; once per node at start.
+    Task:    loop; awaited.
+    Failure: logged.
+
+    :param event: the node's name, and the node unless it left.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_flows(event: Flows) -> Awaitable[None] | None:
+    """Hear of drops and traces.
+
+    When:    in batches, at most ten a second, only when there is something to tell.
+    Task:    loop; awaited. While a call is running, later batches wait, and are dropped past 100,000 flows.
+    Failure: logged.
+
+    :param event: the flows, and how many were lost.
+
+    .. versionadded:: 1.0
+    """

@@ -1,0 +1,1 @@
+"""IPAM `hostscope`: addresses from the pod CIDRs the node config gives this node."""
