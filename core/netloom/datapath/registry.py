@@ -40,6 +40,29 @@ class EndpointInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceKey:
+    """The host side of a workload's interface."""
+
+    ifindex: U32
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """The only sender a workload's interface may carry: one lookup checks a packet's source and names it."""
+
+    ipv4: Addr
+    """``::`` when the endpoint has no IPv4 address."""
+    ipv6: Addr
+    """``::`` when the endpoint has no IPv6 address."""
+    identity: U32
+    id: U16
+    mac: Mac
+    """Of the workload's interface."""
+    node_mac: Mac
+    """Of the host side: the answer to the workload's ARP and ND requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class IpcacheKey:
     """A prefix of addresses that share an identity."""
 
@@ -140,7 +163,21 @@ class EventHeader:
     ifindex: U32
     hash: U32
     line: U32
-    """Line of the C source, in the file ``file`` names."""
+    """Line of the C source that decided, counted in its own file; with the reason it names the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """What one stage leaves for the stage it tail-calls, on the same CPU and about the same packet."""
+
+    tunnel_endpoint: Addr
+    """For ENCAP: the node the packet goes to."""
+    source_identity: U32
+    destination_identity: U32
+    endpoint_id: U16
+    direction: U8
+    reason: U8
+    """For ICMP_ERROR: the drop reason the workload is told about."""
 
 
 METRICS_DIRECTIONS = 4
@@ -153,6 +190,7 @@ def metrics_index(reason: int, direction: int) -> int:
 
 
 ENDPOINTS = MapSpec("endpoints", MapKind.HASH, EndpointKey, EndpointInfo, 65535, "local addresses", flags=NO_PREALLOC)
+DEVICES = MapSpec("devices", MapKind.HASH, DeviceKey, DeviceInfo, 65535, "who may send from which device", flags=NO_PREALLOC)
 IPCACHE = MapSpec(
     "ipcache", MapKind.LPM_TRIE, IpcacheKey, IpcacheInfo, 512000, "identity and node of every address", flags=NO_PREALLOC
 )
@@ -164,8 +202,20 @@ NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts
 METRICS = MapSpec("metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason")
 EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops and traces for the monitor")
 CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
+HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Handoff, 1, "what a stage leaves for the next one")
 
-MAPS: tuple[MapSpec[object, object], ...] = (ENDPOINTS, IPCACHE, TUNNELS, PEERS, NODE_CONFIG, METRICS, EVENTS, CALLS)  # type: ignore[assignment]
+MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
+    ENDPOINTS,
+    DEVICES,
+    IPCACHE,
+    TUNNELS,
+    PEERS,
+    NODE_CONFIG,
+    METRICS,
+    EVENTS,
+    CALLS,
+    HANDOFF,
+)
 
 
 class CallSlot(IntEnum):
