@@ -50,6 +50,10 @@ class Delta(Generic[K, V]):
         for key in self._claims.pop(owner, {}):
             self._drop(owner, key)
 
+    def claims(self, owner: str, key: K) -> bool:
+        """Whether ``owner`` wants something under ``key``."""
+        return key in self._claims.get(owner, {})
+
     def owners(self) -> frozenset[str]:
         """Who claims something."""
         return frozenset(self._claims)

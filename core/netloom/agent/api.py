@@ -1,0 +1,217 @@
+"""The agent's HTTP API on a unix socket. Handlers translate; what is shown is made in ``views``."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from netloom.agent import metrics, views
+from netloom.agent.endpoints import AttachRequest
+from netloom.agent.openapi import document
+from netloom.model.endpoint import Attachment
+from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound, StoreError, Unsupported
+from netloom.model.flow import FlowKind
+from netloom.model.labels import NAMESPACE_KEY, Label, label_set
+
+if TYPE_CHECKING:
+    from netloom.agent.core import Agent
+
+SOCKET_MODE = 0o660
+MAX_BODY_BYTES = 1 << 20
+MAX_NAME_CHARACTERS = 253
+
+_STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
+    (Invalid, 400, "invalid"),
+    (NotFound, 404, "not_found"),
+    (Conflict, 409, "conflict"),
+    (Exhausted, 507, "exhausted"),
+    (StoreError, 503, "unavailable"),
+    (Unsupported, 501, "unsupported"),
+    (NetloomError, 500, "internal"),
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AttachmentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``PUT /v1/attachments``."""
+
+    container_id: str
+    ifname: str
+    netns: str
+    labels: list[str] = []
+    pod_name: str = ""
+    pod_namespace: str = ""
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def _error(status: int, kind: str, message: str) -> web.Response:
+    return _json({"error": {"kind": kind, "message": message}}, status)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits."""
+    try:
+        return await handler(request)
+    except NetloomError as error:
+        status, kind = next((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls))
+        if status >= 500:
+            structlog.get_logger().error("api.failed", path=request.path, error=str(error))
+        return _error(status, kind, str(error))
+    except web.HTTPException as error:
+        kind = "not_found" if error.status == 404 else "invalid"
+        return _error(error.status, kind, f"{request.method} {request.path}: {error.reason}; see /v1/openapi.json")
+
+
+def read_attachment(raw: bytes) -> AttachRequest:
+    """Decode and check what a runtime asks for; raises Invalid."""
+    try:
+        body = msgspec.json.decode(raw, type=AttachmentBody)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"the attachment cannot be read: {error}") from error
+    for name in ("container_id", "ifname", "netns"):
+        text = getattr(body, name)
+        if not text or len(text) > 4096 or "\0" in text:
+            raise Invalid(f'{name} "{text[:60]}" is not usable: expected 1 to 4096 characters without a zero byte')
+    if "/" in body.container_id or len(body.container_id) > MAX_NAME_CHARACTERS:
+        raise Invalid(f'container_id "{body.container_id[:60]}" is not usable: expected a short name without "/"')
+    labels = label_set(body.labels)
+    if body.pod_namespace:
+        labels |= {Label("k8s", NAMESPACE_KEY, body.pod_namespace)}
+    return AttachRequest(
+        attachment=Attachment(container_id=body.container_id, ifname=body.ifname, netns=body.netns),
+        labels=labels,
+        pod_name=body.pod_name[:MAX_NAME_CHARACTERS],
+        pod_namespace=body.pod_namespace,
+    )
+
+
+class Api:
+    """Serves one agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
+        self._app.add_routes(self._routes())
+        self._runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+
+    async def start(self, socket: Path, group: str) -> None:
+        """Listen; the socket is never, not even for a moment, open to others than root and the group."""
+        await self._runner.setup()
+        socket.unlink(missing_ok=True)
+        old = os.umask(0o777 & ~SOCKET_MODE)
+        try:
+            await web.UnixSite(self._runner, str(socket)).start()
+        finally:
+            os.umask(old)
+        if group:
+            os.chown(socket, -1, _group_id(group))
+
+    async def stop(self) -> None:
+        """Let running requests end, then close."""
+        await self._runner.cleanup()
+
+    def _routes(self) -> list[web.RouteDef]:
+        reads: dict[str, Callable[[], Any]] = {
+            "/v1/status": self._agent.status,
+            "/v1/version": self._agent.version,
+            "/v1/config": self._agent.config,
+            "/v1/endpoints": lambda: [views.endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
+            "/v1/identities": self._agent.identity_list,
+            "/v1/nodes": self._agent.node_list,
+            "/v1/maps": self._agent.map_list,
+            "/v1/counters": self._agent.counters,
+            "/v1/plugins": self._agent.plugin_list,
+            "/v1/openapi.json": document,
+        }
+        return [
+            *(web.get(path, _reader(read)) for path, read in reads.items()),
+            web.get("/v1/endpoints/{id}", self._endpoint),
+            web.get("/v1/maps/{name}", self._map),
+            web.get("/v1/monitor", self._monitor),
+            web.put("/v1/attachments", self._attach),
+            web.delete("/v1/attachments/{container_id}/{ifname}", self._detach),
+            web.delete("/v1/nodes/{name}", self._forget_node),
+            web.get("/metrics", self._metrics),
+        ]
+
+    async def _endpoint(self, request: web.Request) -> web.Response:
+        text = request.match_info["id"]
+        if not text.isdigit():
+            raise Invalid(f'endpoint "{text[:40]}" is not a number; see `netctl endpoint list`')
+        return _json(views.endpoint_view(self._agent.endpoints.get(int(text[:9]))))
+
+    async def _map(self, request: web.Request) -> web.Response:
+        return _json(self._agent.map_dump(request.match_info["name"]))
+
+    async def _attach(self, request: web.Request) -> web.Response:
+        self._agent.require_ready()
+        endpoint = await asyncio.shield(self._agent.endpoints.attach(read_attachment(await request.read())))
+        answer = {
+            "endpoint": views.endpoint_view(endpoint),
+            "gateways": views.plain(self._agent.node.gateways),
+            "mtu_bytes": self._agent.mtu_bytes,
+        }
+        return _json(answer, 201)
+
+    async def _detach(self, request: web.Request) -> web.Response:
+        self._agent.require_ready()
+        attachment = Attachment(
+            container_id=request.match_info["container_id"],
+            ifname=request.match_info["ifname"],
+            netns=request.query.get("netns", ""),
+        )
+        return _json({"removed": await asyncio.shield(self._agent.endpoints.detach(attachment))})
+
+    async def _forget_node(self, request: web.Request) -> web.Response:
+        return _json({"removed": await self._agent.forget_node(request.match_info["name"])})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(
+            body=metrics.render(self._agent.metrics_snapshot), headers={"Content-Type": metrics.CONTENT_TYPE}
+        )
+
+    async def _monitor(self, request: web.Request) -> web.StreamResponse:
+        kinds = {kind for kind in request.query.get("type", "drop,trace").split(",") if kind}
+        if unknown := kinds - {kind.value for kind in FlowKind}:
+            raise Invalid(f"monitor type {', '.join(sorted(unknown))} is unknown; expected drop or trace")
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        with self._agent.monitor.listen(traces=FlowKind.TRACE.value in kinds) as listener:
+            while True:
+                flows, lost = await listener.next()
+                lines = [msgspec.json.encode(views.flow_view(flow)) for flow in flows if flow.kind.value in kinds]
+                if lost:
+                    lines.append(msgspec.json.encode({"kind": "lost", "count": lost}))
+                if lines:
+                    await response.write(b"\n".join(lines) + b"\n")
+
+
+def _reader(read: Callable[[], Any]) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        del request
+        result = read()
+        return _json(await result if asyncio.iscoroutine(result) else result)
+
+    return handle
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise Invalid(f'api.group "{name}" is no group of this host; create it or choose another') from error

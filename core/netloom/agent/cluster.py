@@ -1,0 +1,191 @@
+"""The cluster as this node sees it: other nodes and their addresses, from the store into the tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from netloom.agent.identities import IDENTITIES, Identities, labels_of
+from netloom.agent.records import decode_address, decode_node, encode_address, encode_node
+from netloom.agent.tables import Tables
+from netloom.model.address import Address
+from netloom.model.errors import Conflict, Invalid
+from netloom.model.node import Node, RemoteAddress
+from netloom.plan.claims import remote_address_claims, remote_node_claims
+from netloom.plugins.contract import NetworkMode, NodeChanged, Reach, Store, StoreEvent
+
+NODES = "nodes/"
+ADDRESSES = "addresses/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNode:
+    """Another node, and whether this one can reach it."""
+
+    node: Node
+    reach: Reach
+    error: str
+    """Why it cannot be reached; "" when it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """What the cluster needs to know of this node."""
+
+    node: Node
+    mode: NetworkMode
+    mtu_bytes: int
+
+
+class Cluster:
+    """Follows the store, and publishes this node and its endpoints."""
+
+    def __init__(self, store: Store, local: Local, tables: Tables, identities: Identities) -> None:
+        self._store = store
+        self._local = local
+        self._tables = tables
+        self._identities = identities
+        self._nodes: dict[str, KnownNode] = {}
+        self._addresses: dict[str, RemoteAddress] = {}
+        self._seen: set[str] = set()
+        self.in_sync = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    def nodes(self) -> Mapping[str, KnownNode]:
+        """The other nodes, by name."""
+        return dict(self._nodes)
+
+    def addresses(self) -> Iterable[RemoteAddress]:
+        """Every endpoint address of other nodes."""
+        return tuple(self._addresses.values())
+
+    async def publish_node(self) -> None:
+        """Tell the others of this node. Raises Conflict when a pod prefix is somebody else's already."""
+        own = self._local.node
+        for entry in await self._store.items(NODES):
+            other = decode_node(entry.value, f'node record "{entry.key}"')
+            if other.name != own.name:
+                _refuse_overlap(own, other)
+        await self._store.put(NODES + own.name, encode_node(own))
+
+    async def publish_address(self, address: Address, identity: int) -> None:
+        """Tell the others who has an address of this node."""
+        remote = RemoteAddress(address=address, identity=identity, node=self._local.node.name)
+        await self._store.put(self._address_key(address), encode_address(remote))
+
+    async def withdraw_address(self, address: Address) -> None:
+        """The address has no endpoint any more."""
+        await self._store.delete(self._address_key(address))
+
+    async def withdraw_stale(self, current: Iterable[Address]) -> None:
+        """Remove what an earlier run of this agent published and no endpoint has now."""
+        wanted = {self._address_key(address) for address in current}
+        for entry in await self._store.items(f"{ADDRESSES}{self._local.node.name}/"):
+            if entry.key not in wanted:
+                await self._store.delete(entry.key)
+
+    async def forget_node(self, name: str) -> bool:
+        """Remove a node that is gone for good from the store; says whether it was there."""
+        found = await self._store.get(NODES + name) is not None
+        for entry in await self._store.items(f"{ADDRESSES}{name}/"):
+            await self._store.delete(entry.key)
+        await self._store.delete(NODES + name)
+        return found
+
+    def take(self, events: Iterable[StoreEvent], *, first: bool) -> tuple[NodeChanged, ...]:
+        """Turn a batch of store events into claims; with ``first``, what is not in the batch is gone."""
+        events = tuple(events)
+        if first:
+            present = {event.key for event in events if event.entry}
+            events += tuple(StoreEvent(key, None) for key in sorted(self._seen - present))
+        changed = [change for event in events if (change := self._take_one(event))]
+        return tuple(changed)
+
+    def _take_one(self, event: StoreEvent) -> NodeChanged | None:
+        value = event.entry.value if event.entry else None
+        (self._seen.discard if value is None else self._seen.add)(event.key)
+        try:
+            if event.key.startswith(NODES):
+                return self._take_node(event.key.removeprefix(NODES), value)
+            if event.key.startswith(ADDRESSES):
+                self._take_address(event.key, value)
+            elif event.key.startswith(IDENTITIES):
+                self._take_identity(event.key.removeprefix(IDENTITIES), value)
+        except Invalid as error:
+            self._log.warning("store.record_ignored", key=event.key, error=str(error))
+        return None
+
+    def _take_node(self, name: str, value: bytes | None) -> NodeChanged | None:
+        if name == self._local.node.name:
+            return None
+        if value is None:
+            self._nodes.pop(name, None)
+            self._tables.withdraw(f"node/{name}")
+            self._reclaim_addresses(name)
+            return NodeChanged(name=name, node=None)
+        node = decode_node(value, f'node record "{name}"')
+        known = self._reach(node)
+        if self._nodes.get(name) == known:
+            return None
+        self._nodes[name] = known
+        self._tables.claim(f"node/{name}", remote_node_claims(node, known.reach))
+        self._reclaim_addresses(name)
+        return NodeChanged(name=name, node=node)
+
+    def _reach(self, node: Node) -> KnownNode:
+        try:
+            _refuse_overlap(self._local.node, node)
+            reach = self._local.mode.reach(self._local.node, node, self._local.mtu_bytes)
+        except (Invalid, Conflict) as error:
+            self._log.error("node.unreachable", node=node.name, error=str(error))
+            return KnownNode(node=node, reach=Reach(), error=str(error))
+        return KnownNode(node=node, reach=reach, error="")
+
+    def _take_address(self, key: str, value: bytes | None) -> None:
+        if key.startswith(f"{ADDRESSES}{self._local.node.name}/"):
+            return
+        if value is None:
+            self._addresses.pop(key, None)
+            self._tables.withdraw(key)
+            return
+        remote = decode_address(value, f'address record "{key}"')
+        self._addresses[key] = remote
+        self._claim_address(key, remote)
+
+    def _claim_address(self, key: str, remote: RemoteAddress) -> None:
+        known = self._nodes.get(remote.node)
+        if known and any(remote.address in cidr for cidr in known.node.pod_cidrs if cidr.version == remote.address.version):
+            self._tables.claim(key, remote_address_claims(remote, known.reach))
+        else:
+            self._tables.withdraw(key)
+
+    def _reclaim_addresses(self, name: str) -> None:
+        prefix = f"{ADDRESSES}{name}/"
+        for key, remote in self._addresses.items():
+            if key.startswith(prefix):
+                self._claim_address(key, remote)
+
+    def _take_identity(self, number: str, value: bytes | None) -> None:
+        if not number.isdigit():
+            raise Invalid(f'identity number "{number}" is not a number')
+        if value is None:
+            self._identities.forget(int(number))
+        else:
+            self._identities.learn(int(number), labels_of(value))
+
+    def _address_key(self, address: Address) -> str:
+        return f"{ADDRESSES}{self._local.node.name}/{address}"
+
+
+def _refuse_overlap(own: Node, other: Node) -> None:
+    for mine in own.pod_cidrs:
+        for theirs in other.pod_cidrs:
+            if mine.version == theirs.version and mine.overlaps(theirs):  # type: ignore[arg-type]
+                raise Conflict(
+                    f'pod prefix {mine} of node "{own.name}" overlaps {theirs} of node "{other.name}"; '
+                    f'give one of them another prefix, or, if "{other.name}" is gone for good, '
+                    f"run `netctl node forget {other.name}`"
+                )

@@ -1,0 +1,274 @@
+"""The agent of one node: builds its parts in order, runs them, and takes them down.
+
+Start: configuration and plugins, lock, kernel features, store, data path (programs loaded, nothing open yet),
+endpoints of an earlier run, first complete view of the cluster, and only then writes to the tables, the node's
+own record, and the API's doors. Stop: doors, loops, store; the data path stays and goes on working.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+
+from netloom import __version__
+from netloom.agent import views
+from netloom.agent.api import Api
+from netloom.agent.cluster import Cluster, Local
+from netloom.agent.controllers import Controllers
+from netloom.agent.datapath import Datapath, DatapathPlan
+from netloom.agent.endpoints import EndpointManager, Parts
+from netloom.agent.identities import Identities
+from netloom.agent.kernel import KernelThread
+from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
+from netloom.agent.routing import Routing
+from netloom.agent.tables import Tables
+from netloom.bpf import features
+from netloom.config.load import Loaded
+from netloom.edge.lock import node_lock
+from netloom.model.errors import Unsupported
+from netloom.model.identity import reserved_identities
+from netloom.model.node import Node
+from netloom.plan.claims import local_node_claims, world_claims
+from netloom.plugins.contract import CONTRACT_VERSION, PoolStatus
+from netloom.plugins.manager import PluginManager
+
+FIRST_SYNC_S = 10.0
+"""How long start waits for the store's first answer before it goes on and says so."""
+
+
+class Agent:
+    """One node's agent. ``run`` is its whole life."""
+
+    node: Node
+    mtu_bytes: int
+    endpoints: EndpointManager
+    monitor: Monitor
+
+    def __init__(self, loaded: Loaded, plugins: PluginManager) -> None:
+        self._loaded = loaded
+        self._settings = loaded.settings
+        self._plugins = plugins
+        self._controllers = Controllers()
+        self._log = structlog.get_logger()
+        self._started_at = time.time()
+        self._ready = False
+        self._pools: tuple[PoolStatus, ...] = ()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start, serve until ``stop`` is set, and shut down. Raises NetloomError when it cannot start."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._log.info("agent.ready", node=self.node.name, seconds=round(time.time() - self._started_at, 3))
+            await stop.wait()
+            self._log.info("agent.stopping", node=self.node.name)
+            self._ready = False
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        paths, name = self._settings.paths, self._settings.node.name
+        run_dir, state_dir = paths.run_dir / name, paths.state_dir / name
+        stack.enter_context(node_lock(run_dir, name))
+        self._active = await self._plugins.activate(self._settings, self._loaded.sections)
+        features.mount_bpffs(paths.bpf_dir)
+        features.probe()
+        self._kernel = KernelThread()
+        stack.callback(self._kernel.close)
+        self._identities = Identities(self._active.store)
+        self.datapath = Datapath(self._datapath_plan(), self._kernel)
+        stack.push_async_callback(self.datapath.close)
+        await self.datapath.prepare()
+        self.node, self.mtu_bytes = self.datapath.node, self.datapath.mtu_bytes
+        self.tables = Tables(self.datapath.drivers())
+        await self._active.store.open()
+        stack.push_async_callback(self._active.store.close)
+        self._build(state_dir)
+        stack.push_async_callback(self._controllers.stop)
+        await self._bring_up(stack)
+        self._api = Api(self)
+        await self._api.start(run_dir / "netloom.sock", self._settings.api.group)
+        stack.push_async_callback(self._api.stop)
+
+    def _datapath_plan(self) -> DatapathPlan:
+        settings, active = self._settings, self._active
+        return DatapathPlan(
+            settings=settings,
+            mode=active.mode,
+            mode_name=settings.network_mode,
+            prefixes=active.ipam.prefixes,
+            gateways=active.ipam.gateways,
+            programs=active.programs,
+        )
+
+    def _build(self, state_dir: Any) -> None:
+        local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
+        self.cluster = Cluster(self._active.store, local, self.tables, self._identities)
+        directory = state_dir / "endpoints"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.endpoints = EndpointManager(
+            Parts(
+                directory=directory,
+                ipam=self._active.ipam,
+                datapath=self.datapath,
+                tables=self.tables,
+                cluster=self.cluster,
+                identities=self._identities,
+                plugins=self._plugins,
+            )
+        )
+        self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
+        self._routing = Routing(self._active.routers, self.tables, self.node)
+
+    async def _bring_up(self, stack: AsyncExitStack) -> None:
+        self.tables.claim("world", world_claims())
+        self.tables.claim(
+            "node",
+            local_node_claims(self.node, self.datapath.host, self.datapath.host_addresses, self.mtu_bytes),
+        )
+        await self.endpoints.restore()
+        await self.cluster.publish_node()
+        self._controllers.forever("cluster", self._follow_cluster)
+        try:
+            await asyncio.wait_for(self.cluster.in_sync.wait(), FIRST_SYNC_S)
+        except TimeoutError:
+            self._log.warning("cluster.late", hint="starting with what is known; the store has not answered yet")
+        await self.tables.resync()
+        await self.endpoints.announce_restored()
+        self.monitor.start()
+        stack.callback(self.monitor.stop)
+        self._controllers.every("resync", self._settings.resync_interval_s, self._resync)
+        self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
+        self._ready = True
+
+    async def _follow_cluster(self) -> None:
+        first = True
+        async for events in self._active.store.watch(""):
+            changes = self.cluster.take(events, first=first)
+            first = False
+            self.cluster.in_sync.set()
+            self._controllers.succeeded("cluster")
+            if self._ready:
+                await self.tables.apply()
+                await self._update_masquerade()
+            for change in changes:
+                await self._plugins.notify("netloom_node_changed", change)
+
+    async def _resync(self) -> None:
+        self._pools = await self._active.ipam.status()
+        await self._update_masquerade()
+        for repair in await self.datapath.repair(self.endpoints.all()):
+            self._log.warning("datapath.repaired", what=repair)
+        await self._routing.refresh()
+        for repaired in await self.tables.resync():
+            self._log.warning("table.repaired", table=repaired.table, key=repaired.key, action=repaired.action)
+
+    async def _update_masquerade(self) -> None:
+        others = (cidr for known in self.cluster.nodes().values() for cidr in known.node.pod_cidrs)
+        await self.datapath.ensure_masquerade(tuple(others))
+
+    def require_ready(self) -> None:
+        """Raises Unsupported while the agent starts or stops."""
+        if not self._ready:
+            raise Unsupported("this request", needs="a running agent", found="one that is starting or stopping")
+
+    async def forget_node(self, name: str) -> bool:
+        """Remove a node that is gone for good from the cluster."""
+        return await self.cluster.forget_node(name)
+
+    async def status(self) -> views.Json:
+        """``/v1/status``."""
+        self._pools = await self._active.ipam.status()
+        controllers = [views.controller_view(state) for state in self._controllers.states()]
+        failing = any(controller["state"] == "failing" for controller in controllers)
+        records = self._plugins.records()
+        following = next((item for item in controllers if item["name"] == "cluster"), None)
+        return {
+            "node": self.node.name,
+            "version": __version__,
+            "state": "degraded" if failing else "ok",
+            "started_at": views.instant(self._started_at),
+            "uptime_s": round(time.time() - self._started_at, 1),
+            "pid": os.getpid(),
+            "kernel": platform.release(),
+            "network_mode": self._settings.network_mode,
+            "mtu_bytes": self.mtu_bytes,
+            "underlay": self.datapath.underlay_view(),
+            "masquerade": self._settings.masquerade,
+            "ipam": views.plain(self._pools),
+            "ipam_plugin": self._settings.ipam,
+            "store": {
+                "plugin": self._settings.store,
+                "state": "failing" if following and following["state"] == "failing" else "ok",
+                "error": following["last_error"] if following and following["state"] == "failing" else "",
+            },
+            "nodes": 1 + len(self.cluster.nodes()),
+            "unreachable": sorted(name for name, known in self.cluster.nodes().items() if known.error),
+            "endpoints": len(self.endpoints.all()),
+            "identities": len(self.identity_list()),
+            "controllers": controllers,
+            "monitor": {"listeners": self.monitor.listeners, "lost": self.datapath.lost_events()},
+            "programs": self.datapath.program_views(),
+            "plugins": {
+                "active": sum(record.state == "active" for record in records),
+                "failed": sum(record.state == "failed" for record in records),
+            },
+        }
+
+    def version(self) -> views.Json:
+        """``/v1/version``."""
+        return {"version": __version__, "kernel": platform.release(), "contract": str(CONTRACT_VERSION)}
+
+    def config(self) -> list[views.Json]:
+        """``/v1/config``: every setting with where it came from."""
+        return self._loaded.rows()
+
+    def identity_list(self) -> list[views.Json]:
+        """``/v1/identities``, reserved ones first; refcount counts endpoint addresses known here."""
+        counts = dict(self.endpoints.refcounts())
+        for remote in self.cluster.addresses():
+            if remote.address.version == 4 or self.node.gateway(4) is None:
+                counts[remote.identity] = counts.get(remote.identity, 0) + 1
+        labels = {int(item.id): item.labels for item in reserved_identities()} | dict(self._identities.known())
+        return [
+            {"id": number, "labels": views.label_texts(labels[number]), "refcount": counts.get(number, 0)}
+            for number in sorted(labels)
+        ]
+
+    def node_list(self) -> list[views.Json]:
+        """``/v1/nodes``."""
+        return views.nodes_view(self.node, self.cluster.nodes())
+
+    def map_list(self) -> list[views.Json]:
+        """``/v1/maps``."""
+        return self.datapath.map_views(self.tables.errors())
+
+    def map_dump(self, name: str) -> views.Json:
+        """``/v1/maps/{name}``; raises NotFound."""
+        return self.datapath.map_dump(name)
+
+    def counters(self) -> list[views.Json]:
+        """``/v1/counters``."""
+        return views.counters_view(self.datapath.counters())
+
+    def plugin_list(self) -> list[views.Json]:
+        """``/v1/plugins``."""
+        return [views.plain(record) for record in self._plugins.records()]
+
+    def metrics_snapshot(self) -> views.Json:
+        """Everything the metrics are made of."""
+        return {
+            "counters": self.counters(),
+            "maps": self.map_list(),
+            "controllers": [views.controller_view(state) for state in self._controllers.states()],
+            "endpoints": len(self.endpoints.all()),
+            "nodes": 1 + len(self.cluster.nodes()),
+            "identities": len(self.identity_list()),
+            "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
+            "monitor_listeners": self.monitor.listeners,
+            "ipam": views.plain(self._pools),
+        }
+

@@ -1,0 +1,257 @@
+"""Endpoints of this node: attached and detached on request, kept across restarts.
+
+An endpoint's interface is useless until its address stands in the ``endpoints`` map: the program on it drops
+what comes from an address that is not there. That entry is written last on ADD and removed first on DEL, so a
+half-made endpoint is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import structlog
+
+from netloom.agent.cluster import Cluster
+from netloom.agent.datapath import Datapath
+from netloom.agent.identities import Identities
+from netloom.agent.records import decode_endpoint, encode_endpoint
+from netloom.agent.tables import Tables
+from netloom.agent.undo import Undo
+from netloom.edge.files import read_bytes, remove_file, write_atomic
+from netloom.model.endpoint import MAX_ENDPOINT_ID, Attachment, Endpoint, EndpointId, EndpointState, IfIndex
+from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound
+from netloom.model.identity import IdentityId, Reserved
+from netloom.model.labels import Labels
+from netloom.plan.claims import endpoint_claims
+from netloom.plugins.contract import Allocation, EndpointReady, EndpointRemoved, Ipam
+from netloom.plugins.manager import PluginManager
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRequest:
+    """What a runtime asks for."""
+
+    attachment: Attachment
+    labels: Labels
+    pod_name: str = ""
+    pod_namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the manager works with."""
+
+    directory: Path
+    ipam: Ipam
+    datapath: Datapath
+    tables: Tables
+    cluster: Cluster
+    identities: Identities
+    plugins: PluginManager
+
+
+class EndpointManager:
+    """The node's endpoints. Requests for one attachment follow each other; different ones run side by side."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._by_key: dict[str, Endpoint] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._ids: set[int] = set()
+        self._last_id = 0
+        self._log = structlog.get_logger()
+
+    def all(self) -> tuple[Endpoint, ...]:
+        """Every endpoint, by number."""
+        return tuple(sorted(self._by_key.values(), key=lambda endpoint: endpoint.id))
+
+    def get(self, number: int) -> Endpoint:
+        """Raises NotFound."""
+        for endpoint in self._by_key.values():
+            if endpoint.id == number:
+                return endpoint
+        raise NotFound(f"endpoint {number} does not exist on this node; see `netctl endpoint list`")
+
+    async def attach(self, request: AttachRequest) -> Endpoint:
+        """Make an endpoint that carries traffic; raises a NetloomError and leaves nothing behind when it cannot."""
+        key = request.attachment.key
+        async with self._lock(key):
+            if key in self._by_key:
+                raise Conflict(f"container {key} is attached already; detach it first")
+            endpoint = await self._make(request)
+        await self._parts.plugins.notify("netloom_endpoint_ready", EndpointReady(endpoint=endpoint))
+        self._log.info("endpoint.ready", endpoint=endpoint.id, container=key, identity=endpoint.identity)
+        return endpoint
+
+    async def detach(self, attachment: Attachment) -> bool:
+        """Undo an attachment, wholly or partly there; says whether there was an endpoint. Never fails for absence."""
+        key = attachment.key
+        async with self._lock(key):
+            endpoint = self._by_key.get(key)
+            if endpoint is None:
+                await self._parts.datapath.delete_workload(attachment)
+                await self._parts.ipam.release(key)
+            else:
+                await self._remove(endpoint)
+        if endpoint is not None:
+            await self._parts.plugins.notify("netloom_endpoint_removed", EndpointRemoved(endpoint=endpoint))
+            self._log.info("endpoint.removed", endpoint=endpoint.id, container=key)
+        return endpoint is not None
+
+    async def restore(self) -> None:
+        """Take up the endpoints an earlier run left; clean up those that were never finished or have gone."""
+        for path in sorted(self._parts.directory.glob("*.json")):
+            try:
+                endpoint = decode_endpoint(read_bytes(path), f'endpoint file "{path}"')
+            except Invalid as error:
+                aside = path.with_suffix(".unreadable")
+                path.rename(aside)
+                self._log.error("endpoint.file_set_aside", error=str(error), file=str(aside))
+                continue
+            await self._restore_one(endpoint)
+        await self._parts.datapath.delete_other_workloads(self.all())
+
+    async def announce_restored(self) -> None:
+        """Publish the restored endpoints again, and nothing else, and tell the plugins of them."""
+        for endpoint in self.all():
+            await self._publish(endpoint)
+            await self._parts.plugins.notify("netloom_endpoint_ready", EndpointReady(endpoint=endpoint))
+        await self._parts.cluster.withdraw_stale(
+            address for endpoint in self.all() for address in endpoint.addresses
+        )
+
+    async def _restore_one(self, endpoint: Endpoint) -> None:
+        self._ids.add(endpoint.id)
+        try:
+            if endpoint.state is not EndpointState.READY:
+                raise NotFound("it was not finished")
+            link = await self._parts.datapath.adopt_workload(endpoint)
+            await self._parts.ipam.restore(_allocation(endpoint))
+            identity = await self._parts.identities.identity_of(endpoint.labels)
+        except NetloomError as error:
+            self._log.warning("endpoint.not_restored", container=endpoint.attachment.key, reason=str(error))
+            await self._remove(endpoint)
+            return
+        self._keep(replace(endpoint, ifindex=IfIndex(link.ifindex), node_mac=link.mac, identity=identity.id))
+
+    async def _make(self, request: AttachRequest) -> Endpoint:
+        parts, key = self._parts, request.attachment.key
+        async with Undo() as undo:
+            allocation = await parts.ipam.allocate(key)
+            undo.add("release addresses", partial(parts.ipam.release, key))
+            identity = await parts.identities.identity_of(request.labels)
+            endpoint = _draft(request, allocation, self._take_id())
+            undo.add("free endpoint id", partial(self._free_id, endpoint.id))
+            self._save(endpoint)
+            undo.add("remove file", partial(self._unsave, endpoint))
+            workload = await parts.datapath.create_workload(endpoint, parts.ipam.gateways)
+            undo.add("delete interface", partial(parts.datapath.delete_workload, request.attachment))
+            endpoint = replace(
+                endpoint,
+                ifindex=IfIndex(workload.ifindex),
+                mac=workload.mac,
+                node_mac=workload.host_mac,
+                identity=identity.id,
+                labels=identity.labels,
+                state=EndpointState.READY,
+            )
+            undo.add("close", partial(self._close, endpoint))
+            self._keep(endpoint)
+            await parts.tables.apply(_owner(endpoint))
+            await self._publish(endpoint)
+            self._save(endpoint)
+            return endpoint
+
+    async def _remove(self, endpoint: Endpoint) -> None:
+        self._save(replace(endpoint, state=EndpointState.DISCONNECTING))
+        await self._close(endpoint)
+        await self._parts.datapath.delete_workload(endpoint.attachment)
+        await self._parts.ipam.release(endpoint.attachment.key)
+        await self._unsave(endpoint)
+        await self._free_id(endpoint.id)
+
+    async def _close(self, endpoint: Endpoint) -> None:
+        """No packet to or from it from now on."""
+        self._by_key.pop(endpoint.attachment.key, None)
+        self._parts.tables.withdraw(_owner(endpoint))
+        await self._parts.tables.apply(_owner(endpoint))
+        for address in endpoint.addresses:
+            await self._parts.cluster.withdraw_address(address)
+
+    async def _publish(self, endpoint: Endpoint) -> None:
+        for address in endpoint.addresses:
+            await self._parts.cluster.publish_address(address, endpoint.identity)
+
+    def _lock(self, key: str) -> asyncio.Lock:
+        """One lock per attachment, for as long as somebody holds or awaits it."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        return lock
+
+    def _keep(self, endpoint: Endpoint) -> None:
+        self._by_key[endpoint.attachment.key] = endpoint
+        self._parts.tables.claim(_owner(endpoint), endpoint_claims(endpoint))
+
+    def _file(self, endpoint: Endpoint) -> Path:
+        return self._parts.directory / f"{endpoint.id}.json"
+
+    def _save(self, endpoint: Endpoint) -> None:
+        write_atomic(self._file(endpoint), encode_endpoint(endpoint))
+
+    async def _unsave(self, endpoint: Endpoint) -> None:
+        remove_file(self._file(endpoint))
+
+    def _take_id(self) -> EndpointId:
+        """The next number after the last one given: a number just freed is not given again at once."""
+        for step in range(1, MAX_ENDPOINT_ID + 1):
+            number = (self._last_id + step - 1) % MAX_ENDPOINT_ID + 1
+            if number not in self._ids:
+                self._ids.add(number)
+                self._last_id = number
+                return EndpointId(number)
+        raise Exhausted(f"all {MAX_ENDPOINT_ID} endpoint numbers of this node are in use")
+
+    async def _free_id(self, number: int) -> None:
+        self._ids.discard(number)
+
+    def refcounts(self) -> Mapping[int, int]:
+        """Local endpoints by identity."""
+        counts: dict[int, int] = {}
+        for endpoint in self._by_key.values():
+            counts[endpoint.identity] = counts.get(endpoint.identity, 0) + 1
+        return counts
+
+
+def _owner(endpoint: Endpoint) -> str:
+    return f"endpoint/{endpoint.attachment.key}"
+
+
+def _allocation(endpoint: Endpoint) -> Allocation:
+    return Allocation(owner=endpoint.attachment.key, addresses=tuple(endpoint.addresses))
+
+
+def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -> Endpoint:
+    """The endpoint before its interface exists."""
+    ipv4 = next((a for a in allocation.addresses if isinstance(a, IPv4Address)), None)
+    ipv6 = next((a for a in allocation.addresses if isinstance(a, IPv6Address)), None)
+    return Endpoint(
+        id=number,
+        attachment=request.attachment,
+        ipv4=ipv4,
+        ipv6=ipv6,
+        ifindex=IfIndex(0),
+        mac=bytes(6),
+        node_mac=bytes(6),
+        identity=IdentityId(Reserved.UNKNOWN),
+        labels=request.labels,
+        state=EndpointState.REGENERATING,
+        pod_name=request.pod_name,
+        pod_namespace=request.pod_namespace,
+    )

@@ -1,0 +1,59 @@
+"""``netloom-agent``: reads the configuration, runs the agent until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from netloom import __version__
+from netloom.agent import logs
+from netloom.model.errors import ConfigError, NetloomError, Unsupported
+
+DEFAULT_CONFIG = Path("/etc/netloom/node.yaml")
+EXIT_FAILED = 1
+EXIT_CONFIG = 2
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="netloom-agent", description="The Netloom agent of one node.")
+    parser.add_argument("--config", type=Path, help=f"node config (default {DEFAULT_CONFIG} if it exists)")
+    parser.add_argument("--version", action="version", version=f"netloom-agent {__version__}")
+    return parser.parse_args()
+
+
+async def _serve(config: Path | None) -> None:
+    from netloom.agent.core import Agent
+    from netloom.config.load import load_config
+    from netloom.plugins.manager import PluginManager
+
+    plugins = PluginManager.discover()
+    loaded = load_config(config, plugins.section_types())
+    logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Agent(loaded, plugins).run(stop)
+
+
+def main() -> None:
+    """Exit status 0 after a signal, 1 when the agent cannot start or go on, 2 for a configuration that cannot be used."""
+    arguments = _arguments()
+    config = arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    try:
+        if os.geteuid() != 0:
+            raise Unsupported("running the agent", needs="root (uid 0)", found=f"uid {os.geteuid()}")
+        asyncio.run(_serve(config))
+    except ConfigError as error:
+        sys.stderr.write(f"netloom-agent: the configuration cannot be used:\n{error}\n")
+        sys.exit(EXIT_CONFIG)
+    except NetloomError as error:
+        sys.stderr.write(f"netloom-agent: {error}\n")
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

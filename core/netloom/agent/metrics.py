@@ -1,0 +1,73 @@
+"""Prometheus metrics, collected when asked for. Names follow the field's habit with our prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class AgentCollector(Collector):
+    """Turns the API's own views into metrics, so both always say the same."""
+
+    def __init__(self, snapshot: Callable[[], dict[str, Any]]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        """All families, from one snapshot."""
+        now = self._snapshot()
+        yield from _packet_counters(now["counters"])
+        yield from _gauges(now)
+        maps = GaugeMetricFamily("netloom_bpf_map_entries", "Entries in a map.", labels=["map"])
+        errors = CounterMetricFamily("netloom_bpf_map_write_errors", "Failed writes to a table.", labels=["map"])
+        for table in now["maps"]:
+            maps.add_metric([table["name"]], table["entries"])
+            errors.add_metric([table["name"]], table["errors"])
+        yield from (maps, errors)
+        failing = GaugeMetricFamily("netloom_controller_failing", "1 while a controller fails.", labels=["controller"])
+        runs = CounterMetricFamily("netloom_controller_runs", "Runs of a controller.", labels=["controller"])
+        for controller in now["controllers"]:
+            failing.add_metric([controller["name"]], controller["state"] == "failing")
+            runs.add_metric([controller["name"]], controller["runs"])
+        yield from (failing, runs)
+
+
+def _packet_counters(counters: list[dict[str, Any]]) -> Iterable[Metric]:
+    for kind, unit in (("count", "packets"), ("bytes", "bytes")):
+        forwarded = CounterMetricFamily(f"netloom_forward_{kind}", f"Forwarded {unit}.", labels=["direction"])
+        dropped = CounterMetricFamily(f"netloom_drop_{kind}", f"Dropped {unit}.", labels=["reason", "direction"])
+        for counter in counters:
+            if counter["reason"] == 0:
+                forwarded.add_metric([counter["direction"]], counter[unit])
+            else:
+                dropped.add_metric([counter["text"], counter["direction"]], counter[unit])
+        yield from (forwarded, dropped)
+
+
+def _gauges(now: dict[str, Any]) -> Iterable[Metric]:
+    for name, text in (
+        ("endpoints", "Endpoints of this node."),
+        ("nodes", "Nodes known, this one included."),
+        ("identities", "Identities known."),
+        ("plugins_failed", "Plugins that broke their contract."),
+        ("monitor_listeners", "Clients that listen to the monitor."),
+    ):
+        yield GaugeMetricFamily(f"netloom_{name}", text, value=now[name])
+    used = GaugeMetricFamily("netloom_ipam_used", "Addresses given.", labels=["prefix"])
+    capacity = GaugeMetricFamily("netloom_ipam_capacity", "Addresses that can be given.", labels=["prefix"])
+    for pool in now["ipam"]:
+        used.add_metric([pool["prefix"]], pool["used"])
+        capacity.add_metric([pool["prefix"]], float(pool["capacity"]))
+    yield from (used, capacity)
+
+
+def render(snapshot: Callable[[], dict[str, Any]]) -> bytes:
+    """The text exposition format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(AgentCollector(snapshot))
+    return generate_latest(registry)

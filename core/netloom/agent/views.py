@@ -1,0 +1,134 @@
+"""What the API shows of the agent's objects: plain JSON values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any
+
+from netloom.agent.cluster import KnownNode
+from netloom.agent.controllers import ControllerState
+from netloom.datapath.events import format_flow
+from netloom.datapath.maps import Counter
+from netloom.datapath.reasons import Direction, DropReason
+from netloom.datapath.registry import metrics_index
+from netloom.model.endpoint import Endpoint
+from netloom.model.flow import Flow
+from netloom.model.labels import Labels
+from netloom.model.node import Node
+
+Json = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: addresses as text, MACs as aa:bb:.., numbers as they are."""
+    if isinstance(value, (IPv4Address, IPv6Address, IPv4Network, IPv6Network, Path)):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, bytes):
+        return value.hex(":")
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list, frozenset, set)):
+        return [plain(item) for item in value]
+    return value
+
+
+def instant(seconds: float | None) -> str | None:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def label_texts(labels: Labels) -> list[str]:
+    """Sorted ``source:key=value``."""
+    return sorted(str(label) for label in labels)
+
+
+def endpoint_view(endpoint: Endpoint) -> Json:
+    """One element of ``/v1/endpoints``."""
+    return {
+        "id": endpoint.id,
+        "container_id": endpoint.attachment.container_id,
+        "ifname": endpoint.attachment.ifname,
+        "host_ifname": endpoint.attachment.host_ifname,
+        "netns": endpoint.attachment.netns,
+        "ipv4": plain(endpoint.ipv4),
+        "ipv6": plain(endpoint.ipv6),
+        "mac": plain(endpoint.mac),
+        "node_mac": plain(endpoint.node_mac),
+        "ifindex": endpoint.ifindex,
+        "identity": endpoint.identity,
+        "labels": label_texts(endpoint.labels),
+        "state": endpoint.state.value,
+        "pod_name": endpoint.pod_name,
+        "pod_namespace": endpoint.pod_namespace,
+        "policy": {"ingress": "Disabled", "egress": "Disabled"},
+    }
+
+
+def node_view(node: Node, *, local: bool, error: str = "") -> Json:
+    """One element of ``/v1/nodes``."""
+    return {
+        "name": node.name,
+        "local": local,
+        "underlay_ipv4": plain(node.underlay_ipv4),
+        "underlay_ipv6": plain(node.underlay_ipv6),
+        "pod_cidrs": plain(node.pod_cidrs),
+        "gateways": plain(node.gateways),
+        "mode": node.mode,
+        "state": "unreachable" if error else "reachable",
+        "error": error,
+    }
+
+
+def nodes_view(local: Node, others: Mapping[str, KnownNode]) -> list[Json]:
+    """This node first, then the others by name."""
+    views = [node_view(others[name].node, local=False, error=others[name].error) for name in sorted(others)]
+    return [node_view(local, local=True), *views]
+
+
+def controller_view(state: ControllerState) -> Json:
+    """One background loop."""
+    return {
+        "name": state.name,
+        "state": "failing" if state.failing else "ok",
+        "runs": state.runs,
+        "failures": state.failures,
+        "last_error": state.last_error,
+        "last_success_at": instant(state.last_success_at),
+    }
+
+
+def counters_view(counters: Mapping[int, Counter]) -> list[Json]:
+    """Non-zero packet counters by reason and direction; keys are indexes of the ``metrics`` array."""
+    views = []
+    for reason in DropReason:
+        for direction in Direction:
+            counter = counters.get(metrics_index(reason, direction))
+            if counter is not None and counter.packets:
+                views.append(
+                    {
+                        "reason": int(reason),
+                        "name": reason.name,
+                        "text": reason.text,
+                        "hint": reason.hint,
+                        "direction": direction.name.lower(),
+                        "packets": counter.packets,
+                        "bytes": counter.bytes,
+                    }
+                )
+    return views
+
+
+def flow_view(flow: Flow) -> Json:
+    """One line of ``/v1/monitor``."""
+    view: Json = plain(asdict(flow))
+    view["summary"] = format_flow(flow)
+    return view

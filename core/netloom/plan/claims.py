@@ -1,0 +1,133 @@
+"""What one fact about the cluster asks of the kernel's tables. Pure: a fact in, entries out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+
+from netloom.datapath.registry import (
+    EndpointFlag,
+    EndpointInfo,
+    EndpointKey,
+    IpcacheFlag,
+    IpcacheInfo,
+    IpcacheKey,
+    PeerInfo,
+    PeerKey,
+    TunnelInfo,
+    TunnelKey,
+)
+from netloom.model.address import Address, Network, host_prefix
+from netloom.model.endpoint import Endpoint
+from netloom.model.identity import Reserved
+from netloom.model.node import Node, RemoteAddress
+from netloom.plugins.contract import Reach, RouteSpec
+
+NO_TUNNEL = IPv6Address(0)
+"""``::`` in ``tunnel_endpoint``: not behind a tunnel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """Entries wanted in each table."""
+
+    endpoints: Mapping[EndpointKey, EndpointInfo] = field(default_factory=dict)
+    ipcache: Mapping[IpcacheKey, IpcacheInfo] = field(default_factory=dict)
+    tunnels: Mapping[TunnelKey, TunnelInfo] = field(default_factory=dict)
+    peers: Mapping[PeerKey, PeerInfo] = field(default_factory=dict)
+    routes: Mapping[Network, RouteSpec] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDevice:
+    """The node's own end of the overlay, ``loom_host``."""
+
+    name: str
+    ifindex: int
+    mac: bytes
+
+
+def world_claims() -> Claims:
+    """Everything nobody else claims is the world."""
+    info = IpcacheInfo(identity=Reserved.WORLD, flags=0, tunnel_endpoint=NO_TUNNEL)
+    everything = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+    return Claims(ipcache={IpcacheKey(prefix): info for prefix in everything})
+
+
+def local_node_claims(node: Node, host: HostDevice, host_addresses: Iterable[Address], mtu_bytes: int) -> Claims:
+    """This node: its own addresses lead to the host's stack, its pod prefixes are local and routed to ``loom_host``."""
+    to_host = EndpointInfo(
+        ifindex=host.ifindex,
+        identity=Reserved.HOST,
+        id=0,
+        flags=EndpointFlag.HOST,
+        mac=host.mac,
+        node_mac=host.mac,
+    )
+    own = {*node.gateways, *host_addresses}
+    is_host = IpcacheInfo(identity=Reserved.HOST, flags=0, tunnel_endpoint=NO_TUNNEL)
+    is_local = IpcacheInfo(identity=Reserved.WORLD, flags=IpcacheFlag.LOCAL_POD_CIDR, tunnel_endpoint=NO_TUNNEL)
+    return Claims(
+        endpoints={EndpointKey(address): to_host for address in own},
+        ipcache={IpcacheKey(host_prefix(address)): is_host for address in own}
+        | {IpcacheKey(prefix): is_local for prefix in node.pod_cidrs},
+        routes={prefix: host_route(prefix, node, host.name, mtu_bytes) for prefix in node.pod_cidrs},
+    )
+
+
+def host_route(prefix: Network, node: Node, device: str, mtu_bytes: int) -> RouteSpec:
+    """Route to pods through ``loom_host`` with the gateway as source; IPv4 by way of the gateway, as in Cilium."""
+    gateway = node.gateway(4 if prefix.version == 4 else 6)
+    via = gateway if prefix.version == 4 else None
+    return RouteSpec(prefix=prefix, device=device, via=via, source=gateway, mtu_bytes=mtu_bytes)
+
+
+def endpoint_claims(endpoint: Endpoint) -> Claims:
+    """A local endpoint: deliver to it, and know its identity."""
+    info = EndpointInfo(
+        ifindex=endpoint.ifindex,
+        identity=endpoint.identity,
+        id=endpoint.id,
+        flags=0,
+        mac=endpoint.mac,
+        node_mac=endpoint.node_mac,
+    )
+    cached = IpcacheInfo(identity=endpoint.identity, flags=0, tunnel_endpoint=NO_TUNNEL)
+    return Claims(
+        endpoints={EndpointKey(address): info for address in endpoint.addresses},
+        ipcache={IpcacheKey(host_prefix(address)): cached for address in endpoint.addresses},
+    )
+
+
+def remote_node_claims(node: Node, reach: Reach) -> Claims:
+    """Another node: its pods behind its tunnel, its own addresses as ``remote-node``."""
+    ipcache: dict[IpcacheKey, IpcacheInfo] = {}
+    for address in node.gateways:
+        endpoint = _tunnel_of(address, reach)
+        ipcache[IpcacheKey(host_prefix(address))] = IpcacheInfo(
+            identity=Reserved.REMOTE_NODE, flags=0, tunnel_endpoint=endpoint
+        )
+    underlays = (address for address in (node.underlay_ipv4, node.underlay_ipv6) if address is not None)
+    for address in underlays:
+        ipcache[IpcacheKey(host_prefix(address))] = IpcacheInfo(
+            identity=Reserved.REMOTE_NODE, flags=0, tunnel_endpoint=NO_TUNNEL
+        )
+    return Claims(
+        ipcache=ipcache,
+        tunnels={TunnelKey(prefix): TunnelInfo(endpoint) for prefix, endpoint in reach.tunnels.items()},
+        peers={PeerKey(address): PeerInfo(Reserved.REMOTE_NODE) for address in reach.peers},
+        routes={route.prefix: route for route in reach.routes},
+    )
+
+
+def remote_address_claims(remote: RemoteAddress, reach: Reach) -> Claims:
+    """An endpoint of another node: its identity, and the tunnel that leads to it."""
+    info = IpcacheInfo(identity=remote.identity, flags=0, tunnel_endpoint=_tunnel_of(remote.address, reach))
+    return Claims(ipcache={IpcacheKey(host_prefix(remote.address)): info})
+
+
+def _tunnel_of(address: Address, reach: Reach) -> Address:
+    """The tunnel that leads to an address: that of the longest prefix holding it."""
+    holding = [prefix for prefix in reach.tunnels if prefix.version == address.version and address in prefix]
+    return reach.tunnels[max(holding, key=lambda prefix: prefix.prefixlen)] if holding else NO_TUNNEL
