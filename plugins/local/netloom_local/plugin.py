@@ -1,0 +1,43 @@
+"""The plugin: names the store and its config section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from netloom.plugins import Context, PluginInfo, Role, Store, hookimpl
+from netloom_local.store import LocalStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """``plugins.local``: the store in a file."""
+
+    path: Path = Path("/var/lib/netloom/store.db")
+    """All agents of this machine that form one cluster name the same file."""
+    poll_interval_s: float = 0.5
+    """Seconds after which a change is seen even if nobody told."""
+
+    def __post_init__(self) -> None:
+        if not self.path.is_absolute() or self.path.suffix != ".db":
+            raise ValueError(f'path "{self.path}" is not usable: expected an absolute path that ends in .db')
+
+
+class Local:
+    """Cluster state in a SQLite file, for clusters whose nodes share a machine."""
+
+    @hookimpl
+    def netloom_plugin_info(self) -> PluginInfo:
+        """Describe the plugin."""
+        return PluginInfo(name="local", role=Role.STORE, summary="Keeps the cluster's state in a file of this machine.")
+
+    @hookimpl
+    def netloom_config_type(self) -> type:
+        """The section's type."""
+        return LocalSettings
+
+    @hookimpl
+    def netloom_store(self, context: Context) -> Store:
+        """The store."""
+        settings = context.config if context.config is not None else LocalSettings()
+        return LocalStore(settings.path, settings.poll_interval_s)
