@@ -103,7 +103,7 @@ def decode_endpoint(raw: bytes, what: str) -> Endpoint:
             pod_name=record.pod_name,
             pod_namespace=record.pod_namespace,
         )
-    except ValueError as error:
+    except (ValueError, Invalid) as error:
         raise Invalid(f"{what} cannot be used: {error}") from error
 
 

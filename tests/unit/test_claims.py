@@ -1,0 +1,115 @@
+"""What facts about the cluster ask of the tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from netloom.datapath.registry import EndpointFlag, EndpointKey, IpcacheFlag, IpcacheKey, PeerKey, TunnelKey
+from netloom.model.address import host_prefix
+from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
+from netloom.model.identity import IdentityId, Reserved
+from netloom.model.node import Node, RemoteAddress
+from netloom.plan.claims import (
+    NO_TUNNEL,
+    HostDevice,
+    endpoint_claims,
+    local_node_claims,
+    remote_address_claims,
+    remote_node_claims,
+    world_claims,
+)
+from netloom.plugins.contract import Reach, RouteSpec
+
+NODE = Node(
+    name="node1",
+    underlay_ipv4=IPv4Address("192.168.77.11"),
+    underlay_ipv6=None,
+    pod_cidrs=(IPv4Network("10.244.1.0/24"), IPv6Network("fd00:10:244:1::/64")),
+    gateways=(IPv4Address("10.244.1.1"), IPv6Address("fd00:10:244:1::1")),
+    mode="vxlan",
+)
+UNDERLAY = IPv4Address("192.168.77.12")
+REACH = Reach(tunnels={IPv4Network("10.244.2.0/24"): UNDERLAY}, peers=frozenset({UNDERLAY}))
+REMOTE = replace(
+    NODE,
+    name="node2",
+    underlay_ipv4=UNDERLAY,
+    pod_cidrs=(IPv4Network("10.244.2.0/24"),),
+    gateways=(IPv4Address("10.244.2.1"),),
+)
+HOST = HostDevice(name="loom_host", ifindex=7, mac=b"\x02\0\0\0\0\x07")
+ENDPOINT = Endpoint(
+    id=EndpointId(5),
+    attachment=Attachment(container_id="c1", ifname="eth0", netns="/run/netns/c1"),
+    ipv4=IPv4Address("10.244.1.9"),
+    ipv6=IPv6Address("fd00:10:244:1::9"),
+    ifindex=IfIndex(12),
+    mac=b"\x02\0\0\0\0\x0c",
+    node_mac=b"\x02\0\0\0\0\x0d",
+    identity=IdentityId(300),
+    labels=frozenset(),
+    state=EndpointState.READY,
+)
+
+
+def test_an_endpoint_is_delivered_to_by_both_its_addresses() -> None:
+    """Same entry under the IPv4 and the IPv6 address."""
+    claims = endpoint_claims(ENDPOINT)
+    info = claims.endpoints[EndpointKey(IPv4Address("10.244.1.9"))]
+    assert claims.endpoints[EndpointKey(IPv6Address("fd00:10:244:1::9"))] == info
+    assert (info.ifindex, info.identity, info.id, info.flags) == (12, 300, 5, 0)
+
+
+def test_an_endpoint_without_ipv6_claims_one_address() -> None:
+    """Nothing is claimed for a family that is not served."""
+    assert len(endpoint_claims(replace(ENDPOINT, ipv6=None)).endpoints) == 1
+
+
+def test_the_nodes_own_addresses_lead_to_the_host() -> None:
+    """Gateway and underlay addresses carry the HOST flag and identity."""
+    claims = local_node_claims(NODE, HOST, [IPv4Address("192.168.77.11")], 1450)
+    for address in (*NODE.gateways, IPv4Address("192.168.77.11")):
+        info = claims.endpoints[EndpointKey(address)]
+        assert info.flags == EndpointFlag.HOST
+        assert info.identity == Reserved.HOST
+
+
+def test_own_pod_prefixes_are_local_and_routed_to_loom_host() -> None:
+    """IPv4 by way of the gateway as Cilium does, IPv6 on the device."""
+    claims = local_node_claims(NODE, HOST, [], 1450)
+    for cidr in NODE.pod_cidrs:
+        assert claims.ipcache[IpcacheKey(cidr)].flags == IpcacheFlag.LOCAL_POD_CIDR
+    assert claims.routes[IPv4Network("10.244.1.0/24")] == RouteSpec(
+        prefix=IPv4Network("10.244.1.0/24"),
+        device="loom_host",
+        via=IPv4Address("10.244.1.1"),
+        source=IPv4Address("10.244.1.1"),
+        mtu_bytes=1450,
+    )
+    assert claims.routes[IPv6Network("fd00:10:244:1::/64")].via is None
+
+
+def test_a_remote_node_is_reached_by_its_tunnel_and_known_by_its_addresses() -> None:
+    """Gateway behind the tunnel, underlay address not."""
+    claims = remote_node_claims(REMOTE, REACH)
+    assert claims.tunnels[TunnelKey(IPv4Network("10.244.2.0/24"))].tunnel_endpoint == UNDERLAY
+    assert PeerKey(UNDERLAY) in claims.peers
+    gateway = claims.ipcache[IpcacheKey(host_prefix(IPv4Address("10.244.2.1")))]
+    underlay = claims.ipcache[IpcacheKey(host_prefix(UNDERLAY))]
+    assert (gateway.identity, gateway.tunnel_endpoint) == (Reserved.REMOTE_NODE, UNDERLAY)
+    assert (underlay.identity, underlay.tunnel_endpoint) == (Reserved.REMOTE_NODE, NO_TUNNEL)
+
+
+def test_a_remote_address_brings_its_identity_and_its_nodes_tunnel() -> None:
+    """The tunnel is that of the prefix that holds the address."""
+    remote = RemoteAddress(address=IPv4Address("10.244.2.9"), identity=301, node="node2")
+    info = remote_address_claims(remote, REACH).ipcache[IpcacheKey(host_prefix(remote.address))]
+    assert (info.identity, info.tunnel_endpoint) == (301, UNDERLAY)
+
+
+def test_everything_else_is_the_world() -> None:
+    """Both families have a default."""
+    infos = world_claims().ipcache
+    assert {info.identity for info in infos.values()} == {Reserved.WORLD}
+    assert {key.prefix.prefixlen for key in infos} == {0}
