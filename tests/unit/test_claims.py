@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from netloom.datapath.registry import EndpointFlag, EndpointKey, IpcacheFlag, IpcacheKey, PeerKey, TunnelKey
+from netloom.datapath.registry import DeviceKey, EndpointFlag, EndpointKey, IpcacheFlag, IpcacheKey, PeerKey, TunnelKey
 from netloom.model.address import host_prefix
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.identity import IdentityId, Reserved
@@ -61,9 +61,17 @@ def test_an_endpoint_is_delivered_to_by_both_its_addresses() -> None:
     assert (info.ifindex, info.identity, info.id, info.flags) == (12, 300, 5, 0)
 
 
+def test_an_endpoints_device_may_send_as_that_endpoint_only() -> None:
+    """The device's entry holds both addresses and the workload's MAC."""
+    sender = endpoint_claims(ENDPOINT).devices[DeviceKey(12)]
+    assert (sender.ipv4, sender.ipv6, sender.mac) == (ENDPOINT.ipv4, ENDPOINT.ipv6, ENDPOINT.mac)
+
+
 def test_an_endpoint_without_ipv6_claims_one_address() -> None:
     """Nothing is claimed for a family that is not served."""
-    assert len(endpoint_claims(replace(ENDPOINT, ipv6=None)).endpoints) == 1
+    claims = endpoint_claims(replace(ENDPOINT, ipv6=None))
+    assert len(claims.endpoints) == 1
+    assert claims.devices[DeviceKey(12)].ipv6 == IPv6Address("::")
 
 
 def test_the_nodes_own_addresses_lead_to_the_host() -> None:

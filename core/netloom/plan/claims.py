@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 from netloom.datapath.registry import (
+    DeviceInfo,
+    DeviceKey,
     EndpointFlag,
     EndpointInfo,
     EndpointKey,
@@ -24,8 +26,8 @@ from netloom.model.identity import Reserved
 from netloom.model.node import Node, RemoteAddress
 from netloom.plugins.contract import Reach, RouteSpec
 
-NO_TUNNEL = IPv6Address(0)
-"""``::`` in ``tunnel_endpoint``: not behind a tunnel."""
+NO_ADDRESS = NO_TUNNEL = IPv6Address(0)
+"""``::`` stands for an address that is not there; in ``tunnel_endpoint``: not behind a tunnel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class Claims:
     """Entries wanted in each table."""
 
     endpoints: Mapping[EndpointKey, EndpointInfo] = field(default_factory=dict)
+    devices: Mapping[DeviceKey, DeviceInfo] = field(default_factory=dict)
     ipcache: Mapping[IpcacheKey, IpcacheInfo] = field(default_factory=dict)
     tunnels: Mapping[TunnelKey, TunnelInfo] = field(default_factory=dict)
     peers: Mapping[PeerKey, PeerInfo] = field(default_factory=dict)
@@ -84,7 +87,7 @@ def host_route(prefix: Network, node: Node, device: str, mtu_bytes: int) -> Rout
 
 
 def endpoint_claims(endpoint: Endpoint) -> Claims:
-    """A local endpoint: deliver to it, and know its identity."""
+    """A local endpoint: deliver to it, let it send as itself and nobody else, and know its identity."""
     info = EndpointInfo(
         ifindex=endpoint.ifindex,
         identity=endpoint.identity,
@@ -93,9 +96,18 @@ def endpoint_claims(endpoint: Endpoint) -> Claims:
         mac=endpoint.mac,
         node_mac=endpoint.node_mac,
     )
+    sender = DeviceInfo(
+        ipv4=endpoint.ipv4 or NO_ADDRESS,
+        ipv6=endpoint.ipv6 or NO_ADDRESS,
+        identity=endpoint.identity,
+        id=endpoint.id,
+        mac=endpoint.mac,
+        node_mac=endpoint.node_mac,
+    )
     cached = IpcacheInfo(identity=endpoint.identity, flags=0, tunnel_endpoint=NO_TUNNEL)
     return Claims(
         endpoints={EndpointKey(address): info for address in endpoint.addresses},
+        devices={DeviceKey(endpoint.ifindex): sender},
         ipcache={IpcacheKey(host_prefix(address)): cached for address in endpoint.addresses},
     )
 
