@@ -1,0 +1,87 @@
+"""The result of ADD, in the shape each version of the specification wants. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netloom.cni.request import Request
+
+Json = dict[str, Any]
+
+
+def added(request: Request, answer: Mapping[str, Any]) -> Json:
+    """What ADD prints for the agent's answer to ``PUT /v1/attachments``; extends ``prevResult`` when chained."""
+    endpoint = answer["endpoint"]
+    previous = request.previous
+    interfaces = [
+        *previous.get("interfaces", []),
+        {"name": endpoint["host_ifname"], "mac": endpoint["node_mac"]},
+        {"name": endpoint["ifname"], "mac": endpoint["mac"], "sandbox": request.netns},
+    ]
+    if request.version == "1.1.0":
+        for interface in interfaces[-2:]:
+            interface["mtu"] = answer["mtu_bytes"]
+    container = len(interfaces) - 1
+    gateways = {_family(gateway): gateway for gateway in answer["gateways"]}
+    ips = [_ip(request.version, address, gateways, container) for address in _addresses(endpoint)]
+    routes = [{"dst": _DEFAULT[_family(ip["address"])], "gw": ip["gateway"]} for ip in ips if "gateway" in ip]
+    return {
+        "cniVersion": request.version,
+        "interfaces": interfaces,
+        "ips": [*previous.get("ips", []), *ips],
+        "routes": [*previous.get("routes", []), *routes],
+        "dns": previous.get("dns", {}),
+    }
+
+
+def differences(request: Request, endpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """In what an endpoint is not as ``prevResult`` says; sentences."""
+    found = []
+    interfaces = request.previous.get("interfaces", [])
+    ours = [
+        index
+        for index, interface in enumerate(interfaces)
+        if interface.get("name") == request.ifname and interface.get("sandbox")
+    ]
+    promised = {ip.get("address", "") for ip in request.previous.get("ips", []) if ip.get("interface") in ours}
+    actual = {_host_prefix(address) for address in _addresses(endpoint)}
+    if promised != actual:
+        found.append(f"it has {_words(actual)}, expected {_words(promised)}")
+    if endpoint["state"] != "ready":
+        found.append(f'its state is "{endpoint["state"]}", expected "ready"')
+    found += [
+        f"its MAC address is {endpoint['mac']}, expected {interfaces[index]['mac']}"
+        for index in ours
+        if interfaces[index].get("mac", endpoint["mac"]) != endpoint["mac"]
+    ]
+    return tuple(found)
+
+
+_DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+def _family(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
+def _host_prefix(address: str) -> str:
+    return f"{address}/{128 if _family(address) == 6 else 32}"
+
+
+def _addresses(endpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(address for address in (endpoint["ipv4"], endpoint["ipv6"]) if address)
+
+
+def _ip(version: str, address: str, gateways: Mapping[int, str], interface: int) -> Json:
+    family = _family(address)
+    ip: Json = {"address": _host_prefix(address), "interface": interface}
+    if family in gateways:
+        ip["gateway"] = gateways[family]
+    if version.startswith("0."):
+        ip["version"] = str(family)
+    return ip
+
+
+def _words(addresses: set[str]) -> str:
+    return " and ".join(sorted(addresses)) or "no address"
