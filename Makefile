@@ -1,0 +1,39 @@
+# Everything runs from a fresh Debian 12 as root: each target sets up what it needs.
+PYTHON  := /usr/bin/python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping iputils-arping traceroute bpftool gcc libc6-dev ethtool procps
+
+.PHONY: all setup check test demo bench docs clean
+
+all: check test
+
+setup: $(VENV)/.ready ## system packages and the virtual environment
+
+$(VENV)/.ready: setup.cfg pyproject.toml tools/setup.sh
+	PACKAGES="$(PACKAGES)" PYTHON=$(PYTHON) VENV=$(VENV) sh tools/setup.sh
+	touch $@
+
+check: setup ## format, lint, types, layers, generated files: seconds
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests bench examples
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m netloom.datapath.codegen --check
+
+test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to end
+	$(BIN)/python -m pytest
+
+demo: setup ## two nodes, four pods, one overlay, every step shown
+	$(BIN)/netctl lab demo
+
+bench: setup ## compare with raw veth and a bridge; writes bench/RESULTS.md
+	$(BIN)/python -m bench
+
+docs: setup ## render generated files again
+	$(BIN)/python -m netloom.datapath.codegen
+	$(BIN)/python -m netloom.config.reference
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
