@@ -1,0 +1,69 @@
+"""Fixtures for tests that use the kernel: private namespaces, and a check that nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+
+from support.leaks import MARK, MARK_VARIABLE, look
+from support.netns import Namespace
+
+_PRIVILEGED = ("bpf", "kernel", "e2e")
+
+
+class NamespaceFactory(Protocol):
+    """Makes namespaces that end with the test."""
+
+    def __call__(self, label: str = "") -> Namespace: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need root say so when there is none, instead of failing in many ways."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _PRIVILEGED):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_by_the_run() -> Iterator[None]:
+    """The whole run, with what its modules share, leaves nothing behind."""
+    os.environ[MARK_VARIABLE] = MARK
+    before = look()
+    yield
+    assert look().since(before) == {}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_by_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test with privileges leaves nothing behind that was not there before it."""
+    if not any(request.node.get_closest_marker(name) for name in _PRIVILEGED):
+        yield
+        return
+    before = look()
+    yield
+    assert look().since(before) == {}
+
+
+@pytest.fixture
+def make_netns() -> Iterator[NamespaceFactory]:
+    """Fresh namespaces, as many as a test asks for; all end with it."""
+    made: list[Namespace] = []
+
+    def make(label: str = "") -> Namespace:
+        made.append(Namespace(label))
+        return made[-1]
+
+    yield make
+    for namespace in reversed(made):
+        namespace.close()
+
+
+@pytest.fixture
+def netns(make_netns: Callable[[], Namespace]) -> Namespace:
+    """One fresh namespace, its loopback down, nothing else in it."""
+    return make_netns()
