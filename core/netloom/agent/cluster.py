@@ -66,7 +66,11 @@ class Cluster:
         """Tell the others of this node. Raises Conflict when a pod prefix is somebody else's already."""
         own = self._local.node
         for entry in await self._store.items(NODES):
-            other = decode_node(entry.value, f'node record "{entry.key}"')
+            try:
+                other = decode_node(entry.value, f'node record "{entry.key}"')
+            except Invalid as error:
+                self._log.warning("store.record_ignored", key=entry.key, error=str(error))
+                continue
             if other.name != own.name:
                 _refuse_overlap(own, other)
         await self._store.put(NODES + own.name, encode_node(own))

@@ -1,0 +1,210 @@
+"""The cluster as one node sees it, over a real store in a file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from netloom_local.store import LocalStore
+
+from netloom.agent.cluster import Cluster, Local
+from netloom.agent.identities import Identities
+from netloom.agent.tables import Tables
+from netloom.datapath.registry import IpcacheKey
+from netloom.model.address import Family, host_prefix
+from netloom.model.errors import Conflict, Invalid
+from netloom.model.labels import label_set
+from netloom.model.node import Node
+from netloom.plugins.contract import DeviceSpec, NodeChanged, Reach, Tunnel, WorkloadKind
+
+NODE1 = Node(
+    name="node1",
+    underlay_ipv4=IPv4Address("192.168.77.11"),
+    underlay_ipv6=None,
+    pod_cidrs=(IPv4Network("10.244.1.0/24"),),
+    gateways=(IPv4Address("10.244.1.1"),),
+    mode="direct",
+)
+NODE2 = replace(
+    NODE1,
+    name="node2",
+    underlay_ipv4=IPv4Address("192.168.77.12"),
+    pod_cidrs=(IPv4Network("10.244.2.0/24"),),
+    gateways=(IPv4Address("10.244.2.1"),),
+)
+POD = IPv4Address("10.244.2.9")
+
+
+class Direct:
+    """A network mode that reaches every node by its IPv4 address."""
+
+    workload = WorkloadKind.VETH
+    tunnel: Tunnel | None = None
+
+    def mtu_bytes(self, underlay_mtu_bytes: int, underlay: Family) -> int:
+        del underlay
+        return underlay_mtu_bytes
+
+    def devices(self) -> tuple[DeviceSpec, ...]:
+        return ()
+
+    def reach(self, local: Node, remote: Node, mtu_bytes: int) -> Reach:
+        del local, mtu_bytes
+        if remote.underlay_ipv4 is None:
+            raise Invalid(f'node "{remote.name}" has no IPv4 address')
+        return Reach(tunnels=dict.fromkeys(remote.pod_cidrs, remote.underlay_ipv4))
+
+
+class Memory:
+    """A kernel table in a dictionary."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Any, Any] = {}
+
+    async def read(self) -> Mapping[Any, Any]:
+        return dict(self.entries)
+
+    async def put(self, key: Any, value: Any) -> None:
+        self.entries[key] = value
+
+    async def delete(self, key: Any) -> None:
+        self.entries.pop(key, None)
+
+
+class View:
+    """One node's view of the cluster, fed from the store on demand."""
+
+    def __init__(self, store: LocalStore, node: Node) -> None:
+        self.store = store
+        self.ipcache = Memory()
+        self.tables = Tables({"ipcache": self.ipcache})
+        self.identities = Identities(store)
+        local = Local(node=node, mode=Direct(), mtu_bytes=1450)
+        self.cluster = Cluster(store, local, self.tables, self.identities)
+        self._watch = store.watch("")
+        self._first = True
+
+    async def catch_up(self) -> tuple[NodeChanged, ...]:
+        changes = self.cluster.take(await anext(self._watch), first=self._first)
+        self._first = False
+        await self.tables.resync()
+        return changes
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
+    local = LocalStore(tmp_path / "store.db", 0.05)
+    await local.open()
+    yield local
+    await local.close()
+
+
+async def test_a_remote_endpoint_is_known_by_identity_and_tunnel(store: LocalStore) -> None:
+    """Published on one node, claimed on the other."""
+    one, two = View(store, NODE1), View(store, NODE2)
+    await two.cluster.publish_node()
+    await two.cluster.publish_address(POD, 300)
+    await one.catch_up()
+    info = one.ipcache.entries[IpcacheKey(host_prefix(POD))]
+    assert (info.identity, info.tunnel_endpoint) == (300, NODE2.underlay_ipv4)
+
+
+async def test_the_order_in_which_node_and_address_are_heard_of_does_not_matter(store: LocalStore) -> None:
+    """An address before its node is claimed when the node comes."""
+    one, two = View(store, NODE1), View(store, NODE2)
+    await two.cluster.publish_address(POD, 300)
+    await one.catch_up()
+    assert IpcacheKey(host_prefix(POD)) not in one.ipcache.entries
+    await two.cluster.publish_node()
+    await one.catch_up()
+    assert IpcacheKey(host_prefix(POD)) in one.ipcache.entries
+
+
+async def test_a_node_cannot_claim_an_address_outside_its_prefixes(store: LocalStore) -> None:
+    """Such a record is not used."""
+    one, two = View(store, NODE1), View(store, NODE2)
+    await two.cluster.publish_node()
+    await two.cluster.publish_address(IPv4Address("8.8.8.8"), 300)
+    await one.catch_up()
+    assert IpcacheKey(host_prefix(IPv4Address("8.8.8.8"))) not in one.ipcache.entries
+
+
+async def test_a_forgotten_node_takes_its_addresses_with_it(store: LocalStore) -> None:
+    """Nothing of it stays claimed."""
+    one, two = View(store, NODE1), View(store, NODE2)
+    await two.cluster.publish_node()
+    await two.cluster.publish_address(POD, 300)
+    await one.catch_up()
+    await one.cluster.forget_node("node2")
+    await one.catch_up()
+    while one.ipcache.entries:
+        await one.catch_up()
+    assert one.cluster.nodes() == {}
+
+
+async def test_what_vanished_while_not_watching_is_noticed(store: LocalStore) -> None:
+    """The first batch of a new watch says what is gone by not naming it."""
+    one, two = View(store, NODE1), View(store, NODE2)
+    await two.cluster.publish_node()
+    await one.catch_up()
+    await store.delete("nodes/node2")
+    one._watch, one._first = store.watch(""), True
+    assert await one.catch_up() == (NodeChanged(name="node2", node=None),)
+
+
+async def test_overlapping_prefixes_are_refused_at_registration(store: LocalStore) -> None:
+    """The sentence names both nodes and what to do."""
+    await View(store, NODE2).cluster.publish_node()
+    clash = replace(NODE1, pod_cidrs=(IPv4Network("10.244.0.0/16"),))
+    with pytest.raises(Conflict, match=r"10\.244\.0\.0/16 .*node1.*10\.244\.2\.0/24.*node2.*netctl node forget node2"):
+        await View(store, clash).cluster.publish_node()
+
+
+async def test_a_node_that_cannot_be_reached_is_listed_with_the_reason(store: LocalStore) -> None:
+    """And harms nobody else."""
+    one = View(store, NODE1)
+    await View(store, replace(NODE2, underlay_ipv4=None)).cluster.publish_node()
+    await one.catch_up()
+    assert one.cluster.nodes()["node2"].error == 'node "node2" has no IPv4 address'
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("nodes/x", b"{"), ("addresses/node2/1", b'{"address":"no","identity":1,"node":"node2"}'), ("identities/x", b"a;")],
+)
+async def test_a_garbage_record_is_passed_over(store: LocalStore, key: str, value: bytes) -> None:
+    """The next record is used all the same."""
+    one = View(store, NODE1)
+    await store.put(key, value)
+    await View(store, NODE2).cluster.publish_node()
+    await one.catch_up()
+    assert list(one.cluster.nodes()) == ["node2"]
+
+
+async def test_one_label_set_has_one_identity_on_every_node(store: LocalStore) -> None:
+    """Also when many ask at once."""
+    views = [View(store, replace(NODE1, name=f"n{i}")) for i in range(4)]
+    sets = [label_set([f"app={name}"]) for name in "abc"]
+    answers = await asyncio.gather(*(view.identities.identity_of(labels) for view in views for labels in sets))
+    assert len({answer.id for answer in answers}) == len(sets)
+    assert {answer.id for answer in answers} == {256, 257, 258}
+
+
+async def test_no_labels_means_init(store: LocalStore) -> None:
+    """As in Cilium, an endpoint without labels is reserved:init."""
+    identity = await View(store, NODE1).identities.identity_of(frozenset())
+    assert (identity.id, [str(label) for label in identity.labels]) == (5, ["reserved:init"])
+
+
+async def test_addresses_of_an_earlier_run_that_nobody_has_are_withdrawn(store: LocalStore) -> None:
+    """A restarted agent keeps what stands and removes the rest."""
+    two = View(store, NODE2)
+    await two.cluster.publish_address(POD, 300)
+    await two.cluster.publish_address(IPv4Address("10.244.2.10"), 300)
+    await two.cluster.withdraw_stale([POD])
+    assert [entry.key for entry in await store.items("addresses/")] == [f"addresses/node2/{POD}"]
