@@ -167,15 +167,20 @@ class EventHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class Handoff:
-    """What one stage leaves for the stage it tail-calls, on the same CPU and about the same packet."""
+class Flow:
+    """What is known of a packet's two ends, and what will be reported of it; handed from stage to stage."""
 
     tunnel_endpoint: Addr
     """For ENCAP: the node the packet goes to."""
     source_identity: U32
     destination_identity: U32
+    line: U32
+    """Where a drop was decided, as in ``event_header.line``."""
     endpoint_id: U16
+    """The local endpoint concerned; 0 when there is none."""
     direction: U8
+    observation: U8
+    """Where the packet goes to, if it goes."""
     reason: U8
     """For ICMP_ERROR: the drop reason the workload is told about."""
 
@@ -202,7 +207,7 @@ NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts
 METRICS = MapSpec("metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason")
 EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops and traces for the monitor")
 CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
-HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Handoff, 1, "what a stage leaves for the next one")
+HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one")
 
 MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     ENDPOINTS,
