@@ -162,7 +162,7 @@ async def test_overlapping_prefixes_are_refused_at_registration(store: LocalStor
     await View(store, NODE2).cluster.publish_node()
     clash = replace(NODE1, pod_cidrs=(IPv4Network("10.244.0.0/16"),))
     with pytest.raises(Conflict, match=r"10\.244\.0\.0/16 .*node1.*10\.244\.2\.0/24.*node2.*netctl node forget node2"):
-        await View(store, clash).cluster.publish_node()
+        await View(store, clash).cluster.refuse_overlap()
 
 
 async def test_a_node_that_cannot_be_reached_is_listed_with_the_reason(store: LocalStore) -> None:
@@ -201,10 +201,35 @@ async def test_no_labels_means_init(store: LocalStore) -> None:
     assert (identity.id, [str(label) for label in identity.labels]) == (5, ["reserved:init"])
 
 
-async def test_addresses_of_an_earlier_run_that_nobody_has_are_withdrawn(store: LocalStore) -> None:
+async def test_what_an_earlier_run_published_and_nobody_has_is_withdrawn(store: LocalStore) -> None:
     """A restarted agent keeps what stands and removes the rest."""
-    two = View(store, NODE2)
-    await two.cluster.publish_address(POD, 300)
-    await two.cluster.publish_address(IPv4Address("10.244.2.10"), 300)
-    await two.cluster.withdraw_stale([POD])
+    await View(store, NODE2).cluster.publish_address(IPv4Address("10.244.2.10"), 300)
+    restarted = View(store, NODE2).cluster
+    await restarted.publish_address(POD, 300)
+    await restarted.republish()
     assert [entry.key for entry in await store.items("addresses/")] == [f"addresses/node2/{POD}"]
+
+
+async def test_a_store_that_lost_everything_is_told_again(store: LocalStore) -> None:
+    """Node, addresses, and the identity with its number."""
+    two = View(store, NODE2)
+    identity = await two.identities.identity_of(label_set(["app=a"]))
+    await two.cluster.publish_node()
+    await two.cluster.publish_address(POD, identity.id)
+    before = [(entry.key, entry.value) for entry in await store.items("")]
+    for key, _ in before:
+        await store.delete(key)
+    assert await two.identities.confirm(identity) == identity
+    await two.cluster.republish()
+    assert [(entry.key, entry.value) for entry in await store.items("")] == before
+
+
+async def test_an_identity_given_to_others_meanwhile_gets_another_number(store: LocalStore) -> None:
+    """Two label sets never share one."""
+    two = View(store, NODE2)
+    identity = await two.identities.identity_of(label_set(["app=a"]))
+    await store.delete(f"identities/{identity.id}")
+    await store.delete("labels/k8s:app=a;")
+    await View(store, NODE1).identities.identity_of(label_set(["app=b"]))
+    confirmed = await two.identities.confirm(identity)
+    assert (confirmed.id, confirmed.labels) == (257, identity.labels)

@@ -12,7 +12,7 @@ from netloom.agent.identities import IDENTITIES, Identities, labels_of
 from netloom.agent.records import decode_address, decode_node, encode_address, encode_node
 from netloom.agent.tables import Tables
 from netloom.model.address import Address
-from netloom.model.errors import Conflict, Invalid
+from netloom.model.errors import Conflict, Invalid, StoreError
 from netloom.model.node import Node, RemoteAddress
 from netloom.plan.claims import remote_address_claims, remote_node_claims
 from netloom.plugins.contract import NetworkMode, NodeChanged, Reach, Store, StoreEvent
@@ -51,6 +51,7 @@ class Cluster:
         self._nodes: dict[str, KnownNode] = {}
         self._addresses: dict[str, RemoteAddress] = {}
         self._seen: set[str] = set()
+        self._published: dict[str, bytes] = {}
         self.in_sync = asyncio.Event()
         self._log = structlog.get_logger()
 
@@ -62,34 +63,57 @@ class Cluster:
         """Every endpoint address of other nodes."""
         return tuple(self._addresses.values())
 
-    async def publish_node(self) -> None:
-        """Tell the others of this node. Raises Conflict when a pod prefix is somebody else's already."""
-        own = self._local.node
+    async def refuse_overlap(self) -> None:
+        """Raises Conflict when a pod prefix of this node is another's already, StoreError when that cannot be known."""
         for entry in await self._store.items(NODES):
             try:
                 other = decode_node(entry.value, f'node record "{entry.key}"')
             except Invalid as error:
                 self._log.warning("store.record_ignored", key=entry.key, error=str(error))
                 continue
-            if other.name != own.name:
-                _refuse_overlap(own, other)
-        await self._store.put(NODES + own.name, encode_node(own))
+            if other.name != self._local.node.name:
+                _refuse_overlap(self._local.node, other)
+
+    async def publish_node(self) -> None:
+        """Tell the others of this node."""
+        await self._publish(NODES + self._local.node.name, encode_node(self._local.node))
 
     async def publish_address(self, address: Address, identity: int) -> None:
         """Tell the others who has an address of this node."""
         remote = RemoteAddress(address=address, identity=identity, node=self._local.node.name)
-        await self._store.put(self._address_key(address), encode_address(remote))
+        await self._publish(self._address_key(address), encode_address(remote))
 
     async def withdraw_address(self, address: Address) -> None:
         """The address has no endpoint any more."""
-        await self._store.delete(self._address_key(address))
+        key = self._address_key(address)
+        self._published.pop(key, None)
+        try:
+            await self._store.delete(key)
+        except StoreError as error:
+            self._log.warning("store.write_late", key=key, error=str(error))
 
-    async def withdraw_stale(self, current: Iterable[Address]) -> None:
-        """Remove what an earlier run of this agent published and no endpoint has now."""
-        wanted = {self._address_key(address) for address in current}
-        for entry in await self._store.items(f"{ADDRESSES}{self._local.node.name}/"):
-            if entry.key not in wanted:
-                await self._store.delete(entry.key)
+    async def republish(self) -> None:
+        """Make the store hold what this node published, and nothing else of this node. Raises StoreError.
+
+        Heals what was published while the store was away, a store that was replaced, and what an earlier run left.
+        """
+        node_key = NODES + self._local.node.name
+        found = {entry.key: entry.value for entry in await self._store.items(self._address_key(None))}
+        if (entry := await self._store.get(node_key)) is not None:
+            found[node_key] = entry.value
+        for key, value in tuple(self._published.items()):
+            if found.get(key) != value:
+                await self._store.put(key, value)
+        for key in found.keys() - self._published.keys():
+            await self._store.delete(key)
+
+    async def _publish(self, key: str, value: bytes) -> None:
+        """Write now if the store can be reached; :meth:`republish` tries again if it cannot."""
+        self._published[key] = value
+        try:
+            await self._store.put(key, value)
+        except StoreError as error:
+            self._log.warning("store.write_late", key=key, error=str(error))
 
     async def forget_node(self, name: str) -> bool:
         """Remove a node that is gone for good from the store; says whether it was there."""
@@ -180,8 +204,9 @@ class Cluster:
         else:
             self._identities.learn(int(number), labels_of(value))
 
-    def _address_key(self, address: Address) -> str:
-        return f"{ADDRESSES}{self._local.node.name}/{address}"
+    def _address_key(self, address: Address | None) -> str:
+        """Key of one address of this node, or the prefix of all."""
+        return f"{ADDRESSES}{self._local.node.name}/{address or ''}"
 
 
 def _refuse_overlap(own: Node, other: Node) -> None:

@@ -31,7 +31,7 @@ from netloom.agent.tables import Tables
 from netloom.bpf import features
 from netloom.config.load import Loaded
 from netloom.edge.lock import node_lock
-from netloom.model.errors import Unsupported
+from netloom.model.errors import StoreError, Unsupported
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
 from netloom.plan.claims import local_node_claims, world_claims
@@ -130,6 +130,10 @@ class Agent:
             local_node_claims(self.node, self.datapath.host, self.datapath.host_addresses, self.mtu_bytes),
         )
         await self.endpoints.restore()
+        try:
+            await self.cluster.refuse_overlap()
+        except StoreError as error:
+            self._log.warning("store.away", error=str(error))
         await self.cluster.publish_node()
         self._controllers.forever("cluster", self._follow_cluster)
         try:
@@ -140,6 +144,7 @@ class Agent:
         await self.endpoints.announce_restored()
         self.monitor.start()
         stack.callback(self.monitor.stop)
+        self._controllers.every("publish", self._settings.resync_interval_s, self._publish)
         self._controllers.every("resync", self._settings.resync_interval_s, self._resync)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
         self._ready = True
@@ -156,6 +161,10 @@ class Agent:
                 await self._update_masquerade()
             for change in changes:
                 await self._plugins.notify("netloom_node_changed", change)
+
+    async def _publish(self) -> None:
+        await self.endpoints.confirm_identities()
+        await self.cluster.republish()
 
     async def _resync(self) -> None:
         self._pools = await self._active.ipam.status()

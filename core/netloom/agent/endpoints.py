@@ -26,7 +26,7 @@ from netloom.agent.undo import Undo
 from netloom.edge.files import read_bytes, remove_file, write_atomic
 from netloom.model.endpoint import MAX_ENDPOINT_ID, Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound
-from netloom.model.identity import IdentityId, Reserved
+from netloom.model.identity import Identity, IdentityId, Reserved
 from netloom.model.labels import Labels
 from netloom.plan.claims import endpoint_claims
 from netloom.plugins.contract import Allocation, EndpointReady, EndpointRemoved, Ipam
@@ -118,13 +118,22 @@ class EndpointManager:
         await self._parts.datapath.delete_other_workloads(self.all())
 
     async def announce_restored(self) -> None:
-        """Publish the restored endpoints again, and nothing else, and tell the plugins of them."""
+        """Publish the restored endpoints again, and tell the plugins of them."""
         for endpoint in self.all():
             await self._publish(endpoint)
             await self._parts.plugins.notify("netloom_endpoint_ready", EndpointReady(endpoint=endpoint))
-        await self._parts.cluster.withdraw_stale(
-            address for endpoint in self.all() for address in endpoint.addresses
-        )
+
+    async def confirm_identities(self) -> None:
+        """See that every identity in use here is in the store; an endpoint follows when its number had to change."""
+        for endpoint in self.all():
+            identity = await self._parts.identities.confirm(Identity(endpoint.identity, endpoint.labels))
+            if identity.id != endpoint.identity and endpoint.attachment.key in self._by_key:
+                self._log.warning("endpoint.identity_changed", endpoint=endpoint.id, identity=identity.id)
+                changed = replace(endpoint, identity=identity.id)
+                self._keep(changed)
+                self._save(changed)
+                await self._parts.tables.apply(_owner(changed))
+                await self._publish(changed)
 
     async def _restore_one(self, endpoint: Endpoint) -> None:
         self._ids.add(endpoint.id)
@@ -133,12 +142,11 @@ class EndpointManager:
                 raise NotFound("it was not finished")
             link = await self._parts.datapath.adopt_workload(endpoint)
             await self._parts.ipam.restore(_allocation(endpoint))
-            identity = await self._parts.identities.identity_of(endpoint.labels)
         except NetloomError as error:
             self._log.warning("endpoint.not_restored", container=endpoint.attachment.key, reason=str(error))
             await self._remove(endpoint)
             return
-        self._keep(replace(endpoint, ifindex=IfIndex(link.ifindex), node_mac=link.mac, identity=identity.id))
+        self._keep(replace(endpoint, ifindex=IfIndex(link.ifindex), node_mac=link.mac))
 
     async def _make(self, request: AttachRequest) -> Endpoint:
         parts, key = self._parts, request.attachment.key

@@ -60,6 +60,19 @@ class Identities:
         self._by_id[number] = labels
         return Identity(number, labels)
 
+    async def confirm(self, identity: Identity) -> Identity:
+        """See that the store still holds an identity in use here, and put it back if it can be; raises StoreError.
+
+        A store that was replaced has lost it. The answer has another number only if that was given away since.
+        """
+        text = canonical(identity.labels)
+        if identity.id < FIRST_CLUSTER_ID or (found := await self._find(text)) == identity.id:
+            return identity
+        if found is None and await self._store.compare_and_swap(f"{IDENTITIES}{identity.id}", 0, text.encode()):
+            await self._store.compare_and_swap(LABELS + text, 0, str(identity.id).encode())
+        self._by_labels.pop(text, None)
+        return await self.identity_of(identity.labels)
+
     async def _find(self, text: str) -> IdentityId | None:
         entry = await self._store.get(LABELS + text)
         return IdentityId(int(entry.value)) if entry else None
