@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from netloom.config.schema import Doc, Length, Range
+from netloom.config.annotations import Doc, Length, Pattern, Range
 
 
 def _host_name() -> str:
@@ -22,11 +22,19 @@ def _host_name() -> str:
 class NodeSettings:
     """``node``: this node in the cluster."""
 
-    name: Annotated[str, Length(1, 63), Doc("Unique in the cluster; names the node's directories and pins.")] = field(
-        default_factory=_host_name
-    )
+    name: Annotated[
+        str,
+        Length(1, 63),
+        Pattern("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits and . _ -, beginning with a letter or digit"),
+        Doc(
+            "Unique in the cluster; names the node's directories and pins. Unset: the host's name up to its first dot."
+        ),
+    ] = field(default_factory=_host_name)
     underlay_device: Annotated[
-        str, Length(0, 15), Doc("Device other nodes are reached through; empty: the device of the default route.")
+        str,
+        Length(0, 15),
+        Pattern(r"[^/:\s]*", "a device name: no slash, colon or space"),
+        Doc("Device other nodes are reached through; empty: the device of the default route."),
     ] = ""
     underlay_ipv4: Annotated[
         IPv4Address | None, Doc("Address other nodes reach this one at; unset: the device's first global one.")
@@ -48,7 +56,9 @@ class PathSettings:
 
     run_dir: Annotated[Path, Doc("API socket and lock.")] = Path("/run/netloom")
     state_dir: Annotated[Path, Doc("Endpoints, to survive restarts.")] = Path("/var/lib/netloom")
-    cache_dir: Annotated[Path, Doc("Compiled eBPF objects, by content hash; safe to delete.")] = Path("/var/cache/netloom")
+    cache_dir: Annotated[Path, Doc("Compiled eBPF objects, by content hash; safe to delete.")] = Path(
+        "/var/cache/netloom"
+    )
     bpf_dir: Annotated[Path, Doc("Pins, on a bpf file system.")] = Path("/sys/fs/bpf/netloom")
 
 

@@ -1,0 +1,142 @@
+"""The node config: one YAML file to settings, plugin sections, and the origin of every value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from netloom.config.document import MAX_BYTES, compose
+from netloom.config.kinds import fields_of
+from netloom.config.scalars import kind_of, show
+from netloom.config.schema import DEFAULT, Reader, closest
+from netloom.config.settings import Settings
+from netloom.model.errors import ConfigError, Problem
+
+PLUGINS = "plugins"
+"""The key that holds a section for each plugin, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSection:
+    """Section type of a plugin that has no settings: only an empty section fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Section type of a plugin that cannot say what its settings are: anything fits, nothing is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A config that can be used."""
+
+    settings: Settings
+    sections: Mapping[str, Any]
+    """An instance of each plugin's section type, by plugin; a plugin is absent when its section lacks required keys
+    because nobody wrote it."""
+    origins: Mapping[str, str]
+    """``default``, or ``FILE:LINE``, by dotted key such as ``plugins.vxlan.port``."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """``key``, ``value`` (plain JSON) and ``origin`` of every setting, in the order of the reference."""
+        rows = _rows(self.settings, "", self.origins)
+        for name, section in self.sections.items():
+            rows += _rows(section, f"{PLUGINS}.{name}", self.origins)
+        return rows
+
+
+def load_config(path: Path | None, section_types: Mapping[str, type]) -> Loaded:
+    """Read a file; None means that every setting has its default. Raises ConfigError with all problems."""
+    if path is None:
+        return load_text("", "defaults", section_types)
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+        text = raw.decode()
+    except OSError as error:
+        raise _file_error(path, error.strerror or str(error), "a file that can be read") from error
+    except UnicodeDecodeError as error:
+        raise _file_error(path, f"byte 0x{error.object[error.start]:02x} at {error.start}", "UTF-8 text") from error
+    return load_text(text, str(path), section_types)
+
+
+def load_text(text: str, file: str, section_types: Mapping[str, type]) -> Loaded:
+    """Read YAML text; ``file`` names it in messages. Raises ConfigError with all problems."""
+    root = compose(text, file)
+    reader = Reader(file)
+    rest, plugins = _split(root)
+    settings = reader.section(Settings, rest, "")
+    sections = _sections(reader, plugins, section_types, settings)
+    reader.finish()
+    assert settings is not None, "a reader without problems has read everything"  # noqa: S101
+    return Loaded(settings=settings, sections=sections, origins=dict(reader.origins))
+
+
+def _split(root: yaml.Node | None) -> tuple[yaml.Node | None, yaml.Node | None]:
+    """The document without its first ``plugins`` key, and that key's value."""
+    if not isinstance(root, yaml.MappingNode):
+        return root, None
+    mine = [pair for pair in root.value if getattr(pair[0], "value", None) == PLUGINS][:1]
+    others = [pair for pair in root.value if pair not in mine]
+    rest = yaml.MappingNode(root.tag, others, root.start_mark, root.end_mark)
+    return rest, mine[0][1] if mine else None
+
+
+def _sections(
+    reader: Reader, node: yaml.Node | None, types: Mapping[str, type], settings: Settings | None
+) -> dict[str, Any]:
+    written = reader.entries(node, PLUGINS)
+    for name, (name_node, _) in written.items():
+        if name not in types:
+            installed = ", ".join(sorted(types)) or "none"
+            expected = f"an installed plugin ({installed}){closest(name, types)}"
+            reader.note(name_node, f"{PLUGINS}.{name}", "a plugin that is not installed", expected)
+    sections: dict[str, Any] = {}
+    for name, cls in types.items():
+        key = f"{PLUGINS}.{name}"
+        value = written[name][1] if name in written else None
+        if cls is Unread:
+            continue
+        if cls is NoSection and value is not None and kind_of(value) != "null" and value.value:
+            reader.note(value, key, show(value), "no section: this plugin has no settings")
+        elif value is not None or _is_wanted(name, cls, settings):
+            sections[name] = reader.section(cls, value, key)
+    return sections
+
+
+def _is_wanted(name: str, cls: type, settings: Settings | None) -> bool:
+    """Whether a section nobody wrote is read all the same: it is complete by defaults, or its plugin is chosen."""
+    chosen = settings is not None and name in (settings.network_mode, settings.ipam, settings.store)
+    return chosen or not any(field.required for field in fields_of(cls).values())
+
+
+def _file_error(path: Path, found: str, expected: str) -> ConfigError:
+    return ConfigError((Problem(str(path), 0, "file", found, expected),))
+
+
+def _rows(value: Any, key: str, origins: Mapping[str, str]) -> list[dict[str, Any]]:
+    rows = []
+    for field in fields(value):
+        name = f"{key}.{field.name}" if key else field.name
+        part = getattr(value, field.name)
+        if is_dataclass(part):
+            rows += _rows(part, name, origins)
+        else:
+            rows.append({"key": name, "value": _plain(part), "origin": origins.get(name, DEFAULT)})
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return str(value)
