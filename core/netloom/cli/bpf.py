@@ -1,0 +1,99 @@
+"""``netctl bpf``: the tables the data path decides by, each in its own columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from netloom.cli.client import Client
+from netloom.cli.commands import Group
+from netloom.cli.options import output_option, with_agent
+from netloom.cli.output import show, table
+
+Entries = list[dict[str, Any]]
+NO_TUNNEL = "::"
+"""``tunnel_endpoint`` of an address that is not behind a tunnel."""
+
+
+def render_tunnels(entries: Entries) -> str:
+    """Pod prefix and the node it lives on."""
+    return table(("TUNNEL", "VALUE"), ((e["key"]["prefix"], e["value"]["tunnel_endpoint"]) for e in entries))
+
+
+def render_endpoints(entries: Entries) -> str:
+    """Local addresses and where packets for them go."""
+    return table(
+        ("IP ADDRESS", "LOCAL ENDPOINT INFO"), ((e["key"]["address"], _endpoint_info(e["value"])) for e in entries)
+    )
+
+
+def _endpoint_info(value: dict[str, Any]) -> str:
+    from netloom.datapath.registry import EndpointFlag
+
+    if value["flags"] & EndpointFlag.HOST:
+        return "(localhost)"
+    return (
+        f"id={value['id']:<5} flags=0x{value['flags']:04X} ifindex={value['ifindex']:<3} "
+        f"mac={value['mac'].upper()} nodemac={value['node_mac'].upper()}"
+    )
+
+
+def render_ipcache(entries: Entries) -> str:
+    """Prefixes, their identity, and the tunnel that leads to them."""
+    return table(("IP PREFIX/ADDRESS", "IDENTITY"), ((e["key"]["prefix"], _ipcache_info(e["value"])) for e in entries))
+
+
+def _ipcache_info(value: dict[str, Any]) -> str:
+    from netloom.datapath.registry import IpcacheFlag
+
+    flags = [flag.name.lower().replace("_", "") for flag in IpcacheFlag if value["flags"] & flag and flag.name]
+    endpoint = value["tunnel_endpoint"]
+    return (
+        f"identity={value['identity']} tunnelendpoint={'0.0.0.0' if endpoint == NO_TUNNEL else endpoint} "
+        f"flags={','.join(flags) or '<none>'}"
+    )
+
+
+def render_metrics(counters: list[dict[str, Any]]) -> str:
+    """Packets and bytes by what became of them."""
+    rows = ((view["text"], view["direction"].upper(), view["packets"], view["bytes"]) for view in counters)
+    return table(("REASON", "DIRECTION", "PACKETS", "BYTES"), rows)
+
+
+@click.group(cls=Group)
+def bpf() -> None:
+    """Show the tables the eBPF programs decide by."""
+
+
+def _table_group(name: str, map_name: str, render: Callable[[Entries], str], about: str) -> None:
+    """A group with a ``list`` command that shows one map."""
+
+    @bpf.group(name, help=f"Show {about}.")
+    def group() -> None:
+        pass
+
+    @group.command("list", help=f"List {about}.", examples=(f"netctl bpf {name} list",))
+    @output_option
+    @with_agent
+    def list_(client: Client, /, form: str) -> None:
+        show(client.get("maps", map_name)["entries"], form, render)
+
+
+_table_group("tunnel", "tunnels", render_tunnels, "the pod prefixes of other nodes and the tunnels to them")
+_table_group("endpoint", "endpoints", render_endpoints, "the local addresses and where packets for them go")
+_table_group("ipcache", "ipcache", render_ipcache, "the identity and tunnel of every known prefix")
+
+
+@bpf.group
+def metrics() -> None:
+    """Show packet counters by reason."""
+
+
+@metrics.command("list", examples=("netctl bpf metrics list",))
+@output_option
+@with_agent
+def list_metrics(client: Client, /, form: str) -> None:
+    """List packets and bytes by reason and direction."""
+    show(client.get("counters"), form, render_metrics)

@@ -1,0 +1,103 @@
+"""The agent's HTTP API as seen from the command line: JSON over a unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from netloom.cli.errors import AgentAway, RequestFailed
+
+TIMEOUT_S = 10.0
+"""For an answer; a stream may be silent for as long as it likes."""
+MAX_LINE_BYTES = 1 << 20
+"""Of one event in a stream."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("netloom", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(str(self._path))
+
+
+class Client:
+    """One agent. Every method raises AgentAway or RequestFailed."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.socket_path = socket_path
+
+    def get(self, *path: str | int) -> Any:
+        """``GET /v1/<path>``, decoded."""
+        return self._call("GET", path)
+
+    def delete(self, *path: str | int) -> Any:
+        """``DELETE /v1/<path>``, decoded."""
+        return self._call("DELETE", path)
+
+    def stream(self, path: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """Objects of an ndjson stream, one by one as they come. Ends by raising AgentAway when the agent stops."""
+        with self._translated(), self._request("GET", f"/v1/{path}?{urlencode(query)}") as (connection, response):
+            connection.sock.settimeout(None)
+            while line := response.readline(MAX_LINE_BYTES):
+                yield json.loads(line)
+        raise AgentAway(f"the agent at {self.socket_path} has stopped")
+
+    def _call(self, method: str, path: tuple[str | int, ...]) -> Any:
+        target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
+        with self._translated(), self._request(method, target) as (_, response):
+            return json.loads(response.read())
+
+    @contextmanager
+    def _request(
+        self, method: str, target: str
+    ) -> Iterator[tuple[http.client.HTTPConnection, http.client.HTTPResponse]]:
+        connection = _UnixConnection(self.socket_path)
+        try:
+            connection.request(method, target)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise _failure(response.status, response.read())
+            yield connection, response
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise AgentAway(f"the agent at {self.socket_path} has not answered within {TIMEOUT_S:g} s") from error
+        except OSError as error:
+            raise AgentAway(self._why(error)) from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise AgentAway(f"the agent at {self.socket_path} ended its answer half-way; see its log") from error
+
+    def _why(self, error: OSError) -> str:
+        path = self.socket_path
+        match error:
+            case FileNotFoundError() | ConnectionRefusedError():
+                return f"no agent listens at {path}: start netloom-agent on this node, or see its log"
+            case PermissionError():
+                return f"{path} may not be used by this user: run netctl as root, or join the socket's group"
+            case _:
+                return f"the agent at {path} cannot be reached: {error.strerror or error}"
+
+
+def _failure(status: int, body: bytes) -> RequestFailed:
+    try:
+        error = json.loads(body)["error"]
+        return RequestFailed(error["kind"], error["message"])
+    except (ValueError, TypeError, KeyError):
+        return RequestFailed("internal", f"the agent answered with status {status} and no sentence; see its log")

@@ -1,0 +1,84 @@
+"""``netctl endpoint``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from netloom.cli.client import Client
+from netloom.cli.commands import Group
+from netloom.cli.options import completing, output_option, with_agent
+from netloom.cli.output import pairs, show, table
+
+HEADERS = (
+    "ENDPOINT",
+    "POLICY (ingress)\nENFORCEMENT",
+    "POLICY (egress)\nENFORCEMENT",
+    "IDENTITY",
+    "LABELS (source:key[=value])",
+    "IPv6",
+    "IPv4",
+    "STATUS",
+)
+
+
+def render_list(views: list[dict[str, Any]]) -> str:
+    """The answer of ``/v1/endpoints``, one row an endpoint."""
+    return table(HEADERS, (_row(view) for view in views))
+
+
+def _row(view: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        view["id"],
+        view["policy"]["ingress"],
+        view["policy"]["egress"],
+        view["identity"],
+        "\n".join(view["labels"]),
+        view["ipv6"] or "",
+        view["ipv4"] or "",
+        view["state"],
+    )
+
+
+def render_one(view: dict[str, Any]) -> str:
+    """The answer of ``/v1/endpoints/{id}``, one line a fact."""
+    pod = "/".join(part for part in (view["pod_namespace"], view["pod_name"]) if part)
+    return pairs(
+        (
+            ("Endpoint", view["id"]),
+            ("State", view["state"]),
+            ("Pod", pod or "-"),
+            ("Container", view["container_id"]),
+            ("Network namespace", view["netns"]),
+            ("Interface", f"{view['ifname']} {view['mac']}"),
+            ("Host interface", f"{view['host_ifname']} {view['node_mac']} (ifindex {view['ifindex']})"),
+            ("IPv4", view["ipv4"] or "-"),
+            ("IPv6", view["ipv6"] or "-"),
+            ("Identity", view["identity"]),
+            ("Labels", "\n".join(view["labels"]) or "-"),
+            ("Policy", f"ingress {view['policy']['ingress']}, egress {view['policy']['egress']}"),
+        )
+    )
+
+
+@click.group(cls=Group)
+def endpoint() -> None:
+    """Show the workload interfaces of the node."""
+
+
+@endpoint.command("list", examples=("netctl endpoint list", "netctl endpoint list -o json | jq -r '.[].ipv4'"))
+@output_option
+@with_agent
+def list_(client: Client, /, form: str) -> None:
+    """List the endpoints of the node."""
+    show(client.get("endpoints"), form, render_list)
+
+
+@endpoint.command(examples=("netctl endpoint get 3",))
+@click.argument("number", metavar="ID", type=click.IntRange(1), shell_complete=completing("endpoints", field="id"))
+@output_option
+@with_agent
+def get(client: Client, /, number: int, form: str) -> None:
+    """Show everything about one endpoint."""
+    show(client.get("endpoints", number), form, render_one)

@@ -1,0 +1,41 @@
+"""What can go wrong between ``netctl`` and an agent, and the exit status each gives."""
+
+from __future__ import annotations
+
+from netloom.model.errors import ConfigError, Invalid, NetloomError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_AWAY = 3
+EXIT_CONFIG = 4
+EXIT_INTERRUPTED = 130
+"""128 and SIGINT, as shells have it."""
+
+
+class AgentAway(NetloomError):
+    """No agent runs, or it cannot be reached."""
+
+
+class RequestFailed(NetloomError):
+    """The agent answered with an error; :attr:`kind` is its word for it, for example ``not_found``."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Ambiguous(Invalid):
+    """Several agents run on this machine, and none was chosen."""
+
+
+def exit_status(error: NetloomError) -> int:
+    """The exit status for an error."""
+    match error:
+        case AgentAway():
+            return EXIT_AWAY
+        case Ambiguous():
+            return EXIT_USAGE
+        case ConfigError():
+            return EXIT_CONFIG
+        case _:
+            return EXIT_FAILED

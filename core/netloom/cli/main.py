@@ -1,0 +1,68 @@
+"""``netctl``: the commands, and how the program ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from netloom import __version__
+from netloom.cli.commands import Lazy, LazyGroup
+from netloom.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, exit_status
+from netloom.cli.options import target_options
+from netloom.model.errors import NetloomError
+
+COMMANDS = {
+    "bpf": Lazy("netloom.cli.bpf:bpf", "Show the tables the eBPF programs decide by."),
+    "completion": Lazy("netloom.cli.completion:completion", "Print a script that completes commands in a shell."),
+    "config": Lazy("netloom.cli.config:config", "Check a node config, show the one in use."),
+    "endpoint": Lazy("netloom.cli.endpoint:endpoint", "Show the workload interfaces of the node."),
+    "identity": Lazy("netloom.cli.identity:identity", "Show identities and the labels they stand for."),
+    "lab": Lazy("netloom.lab.cli:lab", "Run a whole cluster inside this machine."),
+    "map": Lazy("netloom.cli.maps:maps", "Show any eBPF map of the agent."),
+    "monitor": Lazy("netloom.cli.monitor:monitor", "Watch drops and traces as they happen."),
+    "node": Lazy("netloom.cli.node:node", "Show the nodes of the cluster, forget one."),
+    "plugins": Lazy("netloom.cli.plugins:plugins", "Show the installed plugins and how they fare."),
+    "status": Lazy("netloom.cli.status:status", "Show how the agent of the node fares."),
+    "version": Lazy("netloom.cli.version:version", "Show the versions of netctl and of the agent."),
+}
+
+
+@click.group(
+    examples=(
+        "netctl status",
+        "netctl endpoint list",
+        "netctl --node node2 bpf ipcache list",
+        "netctl monitor --type drop",
+    ),
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 done, 1 the request failed, 2 wrong usage, 3 no agent could be reached, "
+    "4 the checked config has problems.",
+)
+@click.version_option(__version__, prog_name="netctl", message="%(prog)s %(version)s")
+@target_options(envvar="NETLOOM_SOCKET")
+def cli(**_target: str | None) -> None:
+    """Look at a Netloom node, and at what its agent does."""
+
+
+def main() -> int:
+    """Run a command; returns the exit status."""
+    try:
+        status = cli.main(prog_name="netctl", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except NetloomError as error:
+        click.echo(f"netctl: {error}", err=True)
+        return exit_status(error)
+    return status if isinstance(status, int) else 0

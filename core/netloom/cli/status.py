@@ -1,0 +1,97 @@
+"""``netctl status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from netloom.cli.client import Client
+from netloom.cli.commands import Command
+from netloom.cli.options import output_option, with_agent
+from netloom.cli.output import pairs, show, table
+
+UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: ``3m12s``, ``2d4h``."""
+    rest = int(seconds)
+    parts: list[str] = []
+    for name, size in UNITS:
+        count, rest = divmod(rest, size)
+        if count or parts:
+            parts.append(f"{count}{name}")
+    return "".join(parts[:2]) or "0s"
+
+
+def render(view: dict[str, Any], *, verbose: bool = False) -> str:
+    """The answer of ``/v1/status`` for people."""
+    text = pairs(_lines(view))
+    if verbose:
+        text += "\n\n" + _controllers(view["controllers"]) + "\n\n" + _programs(view["programs"])
+    return text
+
+
+def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    underlay, store, plugins = view["underlay"], view["store"], view["plugins"]
+    controllers, monitor = view["controllers"], view["monitor"]
+    healthy = sum(controller["state"] == "ok" for controller in controllers)
+    yield "Netloom", f"{_word(view['state'])}   {view['version']}, up {duration(view['uptime_s'])}"
+    yield "Node", view["node"]
+    yield "Kernel", view["kernel"]
+    yield "Store", _join(_word(store["state"]), store["plugin"], store["error"])
+    yield "Network mode", f"{view['network_mode']}, MTU {view['mtu_bytes']}"
+    yield "Underlay", _join(*(underlay[key] for key in ("device", "ipv4", "ipv6")))
+    yield "IPAM", "\n".join(_pool(pool) for pool in view["ipam"])
+    yield "Masquerading", "Enabled" if view["masquerade"] else "Disabled"
+    yield "Nodes", _nodes(view["nodes"], view["unreachable"])
+    yield "Endpoints", str(view["endpoints"])
+    yield "Identities", str(view["identities"])
+    yield "Programs", f"{len(view['programs'])} loaded"
+    yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
+    yield "Monitor", f"{monitor['listeners']} listening, {monitor['lost']} events lost"
+    yield "Controllers", f"{healthy}/{len(controllers)} healthy"
+    for controller in controllers:
+        if controller["state"] != "ok":
+            yield f"  {controller['name']}", f"{controller['failures']} failures: {controller['last_error']}"
+
+
+def _word(state: str) -> str:
+    return "Ok" if state == "ok" else state.capitalize()
+
+
+def _join(*parts: str | None) -> str:
+    return "   ".join(part for part in parts if part)
+
+
+def _pool(pool: dict[str, Any]) -> str:
+    family = "IPv6" if ":" in pool["prefix"] else "IPv4"
+    return f"{family}: {pool['used']}/{pool['capacity']} allocated from {pool['prefix']}"
+
+
+def _nodes(count: int, unreachable: list[str]) -> str:
+    text = f"{count - len(unreachable)}/{count} reachable"
+    return f"{text}; not {', '.join(unreachable)}: see `netctl node list`" if unreachable else text
+
+
+def _controllers(controllers: list[dict[str, Any]]) -> str:
+    names = ("name", "last_success_at", "failures", "runs", "last_error")
+    rows = (["-" if item[name] in (None, "") else item[name] for name in names] for item in controllers)
+    return table(("Controller", "Last success", "Failures", "Runs", "Last error"), rows)
+
+
+def _programs(programs: list[dict[str, Any]]) -> str:
+    return table(
+        ("Program", "Tag", "Instructions"), ((item["name"], item["tag"], item["instructions"]) for item in programs)
+    )
+
+
+@click.command(cls=Command, examples=("netctl status", "netctl status --verbose", "netctl status -o json | jq .ipam"))
+@click.option("-v", "--verbose", is_flag=True, help="Also list controllers and programs.")
+@output_option
+@with_agent
+def status(client: Client, /, form: str, *, verbose: bool) -> None:
+    """Show how the agent of the node fares."""
+    show(client.get("status"), form, lambda view: render(view, verbose=verbose))
