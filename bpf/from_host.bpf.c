@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* tc egress of loom_host: everything the host's stack routes to workloads, on this node and on others. */
+#include "lib/deliver.h"
+#include "lib/hop.h"
+#include "lib/remote.h"
+#include "lib/report.h"
+
+/*
+ * Only this node's own addresses prove an identity here. Any other source came through the host's
+ * stack from outside, whatever it claims.
+ */
+static __always_inline __u32 identity_of_source(const struct addr *source)
+{
+	const struct endpoint_info *endpoint = endpoint_of(source);
+
+	return endpoint && endpoint->flags & ENDPOINT_FLAG_HOST ? IDENTITY_HOST : IDENTITY_WORLD;
+}
+
+static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const struct packet *packet)
+{
+	const struct endpoint_info *endpoint = endpoint_of(&packet->destination);
+	struct addr tunnel_endpoint;
+	int rc;
+
+	if (endpoint && endpoint->flags & ENDPOINT_FLAG_HOST)
+		return drop(flow, DROP_INVALID_PACKET);
+	if (endpoint) {
+		flow->endpoint_id = endpoint->id;
+		return deliver_from_egress(skb, flow, endpoint);
+	}
+	rc = locate(flow, &packet->destination, &tunnel_endpoint);
+	if (rc < 0)
+		return rc;
+	if (rc == LOCATED_OUTSIDE)
+		return drop(flow, DROP_UNROUTABLE);
+	return encapsulate_to(flow, &tunnel_endpoint);
+}
+
+static __always_inline int handle_frame(struct __sk_buff *skb, struct flow *flow)
+{
+	const struct node_config *node = this_node();
+	struct packet packet;
+	int rc;
+
+	if (!node_is_ready(node))
+		return drop(flow, DROP_NOT_READY);
+	rc = parse_packet(skb, flow, &packet);
+	if (rc)
+		return rc;
+	flow->source_identity = identity_of_source(&packet.source);
+	trace(skb, flow, OBSERVE_FROM_HOST);
+	if (addr_is_multicast(&packet.destination) || addr_is_link_local(&packet.destination))
+		return drop(flow, DROP_MULTICAST);
+	/* The stack has taken the hop, and knows the MTU by its routes: nobody is left to be told. */
+	if (!fits(skb, &packet, node))
+		return drop(flow, DROP_TOO_BIG);
+	return send(skb, flow, &packet);
+}
+
+int from_host(struct __sk_buff *skb)
+{
+	struct flow flow = { .direction = DIR_EGRESS };
+
+	return finish(skb, &flow, handle_frame(skb, &flow));
+}

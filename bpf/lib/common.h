@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Words of the compiler, of byte order and of tc that every other header uses. */
+#ifndef NETLOOM_COMMON_H
+#define NETLOOM_COMMON_H
+
+/* The compiler knows no BPF-to-BPF calls: whatever is not a program must be inlined. */
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+#define __packed __attribute__((packed))
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define htons(value) ((__be16)__builtin_bswap16(value))
+#define htonl(value) ((__be32)__builtin_bswap32(value))
+#else
+#define htons(value) ((__be16)(value))
+#define htonl(value) ((__be32)(value))
+#endif
+#define ntohs(value) ((__u16)htons(value))
+#define ntohl(value) ((__u32)htonl(value))
+
+/* What a direct-action program may return (linux/pkt_cls.h); a redirect is returned by its helper. */
+#define TC_ACT_OK 0
+#define TC_ACT_SHOT 2
+
+/* skb->pkt_type of a frame addressed to the receiving device (linux/if_packet.h). */
+#define PACKET_HOST 0
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Counters and events: the one way out of every program. */
+#ifndef NETLOOM_REPORT_H
+#define NETLOOM_REPORT_H
+
+#include "gen/maps.h"
+#include "lib/flow.h"
+#include "lib/access.h"
+#include "lib/node.h"
+#include "lib/stage.h"
+
+#define REASON_FORWARDED 0
+
+struct event {
+	struct event_header header;
+	__u8 packet[CAPTURE_BYTES];
+};
+
+/* Cost: 1 per-CPU array. */
+static __always_inline void count(struct __sk_buff *skb, __u32 reason, __u32 direction)
+{
+	__u32 key = reason * METRICS_DIRECTIONS + direction;
+	struct counter *counter = metrics.lookup(&key);
+
+	if (!counter)
+		return;
+	counter->packets += 1;
+	counter->bytes += skb->len;
+}
+
+static __always_inline void emit(struct __sk_buff *skb, const struct flow *flow, __u8 type, __u8 code)
+{
+	struct event *event = events.ringbuf_reserve(sizeof(struct event));
+
+	if (!event) {
+		count(skb, -DROP_EVENT_LOST, flow->direction);
+		return;
+	}
+	event->header.type = type;
+	event->header.code = code;
+	event->header.direction = flow->direction;
+	event->header.flags = 0;
+	event->header.source_identity = flow->source_identity;
+	event->header.destination_identity = flow->destination_identity;
+	event->header.endpoint_id = flow->endpoint_id;
+	event->header.packet_bytes = skb->len;
+	event->header.ifindex = skb->ifindex;
+	event->header.hash = bpf_get_hash_recalc(skb);
+	event->header.line = flow->line;
+	event->header.captured_bytes = copy_up_to(skb, 0, event->packet, skb->len, CAPTURE_BYTES);
+	events.ringbuf_submit(event, 0);
+}
+
+/* Tell where a packet was seen: while nobody listens this costs one comparison. */
+static __always_inline void trace(struct __sk_buff *skb, const struct flow *flow, __u8 observation)
+{
+	const struct node_config *node = this_node();
+
+	if (unlikely(node && node->trace))
+		emit(skb, flow, EVENT_TYPE_TRACE, observation);
+}
+
+/* Count and report a drop; `reason` is negative. */
+static __always_inline void report_drop(struct __sk_buff *skb, const struct flow *flow, int reason)
+{
+	count(skb, -reason, flow->direction);
+	emit(skb, flow, EVENT_TYPE_DROP, -reason);
+}
+
+/*
+ * End a program: act on its verdict, account for it, and return what tc knows. A packet between two
+ * endpoints of this node leaves the one and enters the other: it counts in both directions.
+ */
+static __always_inline int finish(struct __sk_buff *skb, struct flow *flow, int verdict)
+{
+	if (verdict >= NEXT_STAGE)
+		verdict = enter_stage(skb, flow, verdict - NEXT_STAGE);
+	if (unlikely(verdict < 0)) {
+		report_drop(skb, flow, verdict);
+		return TC_ACT_SHOT;
+	}
+	count(skb, REASON_FORWARDED, flow->direction);
+	if (flow->observation == OBSERVE_TO_ENDPOINT && flow->direction == DIR_EGRESS)
+		count(skb, REASON_FORWARDED, DIR_INGRESS);
+	trace(skb, flow, flow->observation);
+	return verdict;
+}
+
+#endif
