@@ -1,0 +1,269 @@
+"""eBPF maps: created from their declaration, read and written as typed values, pinned and opened again."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+from netloom.bpf import libbpf
+from netloom.bpf.walk import raw_entries
+from netloom.datapath.layout import decode, encode
+from netloom.datapath.maps import MapKind, MapSpec
+from netloom.model.errors import Exhausted, Invalid, KernelError, MapLayoutMismatch
+
+K = TypeVar("K")
+V = TypeVar("V")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
+
+_FULL = (errno.E2BIG, errno.ENOSPC)
+"""Hash tables answer the first, longest-prefix tries the second, when they are full."""
+_PREALLOCATED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY)
+"""Maps whose entries all exist from the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapStatus:
+    """How full a map is."""
+
+    id: int
+    """Number the kernel gave it, as ``bpftool map show id`` takes it."""
+    entries: int
+    """Entries in use; for arrays all, for a ring buffer 0."""
+    max_entries: int
+    """Room; for a ring buffer in bytes."""
+
+
+class BpfMap(Generic[K, V]):
+    """One map of the kernel. Safe to use from several threads; not after :meth:`close`."""
+
+    def __init__(self, spec: MapSpec[K, V], fd: int) -> None:
+        """Take ``fd`` over; its shape must be that of ``spec``: see :func:`check_layout`."""
+        self.spec = spec
+        self._fd = fd
+        self._percpu = spec.kind is MapKind.PERCPU_ARRAY
+        # The kernel rounds each CPU's value up to 8 bytes (Documentation/bpf/map_array.rst).
+        self._stride = -(-spec.value_bytes // 8) * 8 if self._percpu else spec.value_bytes
+        self._entry_bytes = self._stride * (libbpf.possible_cpus() if self._percpu else 1)
+
+    def __repr__(self) -> str:
+        return f"BpfMap({self.spec.name!r}, fd={self._fd})"
+
+    @property
+    def fd(self) -> int:
+        """File descriptor; -1 after :meth:`close`."""
+        return self._fd
+
+    def get(self, key: K) -> V | None:
+        """The value at ``key``. Slots of a program array give the program's id. Raises KernelError."""
+        self._refuse(self._percpu, "get_percpu()")
+        raw = self._lookup(key)
+        return None if raw is None else decode(self.spec.value, raw)
+
+    def get_percpu(self, key: K) -> tuple[V, ...] | None:
+        """The values at ``key``, one per possible CPU. Raises KernelError."""
+        self._refuse(not self._percpu, "get()")
+        raw = self._lookup(key)
+        return None if raw is None else self._split(raw)
+
+    def put(self, key: K, value: V) -> None:
+        """Write an entry, replacing what was there; in a per-CPU map the same value for every CPU.
+
+        Raises Exhausted when the map is full, KernelError otherwise, ValueError or struct.error when a number
+        does not fit its field.
+        """
+        raw = encode(value)
+        if self._percpu:
+            raw = raw.ljust(self._stride, b"\0") * libbpf.possible_cpus()
+        result = libbpf.library().bpf_map_update_elem(self._fd, encode(key), raw, libbpf.BPF_ANY)
+        if -result in _FULL and self.spec.kind not in _PREALLOCATED:
+            raise Exhausted(
+                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; '
+                f"{key} was not written"
+            )
+        libbpf.check(result, "write", self._entry(key))
+
+    def delete(self, key: K) -> None:
+        """Remove an entry; no error when there is none. Raises KernelError."""
+        result = libbpf.library().bpf_map_delete_elem(self._fd, encode(key))
+        if result != -errno.ENOENT:
+            libbpf.check(result, "delete", self._entry(key))
+
+    def items(self) -> dict[K, V]:
+        """All entries, in the kernel's order; what changes meanwhile may be in or not. Raises KernelError."""
+        self._refuse(self._percpu, "items_percpu()")
+        key, value = self.spec.key, self.spec.value
+        return {decode(key, raw_key): decode(value, raw) for raw_key, raw in self._raw_entries()}
+
+    def items_percpu(self) -> dict[K, tuple[V, ...]]:
+        """All entries with one value per possible CPU. Raises KernelError."""
+        self._refuse(not self._percpu, "items()")
+        return {decode(self.spec.key, raw_key): self._split(raw) for raw_key, raw in self._raw_entries()}
+
+    def info(self) -> MapStatus:
+        """How full the map is: one call for arrays, a walk without decoding for others. Raises KernelError."""
+        info = libbpf.map_info(self._fd, self._object)
+        if self.spec.kind in _PREALLOCATED:
+            entries = info.max_entries
+        elif self.spec.kind is MapKind.RINGBUF:
+            entries = 0
+        else:
+            entries = sum(1 for _ in self._raw_entries())
+        return MapStatus(info.id, entries, info.max_entries)
+
+    def close(self) -> None:
+        """Let go of the map; pinned or used by a program, it lives on. May be called twice."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    @property
+    def _object(self) -> str:
+        return f'eBPF map "{self.spec.name}"'
+
+    def _entry(self, key: K) -> str:
+        return f"{self._object} at {key}"
+
+    def _refuse(self, wrong: bool, instead: str) -> None:
+        if wrong:
+            raise TypeError(f"{self._object} is of kind {self.spec.kind.name}: use {instead}")
+
+    def _lookup(self, key: K) -> bytes | None:
+        value = ctypes.create_string_buffer(self._entry_bytes)
+        result = libbpf.library().bpf_map_lookup_elem(self._fd, encode(key), value)
+        if result == -errno.ENOENT:
+            return None
+        libbpf.check(result, "read", self._entry(key))
+        return value.raw
+
+    def _raw_entries(self) -> Iterator[tuple[bytes, bytes]]:
+        return raw_entries(self._fd, self.spec, self._entry_bytes)
+
+    def _split(self, raw: bytes) -> tuple[V, ...]:
+        size = self.spec.value_bytes
+        return tuple(decode(self.spec.value, raw[at : at + size]) for at in range(0, len(raw), self._stride))
+
+
+def create_map(spec: MapSpec[K, V]) -> BpfMap[K, V]:
+    """Make an empty map. Raises KernelError."""
+    options = libbpf.MapCreateOpts(sz=ctypes.sizeof(libbpf.MapCreateOpts), map_flags=spec.flags)
+    fd = libbpf.library().bpf_map_create(
+        spec.kind, libbpf.kernel_name(spec.name), spec.key_bytes, spec.value_bytes, spec.max_entries, options
+    )
+    return BpfMap(spec, libbpf.check(fd, "create", f'eBPF map "{spec.name}"'))
+
+
+def check_layout(fd: int, spec: MapSpec[Any, Any], path: Path) -> None:
+    """Compare what the kernel holds with the declaration. Raises MapLayoutMismatch naming the first difference."""
+    info = libbpf.map_info(fd, f"pinned map {path}")
+    for field, expected, found in (
+        ("type", int(spec.kind), info.type),
+        ("key_size", spec.key_bytes, info.key_size),
+        ("value_size", spec.value_bytes, info.value_size),
+        ("max_entries", spec.max_entries, info.max_entries),
+        ("map_flags", spec.flags, info.map_flags),
+    ):
+        if expected != found:
+            raise MapLayoutMismatch(str(path), field, expected=expected, found=found)
+
+
+def open_map(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:
+    """Open the pin at ``path``, or make the map and pin it there. Raises MapLayoutMismatch or KernelError."""
+    fd = libbpf.library().bpf_obj_get(os.fsencode(path))
+    if fd == -errno.ENOENT:
+        created = create_map(spec)
+        result = libbpf.library().bpf_obj_pin(created.fd, os.fsencode(path))
+        if result < 0:
+            created.close()
+        libbpf.check(result, "pin", f'eBPF map "{spec.name}" at {path}', hint=_PIN_HINTS.get(-result, ""))
+        return created
+    libbpf.check(fd, "open", f"pinned map {path}", hint=_PIN_HINTS.get(-fd, ""))
+    try:
+        check_layout(fd, spec, path)
+    except (KernelError, MapLayoutMismatch):
+        os.close(fd)
+        raise
+    return BpfMap(spec, fd)
+
+
+_PIN_HINTS = {
+    errno.EPERM: "is it on a bpf file system, is the name free of dots, and are you root?",
+    errno.EINVAL: "is it on a bpf file system, and a map?",
+}
+
+
+class MapSet(Mapping[str, BpfMap[Any, Any]]):
+    """Maps by name. Whoever opened it closes it; a union made with ``|`` owns nothing."""
+
+    def __init__(self, maps: Iterable[BpfMap[Any, Any]], *, owner: bool = True) -> None:
+        self._maps = {item.spec.name: item for item in maps}
+        self._owner = owner
+
+    @classmethod
+    def open(cls, pin_dir: Path, specs: Iterable[MapSpec[Any, Any]], *, prefix: str = "") -> Self:
+        """Open every map below ``pin_dir`` (made with mode 0700), and make and pin those that are missing.
+
+        Pins are named ``<prefix><name>_v<version>``. Raises MapLayoutMismatch when a pin has another shape than
+        its declaration, KernelError when ``pin_dir`` is on no bpf file system or the kernel refuses.
+        """
+        try:
+            pin_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise KernelError("make", f"pin directory {pin_dir}", error.errno or errno.EIO) from error
+        return cls._all(specs, lambda spec: open_map(pin_dir / f"{prefix}{spec.pin_name}", spec))
+
+    @classmethod
+    def ephemeral(cls, specs: Iterable[MapSpec[Any, Any]]) -> Self:
+        """Fresh maps without pins; they go when closed and no program uses them. Raises KernelError."""
+        return cls._all(specs, create_map)
+
+    @classmethod
+    def _all(cls, specs: Iterable[MapSpec[Any, Any]], make: Any) -> Self:
+        made: list[BpfMap[Any, Any]] = []
+        try:
+            made.extend(make(spec) for spec in specs)
+        except BaseException:
+            for item in made:
+                item.close()
+            raise
+        return cls(made)
+
+    def of(self, spec: MapSpec[K2, V2]) -> BpfMap[K2, V2]:
+        """The map declared by ``spec``, typed. Raises KeyError."""
+        return cast(BpfMap[K2, V2], self._maps[spec.name])
+
+    def close(self) -> None:
+        """Close the maps this set opened; pins stay. May be called twice."""
+        if self._owner:
+            for item in self._maps.values():
+                item.close()
+
+    def __getitem__(self, name: str) -> BpfMap[Any, Any]:
+        return self._maps[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._maps)
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __or__(self, other: MapSet) -> MapSet:
+        """Both sets seen as one. Raises Invalid when a name stands in both."""
+        both = sorted(self._maps.keys() & other.keys())
+        if both:
+            raise Invalid(f"eBPF maps {', '.join(both)} are declared twice: rename the plugin's own")
+        return MapSet((*self.values(), *other.values()), owner=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,129 @@
+"""Loading compiled programs, and putting them into the slots of the pipeline."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from netloom.bpf import libbpf
+from netloom.bpf.maps import MapSet
+from netloom.bpf.objects import INSTRUCTION_BYTES, ProgramObject
+from netloom.datapath.maps import Index, Slot
+from netloom.datapath.registry import CALLS, CallSlot
+from netloom.model.errors import Invalid, VerifierError
+
+LICENSE = b"Dual BSD/GPL"
+"""As the kernel spells it (include/linux/license.h); helpers marked GPL-only ask for it."""
+LOG_BYTES = 4 << 20
+"""Room for the verifier's words. Written only when a program is refused."""
+
+
+class LoadedProgram:
+    """A program in the kernel, held by its file descriptor."""
+
+    __slots__ = ("_fd", "id", "name", "tag", "verified_insns")
+
+    def __init__(self, fd: int, name: str) -> None:
+        """Take ``fd`` over. Raises KernelError when it is no program."""
+        info = libbpf.prog_info(fd, f'eBPF program "{name}"')
+        self._fd = fd
+        self.name = name
+        """Full name; the kernel shows its first 15 characters."""
+        self.id: int = info.id
+        self.tag = bytes(info.tag).hex()
+        """Hash of the instructions, as ``tc filter show`` and ``bpftool prog`` print it."""
+        self.verified_insns: int = info.verified_insns
+        """Instructions the verifier walked; 0 before Linux 5.16."""
+
+    def __repr__(self) -> str:
+        return f"LoadedProgram({self.name!r}, id={self.id}, tag={self.tag})"
+
+    @property
+    def fd(self) -> int:
+        """File descriptor; -1 after :meth:`close`."""
+        return self._fd
+
+    def pin(self, path: Path) -> None:
+        """Keep the program at ``path`` on a bpf file system, in place of what was there. Raises KernelError."""
+        beside = path.with_name(path.name + "_new")
+        beside.unlink(missing_ok=True)
+        result = libbpf.library().bpf_obj_pin(self._fd, os.fsencode(beside))
+        libbpf.check(result, "pin", f'eBPF program "{self.name}" at {path}')
+        beside.replace(path)
+
+    def close(self) -> None:
+        """Let go of it; attached, pinned or in a slot it lives on. May be called twice."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load_program(program: ProgramObject, maps: MapSet) -> LoadedProgram:
+    """Give a program to the kernel, bound to ``maps`` by name.
+
+    Raises Invalid when it refers to a map that is not there, VerifierError with the log when the verifier refuses
+    it, KernelError for everything else.
+    """
+    linked = program.linked(lambda name: _map_fd(program, maps, name))
+    log = ctypes.create_string_buffer(LOG_BYTES)
+    # Level 0 with a buffer: libbpf loads without a log first, and asks for one only after a refusal.
+    options = libbpf.ProgLoadOpts(
+        sz=ctypes.sizeof(libbpf.ProgLoadOpts),
+        log_level=0,
+        log_size=LOG_BYTES,
+        log_buf=ctypes.cast(log, ctypes.c_void_p),
+    )
+    fd = libbpf.library().bpf_prog_load(
+        libbpf.PROG_TYPE_SCHED_CLS,
+        libbpf.kernel_name(program.name),
+        LICENSE,
+        linked,
+        len(linked) // INSTRUCTION_BYTES,
+        options,
+    )
+    if fd < 0 and log.value:
+        raise VerifierError(program.name, -fd, log.value.decode(errors="replace"))
+    return LoadedProgram(libbpf.check(fd, "load", f'eBPF program "{program.name}"'), program.name)
+
+
+def _map_fd(program: ProgramObject, maps: MapSet, name: str) -> int:
+    try:
+        return maps[name].fd
+    except KeyError:
+        raise Invalid(
+            f'eBPF program "{program.name}" uses map "{name}", which is not open; there are: {", ".join(sorted(maps))}'
+        ) from None
+
+
+def open_program(path: Path, name: str) -> LoadedProgram | None:
+    """The program pinned at ``path``, or None when there is no pin. Raises KernelError."""
+    fd = libbpf.library().bpf_obj_get(os.fsencode(path))
+    if fd == -errno.ENOENT:
+        return None
+    return LoadedProgram(libbpf.check(fd, "open", f"pinned program {path}"), name)
+
+
+def fill_slots(maps: MapSet, programs: Mapping[CallSlot, LoadedProgram]) -> None:
+    """Make the pipeline's slots hold exactly ``programs``: each is swapped atomically, the others are emptied.
+
+    Packets under way go through the old or the new program of a slot, never through none. Raises KernelError.
+    """
+    calls = maps.of(CALLS)
+    for slot, program in programs.items():
+        calls.put(Index(slot), Slot(program.fd))
+    for slot in CallSlot:
+        if slot not in programs:
+            calls.delete(Index(slot))

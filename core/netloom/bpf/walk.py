@@ -1,0 +1,108 @@
+"""Reading all entries of an eBPF map: in batches where the kernel can, key by key where it cannot."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from collections.abc import Iterator
+from typing import Any
+
+from netloom.bpf import libbpf
+from netloom.datapath.maps import MapSpec
+
+BATCH_ENTRIES = 512
+"""Entries asked for at once; doubled when a hash bucket alone holds more."""
+_TOKEN_BYTES = 4
+"""A hash table's place in a walk is a bucket number; other maps' is a key."""
+_NO_BATCHES = (errno.EOPNOTSUPP, libbpf.ENOTSUPP, errno.EINVAL)
+"""Program arrays and old kernels: tries have batches since Linux 5.14, per-CPU arrays since 5.13."""
+
+Entries = Iterator[tuple[bytes, bytes]]
+
+
+def raw_entries(fd: int, spec: MapSpec[Any, Any], entry_bytes: int) -> Entries:
+    """Keys and values of all entries, undecoded. Raises KernelError.
+
+    ``entry_bytes`` is what the kernel copies for one value: in per-CPU maps, all CPUs' together. Entries written
+    or removed meanwhile may be seen or not.
+    """
+    batches = _Batches(fd, spec, entry_bytes)
+    return batches.entries() if batches.first() else _one_by_one(fd, spec, entry_bytes)
+
+
+class _Batches:
+    """One walk through a map by BPF_MAP_LOOKUP_BATCH."""
+
+    def __init__(self, fd: int, spec: MapSpec[Any, Any], entry_bytes: int) -> None:
+        self._fd = fd
+        self._spec = spec
+        self._entry_bytes = entry_bytes
+        self._token = ctypes.create_string_buffer(max(spec.key_bytes, _TOKEN_BYTES))
+        self._begun = False
+        self._allocate(min(BATCH_ENTRIES, spec.max_entries))
+
+    def _allocate(self, entries: int) -> None:
+        self._room = entries
+        self._keys = ctypes.create_string_buffer(entries * self._spec.key_bytes)
+        self._values = ctypes.create_string_buffer(entries * self._entry_bytes)
+        self._count = ctypes.c_uint32(entries)
+
+    def first(self) -> bool:
+        """Read the first batch; False when the kernel has no batches for this map."""
+        self._result = self._read()
+        return -self._result not in _NO_BATCHES
+
+    def entries(self) -> Entries:
+        """Entries of the batch at hand and of all that follow."""
+        while True:
+            if self._result != -errno.ENOENT:
+                libbpf.check(self._result, "read", f'eBPF map "{self._spec.name}"')
+            yield from self._batch()
+            if self._result == -errno.ENOENT:
+                return
+            self._result = self._read()
+
+    def _read(self) -> int:
+        options = libbpf.BatchOpts(sz=ctypes.sizeof(libbpf.BatchOpts))
+        while True:
+            self._count.value = self._room
+            result: int = libbpf.library().bpf_map_lookup_batch(
+                self._fd,
+                self._token if self._begun else None,
+                self._token,
+                self._keys,
+                self._values,
+                self._count,
+                options,
+            )
+            if result != -errno.ENOSPC:
+                self._begun = True
+                return result
+            self._allocate(self._room * 2)
+
+    def _batch(self) -> Entries:
+        count, key_bytes, entry_bytes = self._count.value, self._spec.key_bytes, self._entry_bytes
+        keys = bytes(memoryview(self._keys)[: count * key_bytes])
+        values = bytes(memoryview(self._values)[: count * entry_bytes])
+        for index in range(count):
+            key_at, value_at = index * key_bytes, index * entry_bytes
+            yield keys[key_at : key_at + key_bytes], values[value_at : value_at + entry_bytes]
+
+
+def _one_by_one(fd: int, spec: MapSpec[Any, Any], entry_bytes: int) -> Entries:
+    """Ask for key after key. At most as many as fit the map: a walk whose key vanished starts over."""
+    key = ctypes.create_string_buffer(spec.key_bytes)
+    value = ctypes.create_string_buffer(entry_bytes)
+    previous: ctypes.Array[ctypes.c_char] | None = None
+    obj = f'eBPF map "{spec.name}"'
+    for _ in range(spec.max_entries):
+        result = libbpf.library().bpf_map_get_next_key(fd, previous, key)
+        if result == -errno.ENOENT:
+            return
+        libbpf.check(result, "walk", obj)
+        previous = key
+        result = libbpf.library().bpf_map_lookup_elem(fd, key, value)
+        if result == -errno.ENOENT:  # an empty slot, or an entry that has just gone
+            continue
+        libbpf.check(result, "read", obj)
+        yield key.raw, value.raw
