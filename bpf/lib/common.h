@@ -3,10 +3,11 @@
 #ifndef NETLOOM_COMMON_H
 #define NETLOOM_COMMON_H
 
-/* The compiler knows no BPF-to-BPF calls: whatever is not a program must be inlined. */
-#ifndef __always_inline
-#define __always_inline inline __attribute__((always_inline))
-#endif
+/*
+ * The compiler knows no BPF-to-BPF calls, so whatever is not a program must be inlined. A program needs
+ * not every function of a header, and headers become part of its text: unused ones are no mistake.
+ */
+#define __always_inline inline __attribute__((always_inline, unused))
 
 #define __packed __attribute__((packed))
 #define likely(condition) __builtin_expect(!!(condition), 1)
