@@ -1,0 +1,74 @@
+"""The network between the nodes, and the world outside: one bridge that is everybody's gateway."""
+
+from __future__ import annotations
+
+from netloom.edge.netns import create_named_netns
+from netloom.lab.inside import ip_batch
+from netloom.lab.journal import Journal
+from netloom.lab.topology import (
+    GATEWAY_V4,
+    GATEWAY_V6,
+    OUTSIDE_V4,
+    OUTSIDE_V6,
+    UNDERLAY_MTU_BYTES,
+    LabNode,
+    Topology,
+)
+
+BRIDGE = "underlay"
+DEVICE = "eth0"
+"""A node's device on the underlay."""
+
+
+def build(topology: Topology, journal: Journal) -> None:
+    """Make all namespaces of a lab and the links between underlay and nodes. Pods get only their loopback."""
+    for name in topology.namespaces:
+        journal.namespace(name)
+        create_named_netns(name)
+    ip_batch(topology.underlay_netns, [*_bridge(), *(line for node in topology.nodes for line in _port(node))])
+    for node in topology.nodes:
+        ip_batch(node.netns, _node_side(node))
+    for pod in topology.pods:
+        ip_batch(pod.netns, ["link set lo up"])
+
+
+def unplug(topology: Topology, node: LabNode) -> None:
+    """Cut a node off the underlay; nothing else changes."""
+    ip_batch(topology.underlay_netns, [f"link set {node.port} down"])
+
+
+def plug(topology: Topology, node: LabNode) -> None:
+    """Undo :func:`unplug`."""
+    ip_batch(topology.underlay_netns, [f"link set {node.port} up"])
+
+
+def _bridge() -> list[str]:
+    return [
+        "link set lo up",
+        f"address add {OUTSIDE_V4}/32 dev lo",
+        f"address add {OUTSIDE_V6}/128 dev lo nodad",
+        # Snooping would hold back neighbour solicitations until it has learnt who listens.
+        f"link add name {BRIDGE} mtu {UNDERLAY_MTU_BYTES} type bridge mcast_snooping 0",
+        f"address add {GATEWAY_V4} dev {BRIDGE}",
+        f"address add {GATEWAY_V6} dev {BRIDGE} nodad",
+        f"link set {BRIDGE} up",
+    ]
+
+
+def _port(node: LabNode) -> list[str]:
+    peer = f"peer name {DEVICE} mtu {UNDERLAY_MTU_BYTES} netns {node.netns}"
+    return [
+        f"link add name {node.port} mtu {UNDERLAY_MTU_BYTES} type veth {peer}",
+        f"link set {node.port} master {BRIDGE} up",
+    ]
+
+
+def _node_side(node: LabNode) -> list[str]:
+    return [
+        "link set lo up",
+        f"address add {node.ipv4} dev {DEVICE}",
+        f"address add {node.ipv6} dev {DEVICE} nodad",
+        f"link set {DEVICE} up",
+        f"route add default via {GATEWAY_V4.ip}",
+        f"route add default via {GATEWAY_V6.ip}",
+    ]
