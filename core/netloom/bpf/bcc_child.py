@@ -12,6 +12,7 @@ Answer:  ``{"compiler": TEXT, "units": [{"name", "log", "instructions": HEX, "ma
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import json
 import os
@@ -55,13 +56,13 @@ def captured(log: BinaryIO) -> Iterator[None]:
 
 def compile_unit(unit: dict[str, Any]) -> dict[str, Any]:
     """Compile one unit; see the module for its shape and the answer's."""
-    from bcc import BPF  # the slow part, paid only when there is something to compile
-
+    bcc: Any = importlib.import_module("bcc")  # the slow part, paid only when there is something to compile
+    raw: bytes | None = None
+    maps: list[tuple[int, str]] = []
     with tempfile.TemporaryFile() as log:
-        raw, maps = None, []
         with captured(log):
             try:
-                module = BPF(text=unit["text"].encode(), cflags=unit["flags"])
+                module = bcc.BPF(text=unit["text"].encode(), cflags=unit["flags"])
                 raw, maps = extract(module, unit["name"])
                 module.cleanup()
             except Exception as error:  # noqa: BLE001  # BCC raises bare Exception; its words go to the caller
@@ -86,15 +87,13 @@ def extract(module: Any, name: str) -> tuple[bytes, list[tuple[int, str]]]:
 
 def tables_of(module: Any) -> dict[int, str]:
     """Descriptor and name of every map the module declares."""
-    from bcc import lib
-
+    lib: Any = importlib.import_module("bcc").lib
     # BCC's binding leaves these two untyped, and pointers would be cut to 32 bits.
     lib.bpf_table_name.restype = ctypes.c_char_p
     lib.bpf_table_name.argtypes = lib.bpf_table_fd_id.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     tables = range(lib.bpf_num_tables(module.module))
     return {
-        lib.bpf_table_fd_id(module.module, table): lib.bpf_table_name(module.module, table).decode()
-        for table in tables
+        lib.bpf_table_fd_id(module.module, table): lib.bpf_table_name(module.module, table).decode() for table in tables
     }
 
 

@@ -54,13 +54,13 @@ def probe() -> None:
     release = platform.release()
     for kind, since in _MAP_KINDS.items():
         if libbpf.library().libbpf_probe_bpf_map_type(kind, None) != 1:
-            raise Unsupported(f"the eBPF map type {kind.name.lower()}", needs=f"Linux {since}", found=f"Linux {release}")
+            feature = f"the eBPF map type {kind.name.lower()}"
+            raise Unsupported(feature, needs=f"Linux {since}", found=f"Linux {release}")
     for helper in _HELPERS:
         found = libbpf.library().libbpf_probe_bpf_helper(libbpf.PROG_TYPE_SCHED_CLS, helper.number, None)
         if found != 1:
-            raise Unsupported(
-                f"the eBPF helper {helper.name} for tc", needs=f"Linux {helper.since}", found=f"Linux {release}"
-            )
+            feature = f"the eBPF helper {helper.name} for tc"
+            raise Unsupported(feature, needs=f"Linux {helper.since}", found=f"Linux {release}")
     # The setting shows in the first network namespace alone; elsewhere it is unknown, and so not held against the host.
     if _JIT_SETTING.exists() and _JIT_SETTING.read_text(encoding="ascii").strip() == "0":
         raise Unsupported("the eBPF JIT compiler", needs="sysctl net.core.bpf_jit_enable=1", found="0")

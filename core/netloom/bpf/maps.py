@@ -84,8 +84,7 @@ class BpfMap(Generic[K, V]):
         result = libbpf.library().bpf_map_update_elem(self._fd, encode(key), raw, libbpf.BPF_ANY)
         if -result in _FULL and self.spec.kind not in _PREALLOCATED:
             raise Exhausted(
-                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; '
-                f"{key} was not written"
+                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {key} was not written'
             )
         libbpf.check(result, "write", self._entry(key))
 
@@ -236,7 +235,7 @@ class MapSet(Mapping[str, BpfMap[Any, Any]]):
 
     def of(self, spec: MapSpec[K2, V2]) -> BpfMap[K2, V2]:
         """The map declared by ``spec``, typed. Raises KeyError."""
-        return cast(BpfMap[K2, V2], self._maps[spec.name])
+        return cast("BpfMap[K2, V2]", self._maps[spec.name])
 
     def close(self) -> None:
         """Close the maps this set opened; pins stay. May be called twice."""

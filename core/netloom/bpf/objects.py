@@ -42,6 +42,8 @@ def is_sound(candidate: ProgramObject) -> bool:
         return False
     for index, _ in candidate.map_refs:
         at = index * INSTRUCTION_BYTES
-        if index < 0 or at + 2 * INSTRUCTION_BYTES > len(raw) or raw[at] != LD_IMM64 or raw[at + 1] >> 4 != PSEUDO_MAP_FD:
+        if index < 0 or at + 2 * INSTRUCTION_BYTES > len(raw):
+            return False
+        if raw[at] != LD_IMM64 or raw[at + 1] >> 4 != PSEUDO_MAP_FD:
             return False
     return True

@@ -37,7 +37,8 @@ class EventRing:
         """
         if not self._handle:
             return []
-        self._taken = taken = []
+        taken: list[bytes] = []
+        self._taken = taken
         result = libbpf.library().ring_buffer__consume(self._handle)
         if len(taken) < BATCH_EVENTS:
             libbpf.check(result, "read", "event ring")

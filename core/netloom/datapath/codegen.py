@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, IntFlag
+from itertools import pairwise
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -46,7 +47,7 @@ def field_docs(cls: type) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(cls)).body[0]
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     docs: dict[str, str] = {}
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in pairwise(body):
         match statement, following:
             case (
                 (ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)])),
@@ -64,14 +65,25 @@ def _header(name: str, origin: str, body: str) -> str:
     return f"{_LICENCE}\n/* {_SOURCE.format(origin)} */\n#ifndef {guard}\n#define {guard}\n\n{body}\n#endif\n"
 
 
+_ADDRESSES = """\
+/* An address of either family, network order; a.b.c.d is written ::ffff:a.b.c.d. */
+struct addr {
+    __be32 words[4];
+};
+
+/* Key of a longest-prefix map: length in bits over the 16-byte form. */
+struct prefix {
+    __u32 prefix_len;
+    struct addr address;
+};
+""".replace("    ", "\t")
+
+
 def _layouts() -> str:
     reserved = {item.name: int(item) for item in Reserved}
     parts = [
         "#include <linux/types.h>\n",
-        "/* An address of either family, network order; a.b.c.d is written ::ffff:a.b.c.d. */\n"
-        "struct addr {\n\t__be32 words[4];\n};\n",
-        "/* Key of a longest-prefix map: length in bits over the 16-byte form. */\n"
-        "struct prefix {\n\t__u32 prefix_len;\n\tstruct addr address;\n};\n",
+        _ADDRESSES,
         *(render_struct(cls, field_docs(cls)) for cls in structs_of(MAPS)),
         _flags("ENDPOINT_FLAG", EndpointFlag),
         _flags("IPCACHE_FLAG", IpcacheFlag),
@@ -113,9 +125,7 @@ def _constants(values: Mapping[str, int], name: str, prefix: str, docs: Mapping[
 
 def _flags(prefix: str, cls: type[IntFlag]) -> str:
     docs = field_docs(cls)
-    return "".join(
-        f"#define {prefix}_{item.name} {int(item)}U /* {docs.get(str(item.name), '')} */\n" for item in cls
-    )
+    return "".join(f"#define {prefix}_{item.name} {int(item)}U /* {docs.get(str(item.name), '')} */\n" for item in cls)
 
 
 # --- pages --------------------------------------------------------------------------------------
@@ -135,10 +145,15 @@ def _maps_page() -> str:
         "",
         _table(
             ("map", "kind", "entries", "key bytes", "value bytes", "purpose"),
-            ((f"[`{s.name}`](#{s.name})", s.kind.name.lower(), _room(s), s.key_bytes, s.value_bytes, s.purpose) for s in MAPS),
+            map(_map_row, MAPS),
         ),
     ]
     return "\n".join([*parts[:1], "", parts[1], "", *parts[2:], *(_map_section(spec) for spec in MAPS)])
+
+
+def _map_row(spec: MapSpec[Any, Any]) -> tuple[object, ...]:
+    link = f"[`{spec.name}`](#{spec.name})"
+    return link, spec.kind.name.lower(), _room(spec), spec.key_bytes, spec.value_bytes, spec.purpose
 
 
 def _room(spec: MapSpec[Any, Any]) -> str:
@@ -147,11 +162,10 @@ def _room(spec: MapSpec[Any, Any]) -> str:
 
 def _map_section(spec: MapSpec[Any, Any]) -> str:
     head = f"\n## {spec.name}\n\n{spec.purpose[0].upper()}{spec.purpose[1:]}. Pinned as `{spec.pin_name}`.\n"
+    parts = {"key": spec.key, "value": spec.value}
     if spec.kind is MapKind.RINGBUF:
-        parts = (("record", spec.value),)
-    else:
-        parts = (("key", spec.key), ("value", spec.value))
-    return "\n".join([head, *(_struct_table(role, cls) for role, cls in parts)])
+        parts = {"record": spec.value}
+    return "\n".join([head, *(_struct_table(role, cls) for role, cls in parts.items())])
 
 
 def _struct_table(role: str, cls: type) -> str:
@@ -171,8 +185,8 @@ def _reasons_page() -> str:
             "",
             _SOURCE.format("`netloom/datapath/reasons.py`"),
             "",
-            "What `netctl monitor` and `netctl bpf metrics list` print, and what to do about it. A number is never used",
-            "again for another cause; 130 to 205 mean what they mean in Cilium.",
+            "What `netctl monitor` and `netctl bpf metrics list` print, and what to do about it. A number is never",
+            "used again for another cause; 130 to 205 mean what they mean in Cilium.",
             "",
             _table(("number", "in C", "text", "what to do"), rows),
         ]
@@ -197,9 +211,7 @@ def outputs(root: Path) -> dict[Path, str]:
 def stale(root: Path) -> tuple[Path, ...]:
     """Generated files of a checkout that are missing or differ from what the registry says."""
     return tuple(
-        path
-        for path, text in outputs(root).items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
+        path for path, text in outputs(root).items() if not path.is_file() or path.read_text(encoding="utf-8") != text
     )
 
 

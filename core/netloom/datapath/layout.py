@@ -8,7 +8,6 @@ never sees raw order.
 
 from __future__ import annotations
 
-import functools
 import struct
 import sys
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from netloom.model.address import Address, Network, pack, pack_prefix, unpack, u
 
 T = TypeVar("T")
 
+Convert = Callable[[Any], Any]
+
 
 @dataclass(frozen=True, slots=True)
 class CType:
@@ -26,44 +27,50 @@ class CType:
 
     c: str
     """C declaration with ``{}`` where the name goes."""
-    size: int
+    code: str
+    """One item in the language of :mod:`struct`, without byte order."""
     align: int
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
+    encode: Convert | None = None
+    """From the Python value to the item; None when they are the same."""
+    decode: Convert | None = None
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return struct.calcsize(f"={self.code}")
 
 
 def _number(c: str, code: str) -> CType:
-    packer = struct.Struct(code)
-    return CType(c, packer.size, packer.size, packer.pack, lambda raw: packer.unpack(raw)[0])
+    return CType(c, code, struct.calcsize(f"={code}"))
 
 
-def _bytes(c: str, size: int) -> CType:
-    def encode(value: bytes) -> bytes:
-        if len(value) != size:
-            raise ValueError(f"expected {size} bytes for {c}, found {len(value)}")
-        return value
+def _mac(value: bytes) -> bytes:
+    if len(value) != 6:  # struct would cut or fill it without a word
+        raise ValueError(f"a MAC address has 6 bytes, found {len(value)}")
+    return value
 
-    return CType(c, size, 1, encode, bytes)
+
+_BE16 = struct.Struct(">H")
+_PREFIX = struct.Struct("=I16s")
 
 
 def _encode_prefix(network: Network) -> bytes:
-    prefix_len, raw = pack_prefix(network)
-    return struct.pack("=I", prefix_len) + raw
+    return _PREFIX.pack(*pack_prefix(network))
 
 
 def _decode_prefix(raw: bytes) -> Network:
-    return unpack_prefix(struct.unpack("=I", raw[:4])[0], raw[4:])
+    return unpack_prefix(*_PREFIX.unpack(raw))
 
 
-U8 = Annotated[int, _number("__u8 {}", "=B")]
-U16 = Annotated[int, _number("__u16 {}", "=H")]
-U32 = Annotated[int, _number("__u32 {}", "=I")]
-U64 = Annotated[int, _number("__u64 {}", "=Q")]
-Be16 = Annotated[int, _number("__be16 {}", ">H")]
-Mac = Annotated[bytes, _bytes("__u8 {}[6]", 6)]
-Addr = Annotated[Address, CType("struct addr {}", 16, 4, pack, unpack)]
+U8 = Annotated[int, _number("__u8 {}", "B")]
+U16 = Annotated[int, _number("__u16 {}", "H")]
+U32 = Annotated[int, _number("__u32 {}", "I")]
+U64 = Annotated[int, _number("__u64 {}", "Q")]
+Be16 = Annotated[int, CType("__be16 {}", "2s", 2, _BE16.pack, lambda raw: _BE16.unpack(raw)[0])]
+Mac = Annotated[bytes, CType("__u8 {}[6]", "6s", 1, _mac)]
+Addr = Annotated[Address, CType("struct addr {}", "16s", 4, pack, unpack)]
 """An address of either family; IPv4 is v4-mapped."""
-Prefix = Annotated[Network, CType("struct prefix {}", 20, 4, _encode_prefix, _decode_prefix)]
+Prefix = Annotated[Network, CType("struct prefix {}", "20s", 4, _encode_prefix, _decode_prefix)]
 """Key of a longest-prefix map: 32-bit length in bits over the 16-byte form, then the 16 bytes."""
 
 
@@ -83,7 +90,13 @@ class Layout:
     name: str
     doc: str
     members: tuple[Member, ...]
-    size: int
+    packer: struct.Struct
+    """The whole struct, padding included and zeroed."""
+
+    @property
+    def size(self) -> int:
+        """In bytes, as C's ``sizeof``."""
+        return self.packer.size
 
 
 def c_name(cls: type) -> str:
@@ -95,37 +108,54 @@ def _align(offset: int, align: int) -> int:
     return -(-offset // align) * align
 
 
-@functools.cache
+_LAYOUTS: dict[type, Layout] = {}
+"""Every layout asked for so far: placing one takes fifty times as long as encoding a value."""
+
+
 def layout_of(cls: type) -> Layout:
     """Place the fields of a dataclass; raises TypeError when one has no C type."""
+    layout = _LAYOUTS.get(cls)
+    if layout is None:
+        layout = _LAYOUTS[cls] = _place(cls)
+    return layout
+
+
+def _place(cls: type) -> Layout:
     hints = get_type_hints(cls, include_extras=True, globalns=vars(sys.modules[cls.__module__]))
     members: list[Member] = []
+    codes = ["="]
     offset = widest = 0
     for field in fields(cls):
         ctype = next((meta for meta in getattr(hints[field.name], "__metadata__", ()) if isinstance(meta, CType)), None)
         if ctype is None:
             raise TypeError(f"{cls.__name__}.{field.name} has no C type")
-        offset = _align(offset, ctype.align)
-        members.append(Member(field.name, ctype, offset))
-        offset += ctype.size
+        start = _align(offset, ctype.align)
+        members.append(Member(field.name, ctype, start))
+        codes += [f"{start - offset}x", ctype.code]
+        offset = start + ctype.size
         widest = max(widest, ctype.align)
+    codes.append(f"{_align(offset, widest or 1) - offset}x")
     doc = (cls.__doc__ or "").strip().splitlines()[0]
-    return Layout(c_name(cls), doc, tuple(members), _align(offset, widest or 1))
+    return Layout(c_name(cls), doc, tuple(members), struct.Struct("".join(codes)))
 
 
 def encode(value: Any) -> bytes:
     """The C bytes of a struct value, padding zeroed; raises ValueError or struct.error when a value does not fit."""
     layout = layout_of(type(value))
-    raw = bytearray(layout.size)
+    items: list[Any] = []
     for member in layout.members:
-        raw[member.offset : member.offset + member.ctype.size] = member.ctype.encode(getattr(value, member.name))
-    return bytes(raw)
+        item, convert = getattr(value, member.name), member.ctype.encode
+        items.append(item if convert is None else convert(item))
+    return layout.packer.pack(*items)
 
 
 def decode(cls: type[T], raw: bytes) -> T:
-    """Inverse of :func:`encode`; raises ValueError when the size is not the struct's."""
+    """Inverse of :func:`encode`; raises ValueError when the size is not the struct's, or a value is impossible."""
     layout = layout_of(cls)
     if len(raw) != layout.size:
         raise ValueError(f"struct {layout.name} has {layout.size} bytes, found {len(raw)}")
-    values = {m.name: m.ctype.decode(raw[m.offset : m.offset + m.ctype.size]) for m in layout.members}
+    values: dict[str, Any] = {}
+    for member, item in zip(layout.members, layout.packer.unpack(raw), strict=True):
+        convert = member.ctype.decode
+        values[member.name] = item if convert is None else convert(item)
     return cls(**values)
