@@ -1,0 +1,39 @@
+"""The marks by which an agent with no memory knows its own kernel objects.
+
+========  =====================================================================================================
+object    mark
+========  =====================================================================================================
+links     link group LINK_GROUP, which the kernel sets with the creation itself; alias ``netloom:<node>``
+routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone
+filters   name begins with FILTER_PREFIX, at priority FILTER_PRIORITY and handle FILTER_HANDLE
+firewall  table ``netloom_<hash of the node's name>`` of family inet
+========  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+LINK_GROUP = 0x6C6F6F6D
+"""``loom`` in ASCII."""
+ROUTE_PROTOCOL = 76
+"""``L`` in ASCII; not taken in /etc/iproute2/rt_protos."""
+FILTER_PREFIX = "netloom/"
+FILTER_PRIORITY = 76
+FILTER_HANDLE = 1
+_ALIAS_PREFIX = "netloom:"
+
+
+def link_alias(node: str) -> str:
+    """What ``ip link`` shows of a link of this node."""
+    return _ALIAS_PREFIX + node
+
+
+def filter_name(program_name: str) -> str:
+    """What ``tc filter show`` prints of a program of ours."""
+    return FILTER_PREFIX + program_name
+
+
+def firewall_table(node: str) -> str:
+    """A node's name may hold letters that nft does not take in a table's, so it is hashed."""
+    return "netloom_" + hashlib.sha256(node.encode()).hexdigest()[:12]

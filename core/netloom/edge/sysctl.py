@@ -1,0 +1,67 @@
+"""Kernel settings below /proc/sys/net, which shows each thread those of its own namespace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netloom.model.errors import KernelError
+
+_ROOT = Path("/proc/sys/net")
+_STRICT, _LOOSE = 1, 2
+"""Of rp_filter (RFC 3704): the way back must be the way in, or any way."""
+_HOST_ACCEPTS, _ROUTER_ACCEPTS = 1, 2
+"""Of accept_ra: routers ignore advertisements unless told otherwise."""
+
+
+def has_ipv6() -> bool:
+    """Whether this kernel was started with IPv6."""
+    return (_ROOT / "ipv6/conf").is_dir()
+
+
+def read_sysctl(name: str) -> str | None:
+    """Value of ``ipv4/ip_forward`` and the like; None when this kernel has no such setting."""
+    try:
+        return (_ROOT / name).read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise KernelError("read", f"setting net/{name}", error.errno or 0) from error
+
+
+def write_sysctl(name: str, value: int) -> bool:
+    """Set it if it differs; says whether it did. No error when this kernel has no such setting."""
+    if read_sysctl(name) in (None, str(value)):
+        return False
+    try:
+        (_ROOT / name).write_text(str(value))
+    except OSError as error:
+        hint = "is /proc/sys mounted read-only?"
+        raise KernelError("write", f"{value} to setting net/{name}", error.errno or 0, hint) from error
+    return True
+
+
+def loosen_reverse_path(device: str) -> None:
+    """Accept packets on ``device`` from sources routed elsewhere.
+
+    A workload's packets come in by its own device while the route back is by loom_host, so the strict check would
+    drop them. The kernel takes the larger of this value and that of ``all``: loose wins without touching ``all``.
+    """
+    values = (read_sysctl(f"ipv4/conf/{name}/rp_filter") for name in ("all", device))
+    if str(_STRICT) in values:
+        write_sysctl(f"ipv4/conf/{device}/rp_filter", _LOOSE)
+
+
+def enable_forwarding(*, ipv4: bool, ipv6: bool) -> None:
+    """Let this node forward packets between its devices, in the families given."""
+    if ipv4:
+        write_sysctl("ipv4/ip_forward", 1)
+    if ipv6 and read_sysctl("ipv6/conf/all/forwarding") == "0":
+        _keep_learning_routers()
+        write_sysctl("ipv6/conf/all/forwarding", 1)
+
+
+def _keep_learning_routers() -> None:
+    """A host that becomes a router stops heeding advertisements, and would lose the default route it learnt by one."""
+    for directory in sorted((_ROOT / "ipv6/conf").iterdir()):
+        if read_sysctl(f"ipv6/conf/{directory.name}/accept_ra") == str(_HOST_ACCEPTS):
+            write_sysctl(f"ipv6/conf/{directory.name}/accept_ra", _ROUTER_ACCEPTS)

@@ -1,0 +1,203 @@
+"""Interfaces of workloads: a veth pair, one end with our program on it, the other inside the container.
+
+The container's end is born inside the container's namespace, and ours comes up only after the program that guards
+it is in place. Deleting our end deletes both.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from netloom.edge import requests
+from netloom.edge.answers import LinkInfo, link_info
+from netloom.edge.netlink import Netlink, check_ifname, new_mac
+from netloom.edge.netns import call_in_netns, is_own_netns, open_netns
+from netloom.edge.requests import Attachment, Route, VethEnd
+from netloom.edge.rtnl import Request, RtnlSocket
+from netloom.edge.sysctl import has_ipv6, loosen_reverse_path, write_sysctl
+from netloom.model.address import Address, host_prefix
+from netloom.model.errors import Conflict, Invalid, KernelError, NotFound, Unsupported
+
+_MIN_MTU_BYTES = {4: 576, 6: 1280}
+"""What every host must be able to take: RFC 791, section 3.1; RFC 8200, section 5."""
+_MAX_MTU_BYTES = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSpec:
+    """An interface to be made."""
+
+    host_ifname: str
+    ifname: str
+    """Inside the container."""
+    netns: str
+    """Path of the container's network namespace."""
+    addresses: tuple[Address, ...]
+    gateways: tuple[Address, ...]
+    """One for each family of ``addresses``."""
+    mtu_bytes: int
+    program_fd: int
+    program_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """An interface that was made."""
+
+    ifindex: int
+    """Of the host side."""
+    host_mac: bytes
+    mac: bytes
+
+
+def create_workload(netlink: Netlink, spec: WorkloadSpec) -> Workload:
+    """Make the interface, ready for traffic; leaves nothing behind when it cannot.
+
+    Raises Conflict when an interface of that name, or a default route, is there already; NotFound when the
+    namespace does not exist or ends meanwhile; Invalid for unusable names, MTUs or paths; Unsupported when it needs
+    IPv6 and the kernel has none; KernelError otherwise.
+    """
+    _check(spec)
+    with open_netns(spec.netns) as netns_fd:
+        if is_own_netns(netns_fd):
+            raise Invalid(f'"{spec.netns}" is the network namespace of the node itself, expected one of a container')
+        host = VethEnd(name=spec.host_ifname, mac=new_mac(), mtu_bytes=spec.mtu_bytes)
+        peer = VethEnd(name=spec.ifname, mac=new_mac(), mtu_bytes=spec.mtu_bytes, marked=False, netns_fd=netns_fd)
+        ifindex = _create_pair(netlink, host, peer, spec.netns)
+        with _undone_on_failure(netlink, spec.host_ifname, ifindex):
+            netlink.socket.batch(_host_requests(netlink, spec, ifindex))
+            loosen_reverse_path(spec.host_ifname)
+            call_in_netns(netns_fd, lambda: _configure_inside(spec))
+            _check_still_there(spec.netns, netns_fd)
+    return Workload(ifindex=ifindex, host_mac=host.mac, mac=peer.mac)
+
+
+def adopt_workload(netlink: Netlink, spec: WorkloadSpec) -> LinkInfo:
+    """Take over the interface an earlier run of the agent made: put this run's program on it, leave the rest.
+
+    Raises NotFound when the interface, the namespace or the tie between them is gone.
+    """
+    link = netlink.link(spec.host_ifname)
+    if link is None or not netlink.owns(link):
+        raise NotFound(f'interface "{spec.host_ifname}" does not exist any more')
+    with open_netns(spec.netns) as netns_fd:
+        inside = call_in_netns(netns_fd, lambda: _link_inside(spec.ifname))
+    if inside is None or inside.peer_ifindex != link.ifindex:
+        raise NotFound(f'interface "{spec.ifname}" in "{spec.netns}" is not the other end of "{link.name}" any more')
+    netlink.attach_filter(spec.host_ifname, "ingress", spec.program_fd, spec.program_name)
+    if not link.up:
+        netlink.socket.call(requests.set_up(link.name, link.ifindex))
+    return link
+
+
+def delete_workload(netlink: Netlink, host_ifname: str) -> bool:
+    """Remove both ends; says whether they were there. Raises Conflict when the name is somebody else's link."""
+    return netlink.delete_link(host_ifname)
+
+
+def _check(spec: WorkloadSpec) -> None:
+    check_ifname(spec.host_ifname)
+    check_ifname(spec.ifname)
+    families = {address.version for address in spec.addresses}
+    least = max((_MIN_MTU_BYTES[family] for family in families), default=_MIN_MTU_BYTES[4])
+    if not least <= spec.mtu_bytes <= _MAX_MTU_BYTES:
+        raise Invalid(
+            f"an MTU of {spec.mtu_bytes} bytes does not do for {_text(spec.addresses)}, "
+            f"expected {least} to {_MAX_MTU_BYTES}; raise the underlay's MTU, or leave a family out"
+        )
+    if families != {gateway.version for gateway in spec.gateways}:
+        raise Invalid(
+            f"addresses {_text(spec.addresses)} need one gateway for each family, found {_text(spec.gateways)}"
+        )
+    if 6 in families and not has_ipv6():
+        raise Unsupported(
+            f"address {_text(a for a in spec.addresses if a.version == 6)}",
+            needs="a kernel started with IPv6",
+            found="one without /proc/sys/net/ipv6; use an IPAM without IPv6 prefixes",
+        )
+
+
+def _create_pair(netlink: Netlink, host: VethEnd, peer: VethEnd, netns: str) -> int:
+    """Index of the host side."""
+    try:
+        answers = netlink.socket.batch([requests.new_veth(host, peer), requests.get_link(host.name)])
+    except KernelError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        taken = f'"{host.name}" on the node' if netlink.link(host.name) else f'"{peer.name}" in "{netns}"'
+        raise Conflict(f"interface {taken} exists already; delete it or ask for another name") from error
+    return link_info(answers[1][0]).ifindex
+
+
+def _host_requests(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[Request]:
+    place = Attachment(device=spec.host_ifname, ifindex=ifindex, direction="ingress")
+    return [
+        requests.set_alias(spec.host_ifname, ifindex, netlink.alias),
+        requests.quiet_ipv6(spec.host_ifname, ifindex),
+        requests.add_clsact(spec.host_ifname, ifindex),
+        requests.put_filter(place, spec.program_fd, spec.program_name),
+        requests.set_up(spec.host_ifname, ifindex),
+    ]
+
+
+def _configure_inside(spec: WorkloadSpec) -> None:
+    """Runs in the container's namespace."""
+    with RtnlSocket() as socket:
+        link = link_info(socket.call(requests.get_link(spec.ifname))[0])
+        if any(address.version == 6 for address in spec.addresses):
+            # Some runtimes switch IPv6 off in new namespaces; and no neighbour may teach the container routes.
+            write_sysctl(f"ipv6/conf/{spec.ifname}/disable_ipv6", 0)
+            write_sysctl(f"ipv6/conf/{spec.ifname}/accept_ra", 0)
+        try:
+            socket.batch(_inside_requests(spec, link.ifindex))
+        except KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            raise Conflict(
+                f'"{spec.netns}" has the routes of "{spec.ifname}" already by another interface ({error}); '
+                "a container has one default route"
+            ) from error
+
+
+def _inside_requests(spec: WorkloadSpec, ifindex: int) -> list[Request]:
+    found = [requests.quiet_ipv6(spec.ifname, ifindex), requests.set_up(spec.ifname, ifindex)]
+    found += [requests.add_address(spec.ifname, ifindex, address) for address in spec.addresses]
+    for gateway in spec.gateways:
+        everything = ip_network("0.0.0.0/0" if gateway.version == 4 else "::/0")
+        for route in (
+            Route(prefix=host_prefix(gateway), device=spec.ifname, ifindex=ifindex),
+            Route(prefix=everything, device=spec.ifname, ifindex=ifindex, via=gateway),
+        ):
+            found.append(requests.add_route(route, ours=False))
+    return found
+
+
+def _link_inside(ifname: str) -> LinkInfo | None:
+    with RtnlSocket() as socket:
+        answer = socket.call(requests.get_link(ifname))
+        return link_info(answer[0]) if answer else None
+
+
+def _check_still_there(path: str, netns_fd: int) -> None:
+    """Our file descriptor kept the namespace alive; without its path nobody can use it, and it ends with us."""
+    with open_netns(path) as again:
+        if not os.path.sameopenfile(again, netns_fd):
+            raise NotFound(f'network namespace "{path}" was replaced while its interface was made; attach it again')
+
+
+@contextmanager
+def _undone_on_failure(netlink: Netlink, name: str, ifindex: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        netlink.socket.call(requests.delete_link(name, ifindex))
+        raise
+
+
+def _text(addresses: Iterator[Address] | tuple[Address, ...]) -> str:
+    return ", ".join(str(address) for address in addresses) or "no address"

@@ -1,0 +1,313 @@
+"""Answers of an agent's API, recorded: node1 of a cluster of three, one of whose nodes cannot be reached.
+
+A test holds their shapes against the agent's OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+STATUS: dict[str, Any] = {
+    "node": "node1",
+    "version": "0.1.0",
+    "state": "degraded",
+    "started_at": "2026-03-01T10:00:00+00:00",
+    "uptime_s": 11520.4,
+    "pid": 4711,
+    "kernel": "6.18.44",
+    "network_mode": "vxlan",
+    "mtu_bytes": 1450,
+    "underlay": {"device": "eth0", "ipv4": "192.168.77.11", "ipv6": "fd00:77::11", "mtu_bytes": 1500},
+    "masquerade": True,
+    "ipam": [
+        {"prefix": "10.244.1.0/24", "used": 2, "capacity": 253},
+        {"prefix": "fd00:10:244:1::/64", "used": 2, "capacity": 65535},
+    ],
+    "ipam_plugin": "hostscope",
+    "store": {"plugin": "local", "state": "ok", "error": ""},
+    "nodes": 3,
+    "unreachable": ["node3"],
+    "endpoints": 2,
+    "identities": 13,
+    "controllers": [
+        {
+            "name": "cluster",
+            "state": "ok",
+            "runs": 7,
+            "failures": 0,
+            "last_error": "",
+            "last_success_at": "2026-03-01T13:11:58+00:00",
+        },
+        {
+            "name": "resync",
+            "state": "failing",
+            "runs": 1152,
+            "failures": 3,
+            "last_error": "put route 10.244.3.0/24: Network is unreachable (errno 101)",
+            "last_success_at": None,
+        },
+    ],
+    "monitor": {"listeners": 1, "lost": 0},
+    "programs": [
+        {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043},
+        {"name": "forward", "id": 72, "tag": "8f0a3bd0e2b5e1c9", "instructions": 612},
+    ],
+    "plugins": {"active": 3, "failed": 0},
+}
+
+ENDPOINTS: list[dict[str, Any]] = [
+    {
+        "id": 1,
+        "container_id": "c0ffee01",
+        "ifname": "eth0",
+        "host_ifname": "lxc0d15ea5e0001",
+        "netns": "/run/netns/busybox1",
+        "ipv4": "10.244.1.2",
+        "ipv6": "fd00:10:244:1::2",
+        "mac": "0a:c5:89:f9:04:84",
+        "node_mac": "e2:d8:51:8b:44:d4",
+        "ifindex": 16,
+        "identity": 256,
+        "labels": ["k8s:app=busybox1", "k8s:io.kubernetes.pod.namespace=default"],
+        "state": "ready",
+        "pod_name": "busybox1",
+        "pod_namespace": "default",
+        "policy": {"ingress": "Disabled", "egress": "Disabled"},
+    },
+    {
+        "id": 2,
+        "container_id": "c0ffee02",
+        "ifname": "eth0",
+        "host_ifname": "lxc0d15ea5e0002",
+        "netns": "/run/netns/busybox2",
+        "ipv4": "10.244.1.3",
+        "ipv6": None,
+        "mac": "0a:c5:89:f9:04:85",
+        "node_mac": "e2:d8:51:8b:44:d5",
+        "ifindex": 18,
+        "identity": 257,
+        "labels": ["k8s:app=busybox2"],
+        "state": "regenerating",
+        "pod_name": "",
+        "pod_namespace": "",
+        "policy": {"ingress": "Disabled", "egress": "Disabled"},
+    },
+]
+
+IDENTITIES: list[dict[str, Any]] = [
+    {"id": 1, "labels": ["reserved:host"], "refcount": 0},
+    {"id": 256, "labels": ["k8s:app=busybox1", "k8s:io.kubernetes.pod.namespace=default"], "refcount": 1},
+]
+
+NODES: list[dict[str, Any]] = [
+    {
+        "name": "node1",
+        "local": True,
+        "underlay_ipv4": "192.168.77.11",
+        "underlay_ipv6": "fd00:77::11",
+        "pod_cidrs": ["10.244.1.0/24", "fd00:10:244:1::/64"],
+        "gateways": ["10.244.1.1", "fd00:10:244:1::1"],
+        "mode": "vxlan",
+        "state": "reachable",
+        "error": "",
+    },
+    {
+        "name": "node3",
+        "local": False,
+        "underlay_ipv4": "192.168.77.13",
+        "underlay_ipv6": None,
+        "pod_cidrs": ["10.244.1.0/24"],
+        "gateways": ["10.244.1.1"],
+        "mode": "vxlan",
+        "state": "unreachable",
+        "error": 'pod prefix 10.244.1.0/24 of node "node1" overlaps 10.244.1.0/24 of node "node3"',
+    },
+]
+
+MAPS: list[dict[str, Any]] = [
+    {
+        "name": "endpoints",
+        "kind": "hash",
+        "entries": 3,
+        "max_entries": 65535,
+        "key_bytes": 16,
+        "value_bytes": 24,
+        "pin": "/sys/fs/bpf/netloom/node1/maps/endpoints_v1",
+        "purpose": "local addresses",
+        "errors": 0,
+    },
+    {
+        "name": "events",
+        "kind": "ringbuf",
+        "entries": None,
+        "max_entries": 1048576,
+        "key_bytes": 0,
+        "value_bytes": 0,
+        "pin": "/sys/fs/bpf/netloom/node1/maps/events_v1",
+        "purpose": "drops and traces for the monitor",
+        "errors": 0,
+    },
+]
+
+TUNNELS: dict[str, Any] = {
+    "name": "tunnels",
+    "entries": [
+        {"key": {"prefix": "10.244.2.0/24"}, "value": {"tunnel_endpoint": "192.168.77.12"}},
+        {"key": {"prefix": "fd00:10:244:2::/64"}, "value": {"tunnel_endpoint": "192.168.77.12"}},
+    ],
+}
+
+ENDPOINTS_MAP: dict[str, Any] = {
+    "name": "endpoints",
+    "entries": [
+        {
+            "key": {"address": "10.244.1.1"},
+            "value": {
+                "ifindex": 12,
+                "identity": 1,
+                "id": 0,
+                "flags": 1,
+                "mac": "3e:5c:9f:00:11:22",
+                "node_mac": "3e:5c:9f:00:11:22",
+            },
+        },
+        {
+            "key": {"address": "10.244.1.2"},
+            "value": {
+                "ifindex": 16,
+                "identity": 256,
+                "id": 1,
+                "flags": 0,
+                "mac": "0a:c5:89:f9:04:84",
+                "node_mac": "e2:d8:51:8b:44:d4",
+            },
+        },
+    ],
+}
+
+IPCACHE: dict[str, Any] = {
+    "name": "ipcache",
+    "entries": [
+        {"key": {"prefix": "0.0.0.0/0"}, "value": {"identity": 2, "flags": 0, "tunnel_endpoint": "::"}},
+        {"key": {"prefix": "10.244.1.0/24"}, "value": {"identity": 2, "flags": 1, "tunnel_endpoint": "::"}},
+        {"key": {"prefix": "10.244.2.7/32"}, "value": {"identity": 258, "flags": 0, "tunnel_endpoint": "192.168.77.12"}},
+    ],
+}
+
+METRICS: dict[str, Any] = {
+    "name": "metrics",
+    "entries": [{"key": {"index": 2}, "value": [{"packets": 7, "bytes": 700}, {"packets": 1, "bytes": 98}]}],
+}
+
+COUNTERS: list[dict[str, Any]] = [
+    {
+        "reason": 0,
+        "name": "FORWARDED",
+        "text": "Forwarded",
+        "hint": "Not a drop: the packet went on.",
+        "direction": "egress",
+        "packets": 1048,
+        "bytes": 102704,
+    },
+    {
+        "reason": 132,
+        "name": "INVALID_SOURCE_IP",
+        "text": "Invalid source ip",
+        "hint": "The workload sends from an address it was not given.",
+        "direction": "egress",
+        "packets": 3,
+        "bytes": 294,
+    },
+]
+
+PLUGINS: list[dict[str, Any]] = [
+    {
+        "name": "vxlan",
+        "kind": "network-mode",
+        "version": "0.1.0",
+        "distribution": "netloom",
+        "hooks": ["netloom_plugin_info", "netloom_network_mode"],
+        "state": "active",
+        "error": "",
+    },
+    {
+        "name": "loud",
+        "kind": "extension",
+        "version": "2.0",
+        "distribution": "netloom-loud",
+        "hooks": ["netloom_plugin_info", "netloom_flows"],
+        "state": "failed",
+        "error": "netloom_flows has not returned within 5 s",
+    },
+]
+
+CONFIG: list[dict[str, Any]] = [
+    {"key": "node.name", "value": "node1", "origin": "/etc/netloom/node.yaml:2"},
+    {"key": "node.underlay_device", "value": "", "origin": "default"},
+    {"key": "masquerade", "value": True, "origin": "default"},
+    {"key": "hooks.disabled", "value": ["loud"], "origin": "/etc/netloom/node.yaml:7"},
+]
+
+VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.0"}
+
+ATTACHED: dict[str, Any] = {
+    "endpoint": ENDPOINTS[0],
+    "gateways": ["10.244.1.1", "fd00:10:244:1::1"],
+    "mtu_bytes": 1450,
+}
+
+DROP: dict[str, Any] = {
+    "kind": "drop",
+    "at_ns": 1772359200000000000,
+    "code": 132,
+    "text": "Invalid source ip",
+    "direction": "egress",
+    "source_identity": 256,
+    "destination_identity": 0,
+    "endpoint_id": 1,
+    "ifindex": 16,
+    "hash": 51966,
+    "packet_bytes": 98,
+    "line": 64,
+    "packet": {
+        "protocol": "icmp",
+        "source": "10.244.9.9",
+        "destination": "10.244.1.3",
+        "source_port": None,
+        "destination_port": None,
+        "detail": "EchoRequest",
+    },
+    "summary": "xx drop (Invalid source ip) flow 0xcafe to endpoint 0, identity 256->0: 10.244.9.9 -> 10.244.1.3 EchoRequest",
+}
+
+TRACE: dict[str, Any] = DROP | {
+    "kind": "trace",
+    "code": 0,
+    "text": "to endpoint",
+    "direction": "ingress",
+    "endpoint_id": 2,
+    "summary": "-> endpoint 2 flow 0xcafe, identity 256->257: 10.244.1.2 -> 10.244.1.3 EchoRequest",
+}
+
+LOST: dict[str, Any] = {"kind": "lost", "count": 12}
+
+ANSWERS: dict[tuple[str, str], Any] = {
+    ("GET", "/v1/status"): STATUS,
+    ("GET", "/v1/version"): VERSION,
+    ("GET", "/v1/config"): CONFIG,
+    ("GET", "/v1/endpoints"): ENDPOINTS,
+    ("GET", "/v1/endpoints/1"): ENDPOINTS[0],
+    ("GET", "/v1/identities"): IDENTITIES,
+    ("GET", "/v1/nodes"): NODES,
+    ("GET", "/v1/maps"): MAPS,
+    ("GET", "/v1/maps/tunnels"): TUNNELS,
+    ("GET", "/v1/maps/endpoints"): ENDPOINTS_MAP,
+    ("GET", "/v1/maps/ipcache"): IPCACHE,
+    ("GET", "/v1/maps/metrics"): METRICS,
+    ("GET", "/v1/counters"): COUNTERS,
+    ("GET", "/v1/plugins"): PLUGINS,
+    ("DELETE", "/v1/nodes/node3"): {"removed": True},
+    ("DELETE", "/v1/nodes/node9"): {"removed": False},
+    ("PUT", "/v1/attachments"): ATTACHED,
+    ("DELETE", "/v1/attachments/c0ffee01/eth0"): {"removed": True},
+}

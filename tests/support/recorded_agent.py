@@ -1,0 +1,77 @@
+"""An HTTP server on a unix socket that answers as an agent would, from a table of recorded answers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from support.answers import ANSWERS
+
+
+class RecordedAgent:
+    """Serves until :meth:`close`, in a thread of its own."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.answers: dict[tuple[str, str], Any] = dict(ANSWERS)
+        self.failures: dict[tuple[str, str], tuple[int, str, str]] = {}
+        """Status, kind and message of requests that fail."""
+        self.raw: dict[str, bytes] = {}
+        """Bodies, by path, that are sent as they are."""
+        self.events: list[bytes] = []
+        """Lines of ``/v1/monitor``."""
+        self.endless = False
+        """Whether the monitor's stream stays open after its last line."""
+        self.requests: list[tuple[str, str, Any]] = []
+        """Method, path with query, and decoded body of what was asked."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._runner = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+
+    def close(self) -> None:
+        """End, with whatever is still being answered; no error the second time."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _start(self) -> web.AppRunner:
+        app = web.Application()
+        app.add_routes([web.get("/v1/monitor", self._monitor), web.route("*", "/{path:.*}", self._answer)])
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.UnixSite(runner, str(self.socket)).start()
+        return runner
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        self.requests.append((request.method, request.path_qs, body))
+        key = (request.method, request.path)
+        status = self.failures[key][0] if key in self.failures else 200
+        if request.path in self.raw:
+            return web.Response(body=self.raw[request.path], status=status)
+        if key in self.failures:
+            status, kind, message = self.failures[key]
+            return web.json_response({"error": {"kind": kind, "message": message}}, status=status)
+        if key not in self.answers:
+            message = f"{request.path} does not exist"
+            return web.json_response({"error": {"kind": "not_found", "message": message}}, status=404)
+        return web.json_response(self.answers[key], status=201 if request.method == "PUT" else 200)
+
+    async def _monitor(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.method, request.path_qs, None))
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for line in self.events:
+            await response.write(line + b"\n")
+        while self.endless:
+            await asyncio.sleep(3600)
+        return response
