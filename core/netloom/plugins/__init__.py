@@ -1,5 +1,6 @@
 """Everything a plugin author imports: ``from netloom.plugins import hookimpl, PluginInfo, Role``."""
 
+from netloom.config.annotations import Doc, Length, Pattern, Range
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Mac, Prefix
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.registry import CallSlot
@@ -51,6 +52,7 @@ __all__ = [
     "Context",
     "Counter",
     "DeviceSpec",
+    "Doc",
     "EndpointReady",
     "EndpointRemoved",
     "Entry",
@@ -59,6 +61,7 @@ __all__ = [
     "Ipam",
     "L7Protocol",
     "LearnedRoute",
+    "Length",
     "Mac",
     "MapKind",
     "MapSpec",
@@ -67,9 +70,11 @@ __all__ = [
     "Op",
     "OpKind",
     "Parser",
+    "Pattern",
     "PluginInfo",
     "PoolStatus",
     "Prefix",
+    "Range",
     "Reach",
     "Role",
     "RouteSpec",

@@ -1,0 +1,307 @@
+"""Which plugins there are, which of them this node uses, and how the agent calls them.
+
+Plugins are found with stevedore, checked with pluggy, and called each in a thread of its own
+(:mod:`netloom.plugins.guard`). There is no global: whoever needs plugins makes a manager.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from netloom.config.load import Loaded, NoSection, Unread, load_config
+from netloom.config.schema import closest
+from netloom.config.settings import Settings
+from netloom.model.errors import ConfigError, NetloomError, PluginError, Problem
+from netloom.plugins import accept, discovery
+from netloom.plugins.contract import (
+    CHOSEN_ROLES,
+    AttachPoint,
+    BpfProgram,
+    Context,
+    Ipam,
+    L7Protocol,
+    NetworkMode,
+    Role,
+    Router,
+    Store,
+)
+from netloom.plugins.discovery import Plugin
+from netloom.plugins.guard import PluginFailure
+from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedRouter, GuardedStore
+
+State = Literal["active", "available", "disabled", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginRecord:
+    """One line of ``netctl plugins list``."""
+
+    name: str
+    kind: str
+    """Its role; "" when it could not say."""
+    version: str
+    """Of the distribution."""
+    distribution: str
+    hooks: tuple[str, ...]
+    state: State
+    """``active``: used by this node; ``available``: could be; ``failed``: see error."""
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedProgram:
+    """An eBPF program and the plugin it came from."""
+
+    plugin: str
+    program: BpfProgram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Active:
+    """What the chosen and collected plugins gave; every object answers in time or raises a NetloomError."""
+
+    ipam: Ipam
+    mode: NetworkMode
+    store: Store
+    routers: tuple[Router, ...]
+    protocols: tuple[L7Protocol, ...]
+    programs: tuple[OwnedProgram, ...]
+
+
+class PluginManager:
+    """The plugins of one process."""
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self._plugins = tuple(plugins)
+        self._active: tuple[Plugin, ...] = ()
+
+    @classmethod
+    def discover(cls, disabled: Iterable[str] = ()) -> PluginManager:
+        """Find, import and check every installed plugin but the disabled ones.
+
+        A plugin that cannot be used is in :meth:`records` with the reason; :meth:`check` refuses to start with it.
+        """
+        return cls(discovery.find(disabled))
+
+    def records(self) -> tuple[PluginRecord, ...]:
+        """Every installed plugin, by name."""
+        return tuple(self._record(plugin) for plugin in self._plugins)
+
+    def section_types(self) -> Mapping[str, type]:
+        """The type of each plugin's config section, for ``load_config``."""
+        return {plugin.name: Unread if not plugin.usable else plugin.section_type for plugin in self._plugins}
+
+    def load(self, path: Path | None) -> Loaded:
+        """Read a node config and check its choice of plugins. Raises ConfigError, or PluginError from :meth:`check`."""
+        loaded = load_config(path, self.section_types())
+        if problems := tuple(self._choice_problems(loaded)):
+            raise ConfigError(problems)
+        self.check(loaded.settings.hooks.disabled)
+        return loaded
+
+    def check(self, disabled: Iterable[str] = ()) -> None:
+        """Raises PluginError when a plugin that is not disabled breaks the contract."""
+        off = frozenset(disabled)
+        for plugin in self._plugins:
+            if plugin.breach and not plugin.disabled and plugin.name not in off:
+                raise PluginError(
+                    plugin.name, f"{plugin.breach}. Until that is mended, name it in hooks.disabled of the node config"
+                )
+
+    async def activate(self, settings: Settings, sections: Mapping[str, Any]) -> Active:
+        """Choose plugins and ask them for their work. Raises PluginError when that gives no working node."""
+        for plugin in self._plugins:
+            plugin.disabled = plugin.disabled or plugin.name in settings.hooks.disabled
+            plugin.guard.timeout_s = settings.hooks.timeout_s
+            plugin.guard.changed = partial(_log_change, plugin)
+            if plugin.failure and not plugin.disabled:
+                _log_change(plugin, "plugin", plugin.failure)
+        self.check()
+        chosen = {role: self._choose(role, name) for role, name in _choices(settings)}
+        extensions = [p for p in self._plugins if p.usable and p.info and p.info.role not in CHOSEN_ROLES]
+        self._active = (*chosen.values(), *extensions)
+        return await _Activation(settings.node.name, sections).run(chosen, extensions)
+
+    async def notify(self, hook: str, event: object) -> None:
+        """Call a notification hook of every active plugin side by side, and wait for all of them. Never fails."""
+        listeners = [plugin for plugin in self._active if hook in plugin.hooks and plugin.usable]
+        await asyncio.gather(*(_notify(plugin, hook, event) for plugin in listeners))
+
+    def close(self) -> None:
+        """End the plugins' threads."""
+        for plugin in self._plugins:
+            plugin.guard.close()
+
+    def _record(self, plugin: Plugin) -> PluginRecord:
+        error = plugin.breach or plugin.failure or plugin.guard.error
+        state: State = "active" if plugin in self._active else "available"
+        return PluginRecord(
+            name=plugin.name,
+            kind=plugin.info.role if plugin.info else "",
+            version=plugin.version,
+            distribution=plugin.distribution,
+            hooks=tuple(plugin.hooks),
+            state="disabled" if plugin.disabled else "failed" if error else state,
+            error="" if plugin.disabled else error,
+        )
+
+    def _choice_problems(self, loaded: Loaded) -> Iterator[Problem]:
+        for role, name in _choices(loaded.settings):
+            if reason := self._unfit(role, name, loaded.settings.hooks.disabled):
+                yield _problem(loaded, str(role).replace("-", "_"), f'"{name}", {reason}', self._offer(role))
+        names = [plugin.name for plugin in self._plugins]
+        for name in loaded.settings.hooks.disabled:
+            if name not in names:
+                expected = f"an installed plugin ({', '.join(names)}){closest(name, names)}"
+                yield _problem(loaded, "hooks.disabled", f'"{name}", which is not installed', expected)
+
+    def _choose(self, role: Role, name: str) -> Plugin:
+        if reason := self._unfit(role, name, ()):
+            raise PluginError(name, f"is named as {role}, but {reason}; expected {self._offer(role)}")
+        return next(plugin for plugin in self._plugins if plugin.name == name)
+
+    def _unfit(self, role: Role, name: str, disabled: Iterable[str]) -> str:
+        """Why the plugin cannot take the role; "" when it can."""
+        plugin = next((plugin for plugin in self._plugins if plugin.name == name), None)
+        if plugin is None:
+            return "which is not installed"
+        if plugin.disabled or name in disabled:
+            return "which is disabled"
+        if not plugin.usable:
+            return f"which cannot be used: {plugin.breach or plugin.failure}"
+        found = plugin.info.role if plugin.info else None
+        return "" if found is role else f"which has role {found}"
+
+    def _offer(self, role: Role) -> str:
+        names = [plugin.name for plugin in self._plugins if plugin.usable and plugin.info and plugin.info.role is role]
+        return f"one installed plugin with role {role} ({', '.join(names) or 'none is installed'})"
+
+
+def _choices(settings: Settings) -> tuple[tuple[Role, str], ...]:
+    return (Role.NETWORK_MODE, settings.network_mode), (Role.IPAM, settings.ipam), (Role.STORE, settings.store)
+
+
+def _problem(loaded: Loaded, key: str, found: str, expected: str) -> Problem:
+    file, _, line = loaded.origins[key].rpartition(":")
+    return Problem(file or "defaults", int(line) if file else 0, key, found, expected)
+
+
+class _Activation:
+    """The questions a node asks its plugins once, at start."""
+
+    def __init__(self, node_name: str, sections: Mapping[str, Any]) -> None:
+        self._node_name = node_name
+        self._sections = sections
+
+    async def run(self, chosen: Mapping[Role, Plugin], extensions: list[Plugin]) -> Active:
+        """Raises PluginError."""
+        ipam, mode, store = (chosen[role] for role in (Role.IPAM, Role.NETWORK_MODE, Role.STORE))
+        ipam_facts = await self._require(ipam, "netloom_ipam", accept.ipam)
+        mode_facts = await self._require(mode, "netloom_network_mode", accept.mode)
+        kept = await self._require(store, "netloom_store", accept.store)
+        programs = [OwnedProgram(mode.name, program) for program in await self._programs_of(mode)]
+        active = (*chosen.values(), *extensions)
+        routers = [
+            GuardedRouter(plugin.guard, router)
+            for plugin in active
+            for router in await self._collect(plugin, "netloom_routers", accept.routers)
+        ]
+        protocols = [
+            (plugin, protocol)
+            for plugin in active
+            for protocol in await self._collect(plugin, "netloom_l7_parsers", accept.protocols)
+        ]
+        for plugin in extensions:
+            found = await self._collect(plugin, "netloom_bpf_programs", accept.programs)
+            programs += [OwnedProgram(plugin.name, program) for program in found]
+        _refuse_doubles([(plugin.name, f'protocol "{protocol.name}"') for plugin, protocol in protocols])
+        _refuse_doubles([(owned.plugin, _place(owned.program)) for owned in programs])
+        _refuse_foreign_devices(programs, {device.name for device in mode_facts.devices})
+        return Active(
+            ipam=GuardedIpam(ipam.guard, ipam_facts),
+            mode=GuardedMode(mode.guard, mode_facts, serves_ipv6=any(p.version == 6 for p in ipam_facts.prefixes)),
+            store=GuardedStore(store.guard, kept),
+            routers=tuple(routers),
+            protocols=tuple(protocol for _, protocol in protocols),
+            programs=tuple(programs),
+        )
+
+    async def _programs_of(self, mode: Plugin) -> tuple[BpfProgram, ...]:
+        if "netloom_bpf_programs" not in mode.hooks:
+            return ()
+        found: tuple[BpfProgram, ...] = await self._require(mode, "netloom_bpf_programs", accept.programs)
+        return found
+
+    async def _require(self, plugin: Plugin, hook: str, check: Any) -> Any:
+        return await plugin.guard.acall(hook, partial(plugin.hooks[hook], context=self._context(plugin)), check)
+
+    async def _collect(self, plugin: Plugin, hook: str, check: Any) -> tuple[Any, ...]:
+        """What an added plugin gives; nothing when it fails, which its record then says."""
+        if hook not in plugin.hooks or not plugin.usable:
+            return ()
+        try:
+            found: tuple[Any, ...] = await self._require(plugin, hook, check)
+        except PluginFailure:
+            return ()
+        except NetloomError as error:
+            plugin.guard.fail(hook, str(error))
+            return ()
+        return found
+
+    def _context(self, plugin: Plugin) -> Context:
+        config = self._sections.get(plugin.name)
+        if config is None and plugin.section_type is not NoSection:
+            raise PluginError(plugin.name, f"needs settings: write a section plugins.{plugin.name} in the node config")
+        return Context(node_name=self._node_name, config=config)
+
+
+async def _notify(plugin: Plugin, hook: str, event: object) -> None:
+    try:
+        await plugin.guard.acall(hook, partial(plugin.hooks[hook], event=event), accept.nothing)
+    except PluginFailure:
+        return
+    except NetloomError as error:
+        plugin.guard.fail(hook, str(error))
+
+
+def _place(program: BpfProgram) -> str:
+    if isinstance(program.target, AttachPoint):
+        return f"{program.target.direction} of {program.target.device}"
+    return f"slot {program.target.name}"
+
+
+def _refuse_doubles(claims: list[tuple[str, str]]) -> None:
+    """Raises PluginError when two claims are for one thing."""
+    owners: dict[str, str] = {}
+    for plugin, thing in claims:
+        if thing in owners:
+            raise PluginError(
+                plugin, f'claims {thing}, which plugin "{owners[thing]}" claims too; name one of them in hooks.disabled'
+            )
+        owners[thing] = plugin
+
+
+def _refuse_foreign_devices(programs: list[OwnedProgram], devices: set[str]) -> None:
+    for owned in programs:
+        target = owned.program.target
+        if isinstance(target, AttachPoint) and target.device not in devices:
+            raise PluginError(
+                owned.plugin,
+                f'program "{owned.program.name}" is for device "{target.device}", expected a device of the network '
+                f"mode ({', '.join(sorted(devices)) or 'it has none'})",
+            )
+
+
+def _log_change(plugin: Plugin, what: str, error: str) -> None:
+    import structlog
+
+    log = structlog.get_logger().bind(plugin=plugin.name, version=plugin.version, hook=what)
+    if error:
+        log.error("plugin.failed", error=error)
+    else:
+        log.info("plugin.recovered")
