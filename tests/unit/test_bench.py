@@ -1,0 +1,57 @@
+"""What the benchmark says of its samples."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.measure import Plan, Sample
+from bench.plot import Bar, Group, bar_chart
+from bench.report import COMPARISONS, bases, page, picture
+from bench.summary import METRICS, Figure, Key, summarise
+
+PLAN = Plan(rounds=3, seconds=0.5, server_cpus=(0, 1))
+
+
+def sample(network: str, number: int, value: float) -> Sample:
+    return Sample(network=network, server_cpu=0, metric="rr_p50_ns", round=number, value=value)
+
+
+def test_a_ratio_is_formed_within_a_round() -> None:
+    """One slow round makes both networks slow, and leaves their ratio as it is."""
+    veth = [sample("veth", 0, 10), sample("veth", 1, 100), sample("veth", 2, 10)]
+    ours = [sample("ours", 0, 11), sample("ours", 1, 110), sample("ours", 2, 20)]
+    figures = summarise([*veth, *ours], {"veth": "veth", "ours": "veth"})
+    assert figures["ours", 0, "rr_p50_ns"] == Figure(value=20, ratio=1.1, lowest=1.1, highest=2.0)
+    assert figures["veth", 0, "rr_p50_ns"].ratio == 1.0
+
+
+@pytest.fixture
+def figures() -> dict[Key, Figure]:
+    figure = Figure(value=12345.0, ratio=1.25, lowest=1.2, highest=1.3)
+    return {(name, cpu, metric.name): figure for name in bases() for cpu in PLAN.server_cpus for metric in METRICS}
+
+
+def test_the_page_holds_every_network_and_metric(figures: dict[Key, Figure]) -> None:
+    """And the machine it was measured on."""
+    text = page([("kernel", "6.18")], PLAN, figures)
+    wanted = [*bases(), *(metric.title for metric in METRICS), "| kernel | 6.18 |", "**1.25** (1.20 to 1.30)"]
+    assert [word for word in wanted if word not in text] == []
+
+
+def test_the_picture_is_an_svg_with_a_bar_for_each_figure(figures: dict[Key, Figure]) -> None:
+    """Well-formed, and nothing left out."""
+    root = ET.fromstring(picture(PLAN, figures))  # noqa: S314 - our own text
+    bars = root.findall("{http://www.w3.org/2000/svg}rect")
+    assert len(bars) == 1 + len(COMPARISONS[0].networks) * len(METRICS) * len(PLAN.server_cpus)
+
+
+def test_bars_are_as_long_as_what_they_stand_for() -> None:
+    """Half the value, half the length; text is escaped."""
+    chart = bar_chart(
+        "t", "s", [Group(title="<g>", bars=(Bar(label="a", length=1, text=""), Bar(label="b", length=2, text="")))]
+    )
+    root = ET.fromstring(chart)  # noqa: S314 - our own text
+    _, short, long = (float(bar.attrib["width"]) for bar in root.findall("{http://www.w3.org/2000/svg}rect"))
+    assert long == pytest.approx(2 * short, abs=0.1)
