@@ -41,7 +41,6 @@ struct arp_header {
 
 /* RFC 791. */
 #define IPV4_DONT_FRAGMENT 0x4000
-#define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_OFFSET_MASK 0x1fff
 
 struct ipv4_header {

@@ -14,7 +14,10 @@ struct icmp4_error {
 #define ICMP4_HEADERS_BYTES __builtin_offsetof(struct icmp4_error, quote)
 #define TOS_INTERNETWORK_CONTROL 0xc0	/* RFC 1812, 4.3.2.5 */
 
-/* Everything but the quote and the checksums. */
+/*
+ * Everything but the quote and the checksums. A packet that may be fragmented is answered like one that
+ * may not: fragments would cost every one of its successors, and stacks heed the answer all the same.
+ */
 static __always_inline void describe_icmp4_error(struct icmp4_error *error, const struct packet *packet,
 						 const struct node_config *node, int reason)
 {

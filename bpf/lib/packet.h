@@ -10,6 +10,9 @@
 
 #define L3_OFFSET sizeof(struct eth_header)
 
+/* A fragment at 8 bytes can only be meant to overwrite the TCP flags of the first one (RFC 3128). */
+#define OFFSET_OF_OVERWRITE 1
+
 struct packet {
 	struct addr source;
 	struct addr destination;
@@ -18,7 +21,6 @@ struct packet {
 	__u8 protocol;		/* of L4: behind all IPv6 extension headers */
 	__u8 ttl;
 	bool is_ipv6;
-	bool is_fragment;
 	bool is_later_fragment;	/* carries no L4 header */
 };
 
@@ -61,19 +63,16 @@ static __always_inline int check_packet(struct __sk_buff *skb, struct flow *flow
 static __always_inline int parse_ipv4(struct __sk_buff *skb, struct flow *flow, struct packet *packet)
 {
 	const struct ipv4_header *ip = header_at(skb, L3_OFFSET, sizeof(*ip));
-	__u32 header_bytes, fragment, offset;
+	__u32 header_bytes, offset;
 
 	if (!ip)
 		return drop(flow, DROP_INVALID_PACKET);
 	header_bytes = (ip->version_words & 0x0f) * 4;
 	if (ip->version_words >> 4 != 4 || header_bytes < sizeof(*ip))
 		return drop(flow, DROP_INVALID_PACKET);
-	fragment = ntohs(ip->fragment);
-	offset = fragment & IPV4_OFFSET_MASK;
-	/* A fragment at 8 bytes can only be meant to overwrite the TCP flags of the first one (RFC 3128). */
-	if (offset == 1)
+	offset = ntohs(ip->fragment) & IPV4_OFFSET_MASK;
+	if (offset == OFFSET_OF_OVERWRITE)
 		return drop(flow, DROP_INVALID_PACKET);
-	packet->is_fragment = offset || fragment & IPV4_MORE_FRAGMENTS;
 	packet->is_later_fragment = offset;
 	packet->is_ipv6 = false;
 	packet->l3_bytes = true_l3_bytes(skb, ntohs(ip->total_bytes), !ip->total_bytes);
@@ -85,19 +84,19 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct flow *flow, 
 	return check_packet(skb, flow, packet);
 }
 
-/* Of a fragment header: whether the rest of the packet is a fragment, and which. */
+/* Step over a fragment header; false when it, or the fragment, is none that can be carried. */
 static __always_inline bool parse_ipv6_fragment(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6_fragment header;
+	__u32 offset;
 
 	if (!copy_from(skb, packet->l4_offset, &header, sizeof(header)))
 		return false;
-	packet->is_fragment = header.offset & htons(0xfff9);
-	packet->is_later_fragment = header.offset & htons(0xfff8);
+	offset = ntohs(header.offset) >> 3;
+	packet->is_later_fragment = offset;
 	packet->protocol = header.next_header;
 	packet->l4_offset += sizeof(header);
-	/* As in IPv4: nobody needs a fragment at 8 bytes. */
-	return (ntohs(header.offset) >> 3) != 1;
+	return offset != OFFSET_OF_OVERWRITE;
 }
 
 #define IPV6_EXTENSIONS_MAX 6
@@ -142,7 +141,6 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct flow *flow, 
 
 	if (!ip || ntohl(ip->version_class_flow) >> 28 != 6)
 		return drop(flow, DROP_INVALID_PACKET);
-	packet->is_fragment = false;
 	packet->is_later_fragment = false;
 	packet->is_ipv6 = true;
 	packet->l3_bytes = true_l3_bytes(skb, sizeof(*ip) + ntohs(ip->payload_bytes), !ip->payload_bytes);

@@ -9,17 +9,15 @@
 #include "lib/node.h"
 #include "lib/stage.h"
 
-#define REASON_FORWARDED 0
-
 struct event {
 	struct event_header header;
 	__u8 packet[CAPTURE_BYTES];
 };
 
-/* Cost: 1 per-CPU array. */
-static __always_inline void count(struct __sk_buff *skb, __u32 reason, __u32 direction)
+/* Add the packet to a counter; `reason` is negative, or DROP_FORWARDED. Cost: 1 per-CPU array. */
+static __always_inline void count(struct __sk_buff *skb, int reason, __u32 direction)
 {
-	__u32 key = reason * METRICS_DIRECTIONS + direction;
+	__u32 key = -reason * METRICS_DIRECTIONS + direction;
 	struct counter *counter = metrics.lookup(&key);
 
 	if (!counter)
@@ -33,7 +31,7 @@ static __always_inline void emit(struct __sk_buff *skb, const struct flow *flow,
 	struct event *event = events.ringbuf_reserve(sizeof(struct event));
 
 	if (!event) {
-		count(skb, -DROP_EVENT_LOST, flow->direction);
+		count(skb, DROP_EVENT_LOST, flow->direction);
 		return;
 	}
 	event->header.type = type;
@@ -63,7 +61,7 @@ static __always_inline void trace(struct __sk_buff *skb, const struct flow *flow
 /* Count and report a drop; `reason` is negative. */
 static __always_inline void report_drop(struct __sk_buff *skb, const struct flow *flow, int reason)
 {
-	count(skb, -reason, flow->direction);
+	count(skb, reason, flow->direction);
 	emit(skb, flow, EVENT_TYPE_DROP, -reason);
 }
 
@@ -79,9 +77,9 @@ static __always_inline int finish(struct __sk_buff *skb, struct flow *flow, int 
 		report_drop(skb, flow, verdict);
 		return TC_ACT_SHOT;
 	}
-	count(skb, REASON_FORWARDED, flow->direction);
+	count(skb, DROP_FORWARDED, flow->direction);
 	if (flow->observation == OBSERVE_TO_ENDPOINT && flow->direction == DIR_EGRESS)
-		count(skb, REASON_FORWARDED, DIR_INGRESS);
+		count(skb, DROP_FORWARDED, DIR_INGRESS);
 	trace(skb, flow, flow->observation);
 	return verdict;
 }
