@@ -116,10 +116,11 @@ def _method(plan: Plan) -> list[str]:
         "## How it was measured",
         "",
         (
-            f"`bench/tcpbench.c` is both ends, each held to its core. {plan.rounds} rounds; in each round every network "
-            f"is measured once, for {plan.seconds:g} s, one after another, beginning with another one each time. A figure "
-            "is the median of the rounds. The number in bold is the ratio to the first column: it is formed within each "
-            "round, and the median is shown with the smallest and largest. "
+            "`bench/tcpbench.c` is both ends, each held to its core. "
+            f"{plan.rounds} rounds; in each round every network is measured once, for {plan.seconds:g} s, one after "
+            "another, beginning with another one each time. A figure is the median of the rounds. The number in bold "
+            "is the ratio to the first column: it is formed within each round, and the median is shown with the "
+            "smallest and largest. "
             f"All networks have an MTU of {MTU_BYTES} bytes, and TCP uses cubic."
         ),
         "",

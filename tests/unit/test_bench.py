@@ -5,7 +5,6 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 import pytest
-
 from bench.measure import Plan, Sample
 from bench.plot import Bar, Group, bar_chart
 from bench.report import COMPARISONS, bases, page, picture
