@@ -39,6 +39,8 @@ _DST_LEN_AT = 17
 _IFA_F_UNUSABLE = 0x01 | 0x08 | 0x20 | 0x40
 """Temporary (IPv6) or secondary (IPv4), failed duplicate detection, deprecated, tentative."""
 
+_DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
+
 
 class Netlink:
     """The network of one namespace, seen and changed by one node. Not for use by two threads at once.
@@ -125,6 +127,12 @@ class Netlink:
         link = self._own_link(name)
         self._delete([link] if link else [])
         return link is not None
+
+    def delete_own_links(self) -> tuple[LinkInfo, ...]:
+        """Remove all links of this node's agent; returns them as they were."""
+        links = self.own_links()
+        self._delete(links)
+        return links
 
     def _own_link(self, name: str) -> LinkInfo | None:
         check_ifname(name)
@@ -278,6 +286,19 @@ class Netlink:
         self.socket.call(requests.delete_filter(self._place(device, direction)))
         return True
 
+    def detach_all_filters(self) -> tuple[Attachment, ...]:
+        """Take our programs off every device that is not ours; returns where they were."""
+        links = (link_info(message) for message in self.socket.dump(requests.list_links()))
+        places = [
+            Attachment(device=link.name, ifindex=link.ifindex, direction=direction)
+            for link in links
+            if link.ethernet and not self.owns(link)
+            for direction in _DIRECTIONS
+        ]
+        ours = tuple(place for place in places if (found := self._filter_at(place)) and found.ours)
+        self.socket.batch([requests.delete_filter(place) for place in ours])
+        return ours
+
     def _place(self, device: str, direction: Direction) -> Attachment:
         link = self.require_link(device)
         if not link.ethernet:
@@ -319,6 +340,4 @@ def new_mac() -> bytes:
 
 
 def _route_spec(info: RouteInfo, device: str) -> RouteSpec:
-    return RouteSpec(
-        prefix=info.prefix, device=device, via=info.via, source=info.source, mtu_bytes=info.mtu_bytes
-    )
+    return RouteSpec(prefix=info.prefix, device=device, via=info.via, source=info.source, mtu_bytes=info.mtu_bytes)

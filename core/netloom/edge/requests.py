@@ -181,9 +181,7 @@ def add_address(device: str, ifindex: int, address: Address) -> Request:
 def delete_address(device: str, ifindex: int, address: Address, prefix_len: int) -> Request:
     """Take an address from a device; no error when it is gone."""
     obj = f'address {address}/{prefix_len} of device "{device}"'
-    return Request(
-        "delete", obj, numbers.RTM_DELADDR, _address_body(ifindex, address, prefix_len, []), accept=_GONE
-    )
+    return Request("delete", obj, numbers.RTM_DELADDR, _address_body(ifindex, address, prefix_len, []), accept=_GONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

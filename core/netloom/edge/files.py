@@ -1,0 +1,55 @@
+"""Small files written whole or not at all, readable by root alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from netloom.model.errors import Invalid, NetloomError, NotFound
+
+_MODE = 0o600
+_MAX_BYTES = 1 << 20
+"""No file of ours comes near; a damaged one must not fill the memory."""
+
+
+class FileError(NetloomError):
+    """A file cannot be read or written."""
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of what the file held; a reader, or a crash, sees the old bytes or the new.
+
+    Not synced to the disk: what these files tell of (interfaces, namespaces) does not outlive the machine's power
+    either. Raises FileError.
+    """
+    scratch = path.with_name(f".{path.name}.new")
+    try:
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise FileError(f'file "{path}" cannot be written: {error.strerror}') from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of it. Raises NotFound, Invalid when it is longer than 1 MiB, or FileError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise NotFound(f'file "{path}" does not exist') from error
+    except OSError as error:
+        raise FileError(f'file "{path}" cannot be read: {error.strerror}') from error
+    if len(data) > _MAX_BYTES:
+        raise Invalid(f'file "{path}" is longer than {_MAX_BYTES} bytes, which no file of Netloom\'s is')
+    return data
+
+
+def remove_file(path: Path) -> None:
+    """No error when it is gone. Raises FileError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(f'file "{path}" cannot be removed: {error.strerror}') from error
