@@ -190,7 +190,10 @@ IPCACHE: dict[str, Any] = {
     "entries": [
         {"key": {"prefix": "0.0.0.0/0"}, "value": {"identity": 2, "flags": 0, "tunnel_endpoint": "::"}},
         {"key": {"prefix": "10.244.1.0/24"}, "value": {"identity": 2, "flags": 1, "tunnel_endpoint": "::"}},
-        {"key": {"prefix": "10.244.2.7/32"}, "value": {"identity": 258, "flags": 0, "tunnel_endpoint": "192.168.77.12"}},
+        {
+            "key": {"prefix": "10.244.2.7/32"},
+            "value": {"identity": 258, "flags": 0, "tunnel_endpoint": "192.168.77.12"},
+        },
     ],
 }
 
@@ -271,13 +274,13 @@ DROP: dict[str, Any] = {
     "line": 64,
     "packet": {
         "protocol": "icmp",
-        "source": "10.244.9.9",
+        "source": "10.9.9.9",
         "destination": "10.244.1.3",
         "source_port": None,
         "destination_port": None,
         "detail": "EchoRequest",
     },
-    "summary": "xx drop (Invalid source ip) flow 0xcafe to endpoint 0, identity 256->0: 10.244.9.9 -> 10.244.1.3 EchoRequest",
+    "summary": "xx drop (Invalid source ip) flow 0xcafe to endpoint 0, identity 256->0: 10.9.9.9 -> 10.244.1.3 EchoRequest",
 }
 
 TRACE: dict[str, Any] = DROP | {

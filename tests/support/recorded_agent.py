@@ -72,6 +72,6 @@ class RecordedAgent:
         await response.prepare(request)
         for line in self.events:
             await response.write(line + b"\n")
-        while self.endless:
-            await asyncio.sleep(3600)
+        if self.endless:
+            await asyncio.Event().wait()
         return response

@@ -51,10 +51,9 @@ def render_problems(error: ConfigError) -> str:
 
 
 def _load(file: Path) -> Loaded:
-    from netloom.config.load import load_config
     from netloom.plugins.manager import PluginManager
 
-    return load_config(file, PluginManager.discover().section_types())
+    return PluginManager.discover().load(file)
 
 
 @click.group(cls=Group)

@@ -13,9 +13,13 @@ from netloom.cli.output import show, table
 
 
 def render_list(views: list[dict[str, Any]]) -> str:
-    """The answer of ``/v1/maps``."""
-    rows = ((view["name"], view["entries"], view["max_entries"], view["errors"], view["purpose"]) for view in views)
-    return table(("Name", "Num entries", "Max entries", "Num errors", "Purpose"), rows)
+    """The answer of ``/v1/maps``; a ring buffer has no entries to count."""
+    return table(("Name", "Num entries", "Max entries", "Num errors", "Purpose"), (_row(view) for view in views))
+
+
+def _row(view: dict[str, Any]) -> tuple[object, ...]:
+    entries = "-" if view["entries"] is None else view["entries"]
+    return (view["name"], entries, view["max_entries"], view["errors"], view["purpose"])
 
 
 def render_one(view: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from netloom.cli.client import Client
-from netloom.cli.sockets import find_socket, sockets
+from netloom.cli.sockets import agents, find_socket
 from netloom.model.errors import NetloomError
 
 P = ParamSpec("P")
@@ -22,7 +22,7 @@ FORMATS = click.Choice(["table", "json", "yaml"])
 def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Nodes whose agents run on this machine."""
     del ctx, param
-    return [CompletionItem(name) for name in sockets() if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in agents() if name.startswith(incomplete)]
 
 
 def target_options(*, envvar: str | None = None) -> Callable[[Callable[..., R]], Callable[..., R]]:
@@ -61,10 +61,10 @@ def chosen_client(ctx: click.Context) -> Client:
     """
     for level in (ctx.params, ctx.find_root().params):
         if node := level.get("node"):
-            return Client(find_socket(node))
+            return Client(find_socket(node, agents()))
         if path := level.get("socket_path"):
             return Client(Path(path))
-    return Client(find_socket())
+    return Client(find_socket(None, agents()))
 
 
 def with_agent(function: Callable[Concatenate[Client, P], R]) -> Callable[P, R]:

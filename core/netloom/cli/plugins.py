@@ -27,10 +27,13 @@ def render(views: list[dict[str, Any]]) -> str:
 
 
 def installed() -> list[dict[str, Any]]:
-    """The plugins installed here, in the shape of ``/v1/plugins``; raises PluginError when they conflict."""
+    """The plugins installed here, in the shape of ``/v1/plugins``; raises PluginError when two have one name."""
     from netloom.plugins.manager import PluginManager
 
-    return [asdict(record) for record in PluginManager.discover().records()]
+    return [
+        asdict(record) | {"kind": str(record.kind), "hooks": list(record.hooks)}
+        for record in PluginManager.discover().records()
+    ]
 
 
 @click.group(cls=Group)

@@ -1,0 +1,166 @@
+"""What netctl prints, whole and by column."""
+
+from __future__ import annotations
+
+import pytest
+
+from netloom.cli.output import table
+from support import answers
+from support.netctl import Netctl, text
+from support.recorded_agent import RecordedAgent
+
+STATUS = text(
+    """
+    Netloom:        Degraded   0.1.0, up 3h12m
+    Node:           node1
+    Kernel:         6.18.44
+    Store:          Ok   local
+    Network mode:   vxlan, MTU 1450
+    Underlay:       eth0   192.168.77.11   fd00:77::11
+    IPAM:           IPv4: 2/253 allocated from 10.244.1.0/24
+                    IPv6: 2/65535 allocated from fd00:10:244:1::/64
+    Masquerading:   Enabled
+    Nodes:          2/3 reachable; not node3: see `netctl node list`
+    Endpoints:      2
+    Identities:     13
+    Programs:       2 loaded
+    Plugins:        3 active, 0 failed
+    Monitor:        1 listening, 0 events lost
+    Controllers:    1/2 healthy
+      resync:       3 failures: put route 10.244.3.0/24: Network is unreachable (errno 101)
+    """
+)
+VERBOSE = text(
+    """
+
+    Controller   Last success                Failures   Runs   Last error
+    cluster      2026-03-01T13:11:58+00:00   0          7      -
+    resync       -                           3          1152   put route 10.244.3.0/24: Network is unreachable (errno 101)
+
+    Program          Tag                Instructions
+    from_container   a04f5eef06a7f555   1043
+    forward          8f0a3bd0e2b5e1c9   612
+    """  # noqa: E501
+)
+LISTS = {
+    "endpoint list": """
+        ENDPOINT   POLICY (ingress)   POLICY (egress)   IDENTITY   LABELS (source:key[=value])               IPv6               IPv4         STATUS
+                   ENFORCEMENT        ENFORCEMENT
+        1          Disabled           Disabled          256        k8s:app=busybox1                          fd00:10:244:1::2   10.244.1.2   ready
+                                                                   k8s:io.kubernetes.pod.namespace=default
+        2          Disabled           Disabled          257        k8s:app=busybox2                                             10.244.1.3   regenerating
+        """,  # noqa: E501
+    "endpoint get 1": """
+        Endpoint:            1
+        State:               ready
+        Pod:                 default/busybox1
+        Container:           c0ffee01
+        Network namespace:   /run/netns/busybox1
+        Interface:           eth0 0a:c5:89:f9:04:84
+        Host interface:      lxc0d15ea5e0001 e2:d8:51:8b:44:d4 (ifindex 16)
+        IPv4:                10.244.1.2
+        IPv6:                fd00:10:244:1::2
+        Identity:            256
+        Labels:              k8s:app=busybox1
+                             k8s:io.kubernetes.pod.namespace=default
+        Policy:              ingress Disabled, egress Disabled
+        """,
+    "identity list": """
+        ID    LABELS                                    REFCOUNT
+        1     reserved:host                             0
+        256   k8s:app=busybox1                          1
+              k8s:io.kubernetes.pod.namespace=default
+        """,
+    "node list": """
+        Name                IPv4 Address    Endpoint CIDR   IPv6 Address   Endpoint CIDR
+        node1 (localhost)   192.168.77.11   10.244.1.0/24   fd00:77::11    fd00:10:244:1::/64
+        node3               192.168.77.13   10.244.1.0/24
+        """,
+    "map list": """
+        Name        Num entries   Max entries   Num errors   Purpose
+        endpoints   3             65535         0            local addresses
+        events      -             1048576       0            drops and traces for the monitor
+        """,
+    "map get tunnels": """
+        Key                  Value
+        10.244.2.0/24        192.168.77.12
+        fd00:10:244:2::/64   192.168.77.12
+        """,
+    "map get metrics": """
+        Key   Value
+        2     packets=7 bytes=700
+              packets=1 bytes=98
+        """,
+    "bpf tunnel list": """
+        TUNNEL               VALUE
+        10.244.2.0/24        192.168.77.12
+        fd00:10:244:2::/64   192.168.77.12
+        """,
+    "bpf endpoint list": """
+        IP ADDRESS   LOCAL ENDPOINT INFO
+        10.244.1.1   (localhost)
+        10.244.1.2   id=1     flags=0x0000 ifindex=16  mac=0A:C5:89:F9:04:84 nodemac=E2:D8:51:8B:44:D4
+        """,
+    "bpf ipcache list": """
+        IP PREFIX/ADDRESS   IDENTITY
+        0.0.0.0/0           identity=2 tunnelendpoint=0.0.0.0 flags=<none>
+        10.244.1.0/24       identity=2 tunnelendpoint=0.0.0.0 flags=localpodcidr
+        10.244.2.7/32       identity=258 tunnelendpoint=192.168.77.12 flags=<none>
+        """,
+    "bpf metrics list": """
+        REASON              DIRECTION   PACKETS   BYTES
+        Forwarded           EGRESS      1048      102704
+        Invalid source ip   EGRESS      3         294
+        """,
+    "plugins list": """
+        NAME    KIND           STATE    VERSION   DISTRIBUTION   HOOKS
+        vxlan   network-mode   active   0.1.0     netloom        plugin_info, network_mode
+        loud    extension      failed   2.0       netloom-loud   plugin_info, flows
+
+        loud: netloom_flows has not returned within 5 s
+        """,
+    "config show": """
+        KEY                    VALUE      ORIGIN
+        node.name              node1      /etc/netloom/node.yaml:2
+        node.underlay_device   ""         default
+        masquerade             true       default
+        hooks.disabled         ["loud"]   /etc/netloom/node.yaml:7
+        """,
+    "version": """
+        Client:   0.1.0
+        Agent:    0.1.0, plugin contract 1.0, kernel 6.18.44
+        """,
+}
+
+
+def test_status_says_in_a_line_each_how_every_part_fares(ask: Netctl) -> None:
+    assert ask("status") == (0, STATUS, "")
+
+
+def test_verbose_status_adds_controllers_and_programs(ask: Netctl) -> None:
+    assert ask("status", "--verbose").out == STATUS + VERBOSE
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_list_has_the_columns_people_know(ask: Netctl, command: str) -> None:
+    assert text(LISTS[command]) == ask(*command.split()).out
+
+
+def test_what_keeps_a_node_from_being_reached_is_told_on_standard_error(ask: Netctl) -> None:
+    error = answers.NODES[1]["error"]
+    assert f'netctl: node "node3" is unreachable: {error}\n' == ask("node", "list").err
+
+
+def test_an_empty_list_is_its_headers(ask: Netctl, agent: RecordedAgent) -> None:
+    agent.answers["GET", "/v1/identities"] = []
+    assert ask("identity", "list").out == "ID   LABELS   REFCOUNT\n"
+
+
+def test_a_name_cannot_steer_the_terminal(ask: Netctl, agent: RecordedAgent) -> None:
+    agent.answers["GET", "/v1/endpoints/1"] = answers.ENDPOINTS[0] | {"pod_name": "\x1b[2Jgone\u202e"}
+    out = ask("endpoint", "get", "1").out
+    assert "default/\ufffd[2Jgone\ufffd" in out
+
+
+def test_cells_of_several_lines_make_rows_of_several_lines() -> None:
+    assert table(("A", "B"), [("1\n22", "x\ny")]) == "A    B\n1    x\n22   y"
