@@ -280,7 +280,9 @@ DROP: dict[str, Any] = {
         "destination_port": None,
         "detail": "EchoRequest",
     },
-    "summary": "xx drop (Invalid source ip) flow 0xcafe to endpoint 0, identity 256->0: 10.9.9.9 -> 10.244.1.3 EchoRequest",
+    "summary": (
+        "xx drop (Invalid source ip) flow 0xcafe to endpoint 0, identity 256->0: 10.9.9.9 -> 10.244.1.3 EchoRequest"
+    ),
 }
 
 TRACE: dict[str, Any] = DROP | {

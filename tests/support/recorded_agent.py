@@ -12,6 +12,10 @@ from aiohttp import web
 from support.answers import ANSWERS
 
 
+ACCEPT_STEPS = 8
+"""Turns of the event loop, more than enough, until a connection just accepted is one that cleaning up closes."""
+
+
 class RecordedAgent:
     """Serves until :meth:`close`, in a thread of its own."""
 
@@ -37,7 +41,7 @@ class RecordedAgent:
         """End, with whatever is still being answered; no error the second time."""
         if self._loop.is_closed():
             return
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -49,6 +53,11 @@ class RecordedAgent:
         await runner.setup()
         await web.UnixSite(runner, str(self.socket)).start()
         return runner
+
+    async def _stop(self) -> None:
+        for _ in range(ACCEPT_STEPS):
+            await asyncio.sleep(0)
+        await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
