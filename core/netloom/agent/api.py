@@ -110,7 +110,7 @@ class Api:
     async def start(self, socket: Path, group: str) -> None:
         """Listen; the socket is never, not even for a moment, open to others than root and the group."""
         await self._runner.setup()
-        socket.unlink(missing_ok=True)
+        _remove(socket)
         old = os.umask(0o777 & ~SOCKET_MODE)
         try:
             await web.UnixSite(self._runner, str(socket)).start()
@@ -208,6 +208,11 @@ def _reader(read: Callable[[], Any]) -> Handler:
         return _json(await result if asyncio.iscoroutine(result) else result)
 
     return handle
+
+
+def _remove(socket: Path) -> None:
+    """What an agent that was killed left; the node's lock proves that nobody uses it."""
+    socket.unlink(missing_ok=True)
 
 
 def _group_id(name: str) -> int:

@@ -185,7 +185,9 @@ class Cluster:
 
     def _claim_address(self, key: str, remote: RemoteAddress) -> None:
         known = self._nodes.get(remote.node)
-        if known and any(remote.address in cidr for cidr in known.node.pod_cidrs if cidr.version == remote.address.version):
+        if known and any(
+            remote.address in cidr for cidr in known.node.pod_cidrs if cidr.version == remote.address.version
+        ):
             self._tables.claim(key, remote_address_claims(remote, known.reach))
         else:
             self._tables.withdraw(key)
@@ -212,7 +214,7 @@ class Cluster:
 def _refuse_overlap(own: Node, other: Node) -> None:
     for mine in own.pod_cidrs:
         for theirs in other.pod_cidrs:
-            if mine.version == theirs.version and mine.overlaps(theirs):  # type: ignore[arg-type]
+            if mine.version == theirs.version and mine.overlaps(theirs):
                 raise Conflict(
                     f'pod prefix {mine} of node "{own.name}" overlaps {theirs} of node "{other.name}"; '
                     f'give one of them another prefix, or, if "{other.name}" is gone for good, '

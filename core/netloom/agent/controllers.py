@@ -87,7 +87,7 @@ class Controllers:
     async def _attempt(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a supervised boundary
             self._log.warning("controller.failed", controller=name, error=str(error) or repr(error))
             self._log.debug("controller.traceback", controller=name, exc_info=True)
             state = self._states[name]

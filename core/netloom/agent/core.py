@@ -12,12 +12,12 @@ import os
 import platform
 import time
 from contextlib import AsyncExitStack
-from typing import Any
+from pathlib import Path
 
 import structlog
 
 from netloom import __version__
-from netloom.agent import views
+from netloom.agent import observe, views
 from netloom.agent.api import Api
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.controllers import Controllers
@@ -98,13 +98,12 @@ class Agent:
         return DatapathPlan(
             settings=settings,
             mode=active.mode,
-            mode_name=settings.network_mode,
             prefixes=active.ipam.prefixes,
             gateways=active.ipam.gateways,
             programs=active.programs,
         )
 
-    def _build(self, state_dir: Any) -> None:
+    def _build(self, state_dir: Path) -> None:
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
         self.cluster = Cluster(self._active.store, local, self.tables, self._identities)
         directory = state_dir / "endpoints"
@@ -205,7 +204,7 @@ class Agent:
             "kernel": platform.release(),
             "network_mode": self._settings.network_mode,
             "mtu_bytes": self.mtu_bytes,
-            "underlay": self.datapath.underlay_view(),
+            "underlay": observe.underlay_view(self.datapath),
             "masquerade": self._settings.masquerade,
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
@@ -219,8 +218,8 @@ class Agent:
             "endpoints": len(self.endpoints.all()),
             "identities": len(self.identity_list()),
             "controllers": controllers,
-            "monitor": {"listeners": self.monitor.listeners, "lost": self.datapath.lost_events()},
-            "programs": self.datapath.program_views(),
+            "monitor": {"listeners": self.monitor.listeners, "lost": observe.lost_events(self.datapath)},
+            "programs": observe.program_list(self.datapath),
             "plugins": {
                 "active": sum(record.state == "active" for record in records),
                 "failed": sum(record.state == "failed" for record in records),
@@ -253,15 +252,15 @@ class Agent:
 
     def map_list(self) -> list[views.Json]:
         """``/v1/maps``."""
-        return self.datapath.map_views(self.tables.errors())
+        return observe.map_list(self.datapath, self.tables.errors())
 
     def map_dump(self, name: str) -> views.Json:
         """``/v1/maps/{name}``; raises NotFound."""
-        return self.datapath.map_dump(name)
+        return observe.map_dump(self.datapath, name)
 
     def counters(self) -> list[views.Json]:
         """``/v1/counters``."""
-        return views.counters_view(self.datapath.counters())
+        return views.counters_view(observe.counters(self.datapath))
 
     def plugin_list(self) -> list[views.Json]:
         """``/v1/plugins``."""
@@ -280,4 +279,3 @@ class Agent:
             "monitor_listeners": self.monitor.listeners,
             "ipam": views.plain(self._pools),
         }
-

@@ -158,7 +158,7 @@ class EndpointManager:
             undo.add("free endpoint id", partial(self._free_id, endpoint.id))
             self._save(endpoint)
             undo.add("remove file", partial(self._unsave, endpoint))
-            workload = await parts.datapath.create_workload(endpoint, parts.ipam.gateways)
+            workload = await parts.datapath.create_workload(endpoint)
             undo.add("delete interface", partial(parts.datapath.delete_workload, request.attachment))
             endpoint = replace(
                 endpoint,

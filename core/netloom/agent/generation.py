@@ -8,13 +8,14 @@ a program.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from netloom.bpf.compiler import Compiler
-from netloom.bpf.core_programs import core_programs
+from netloom.bpf.core_programs import WORKLOAD_DEVICES, core_programs
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
@@ -23,50 +24,48 @@ from netloom.model.errors import KernelError, PluginError
 from netloom.plugins.contract import AttachPoint, BpfProgram
 from netloom.plugins.manager import OwnedProgram
 
-CORE_SLOTS = {"neighbor": CallSlot.NEIGHBOR, "icmp_error": CallSlot.ICMP_ERROR, "forward": CallSlot.FORWARD}
-FROM_CONTAINER = "from_container"
-FROM_HOST = "from_host"
+FROM_CONTAINER = AttachPoint(WORKLOAD_DEVICES, "ingress")
 
-
-def targets(owned: tuple[OwnedProgram, ...]) -> dict[AttachPoint | CallSlot, OwnedProgram]:
-    """Plugins' programs by target; raises PluginError when two want one, or one wants the core's."""
-    found: dict[AttachPoint | CallSlot, OwnedProgram] = {}
-    for item in owned:
-        target = item.program.target
-        if target in CORE_SLOTS.values():
-            raise PluginError(item.plugin, f"its program {item.program.name} wants {target}, which is the agent's own")
-        other = found.setdefault(target, item)
-        if other is not item:
-            raise PluginError(
-                item.plugin,
-                f'its program {item.program.name} and {other.program.name} of plugin "{other.plugin}" both want '
-                f"{target}; disable one of the plugins",
-            )
-    return found
+Target = AttachPoint | CallSlot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """Objects ready to load, and where each goes."""
+    """Objects ready to load, and the name of the program for each target."""
 
     objects: tuple[ProgramObject, ...]
-    slots: dict[CallSlot, str]
-    filters: dict[AttachPoint, str]
-    """Program names by attach point of the network mode's devices."""
+    targets: Mapping[Target, str]
 
 
-def compile_generation(compiler: Compiler, owned: tuple[OwnedProgram, ...]) -> Compiled:
-    """Compile the core's and the plugins' programs. Slow (seconds) when nothing is cached; raises CompileError."""
-    wanted = targets(owned)
-    defines = {"CUSTOM_FROM_CONTAINER": 1} if CallSlot.CUSTOM_FROM_CONTAINER in wanted else {}
-    programs: tuple[BpfProgram, ...] = (*core_programs(), *(item.program for item in owned))
-    names = {target: item.program.name for target, item in wanted.items()}
+def assign(owned: Sequence[OwnedProgram]) -> dict[Target, BpfProgram]:
+    """The core's and the plugins' programs by target; raises PluginError when two want the same."""
+    programs = {program.target: program for program in core_programs()}
+    owners = dict.fromkeys(programs, "the agent")
+    for item in owned:
+        target = item.program.target
+        if target in programs:
+            raise PluginError(
+                item.plugin,
+                f'its program "{item.program.name}" and "{programs[target].name}" of {owners[target]} both want '
+                f"{_describe(target)}; disable one of the plugins",
+            )
+        programs[target] = item.program
+        owners[target] = f'plugin "{item.plugin}"'
+    return programs
+
+
+def compile_generation(compiler: Compiler, owned: Sequence[OwnedProgram]) -> Compiled:
+    """Compile everything. Takes seconds when nothing is cached; raises CompileError or PluginError."""
+    programs = assign(owned)
+    defines = {"CUSTOM_FROM_CONTAINER": 1} if CallSlot.CUSTOM_FROM_CONTAINER in programs else {}
     return Compiled(
-        objects=compiler.compile_all(programs, defines),
-        slots={slot: name for name, slot in CORE_SLOTS.items()}
-        | {target: name for target, name in names.items() if isinstance(target, CallSlot)},
-        filters={target: name for target, name in names.items() if isinstance(target, AttachPoint)},
+        objects=compiler.compile_all(tuple(programs.values()), defines),
+        targets={target: program.name for target, program in programs.items()},
     )
+
+
+def _describe(target: Target) -> str:
+    return f"slot {target.name}" if isinstance(target, CallSlot) else f"{target.direction} of {target.device}"
 
 
 class Generation:
@@ -75,22 +74,34 @@ class Generation:
     def __init__(self, directory: Path, compiled: Compiled, shared: MapSet) -> None:
         """Load everything; nothing is attached yet. Raises VerifierError or KernelError, leaving nothing pinned."""
         self.directory = directory
-        self.filters = compiled.filters
+        self._targets = compiled.targets
         self._calls = MapSet.open(directory, [CALLS])
         self._programs: dict[str, LoadedProgram] = {}
         try:
             for compiled_object in compiled.objects:
                 self._programs[compiled_object.name] = load_program(compiled_object, shared | self._calls)
-            fill_slots(self._calls, {slot: self._programs[name] for slot, name in compiled.slots.items()})
+            fill_slots(
+                self._calls,
+                {slot: self._programs[name] for slot, name in self._targets.items() if isinstance(slot, CallSlot)},
+            )
             for name, program in self._programs.items():
                 program.pin(directory / name)
         except BaseException:
             self.discard()
             raise
 
-    def program(self, name: str) -> LoadedProgram:
-        """A loaded program."""
-        return self._programs[name]
+    @property
+    def workload_program(self) -> LoadedProgram:
+        """What goes on the host side of every workload's interface."""
+        return self._programs[self._targets[FROM_CONTAINER]]
+
+    def filters(self) -> dict[AttachPoint, LoadedProgram]:
+        """What goes on the node's own devices."""
+        return {
+            target: self._programs[name]
+            for target, name in self._targets.items()
+            if isinstance(target, AttachPoint) and target != FROM_CONTAINER
+        }
 
     def programs(self) -> tuple[LoadedProgram, ...]:
         """All of them, by name."""

@@ -69,6 +69,7 @@ class RouteDriver:
 
     async def put(self, key: Network, value: RouteSpec) -> None:
         """Add or replace."""
+        del key
         await self._thread.run(self._netlink.put_route, value)
 
     async def delete(self, key: Network) -> None:

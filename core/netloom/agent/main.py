@@ -27,11 +27,10 @@ def _arguments() -> argparse.Namespace:
 
 async def _serve(config: Path | None) -> None:
     from netloom.agent.core import Agent
-    from netloom.config.load import load_config
     from netloom.plugins.manager import PluginManager
 
     plugins = PluginManager.discover()
-    loaded = load_config(config, plugins.section_types())
+    loaded = plugins.load(config)
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -40,7 +39,7 @@ async def _serve(config: Path | None) -> None:
 
 
 def main() -> None:
-    """Exit status 0 after a signal, 1 when the agent cannot start or go on, 2 for a configuration that cannot be used."""
+    """Exit status 0 after a signal, 1 when the agent cannot start or go on, 2 for an unusable configuration."""
     arguments = _arguments()
     config = arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     try:

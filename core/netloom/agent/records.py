@@ -139,9 +139,7 @@ def decode_node(raw: bytes, what: str) -> Node:
 
 def encode_address(remote: RemoteAddress) -> bytes:
     """As published under ``addresses/<node>/<address>``."""
-    return msgspec.json.encode(
-        AddressRecord(address=str(remote.address), identity=remote.identity, node=remote.node)
-    )
+    return msgspec.json.encode(AddressRecord(address=str(remote.address), identity=remote.identity, node=remote.node))
 
 
 def decode_address(raw: bytes, what: str) -> RemoteAddress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import Self
 
 import structlog
 
@@ -21,7 +22,7 @@ class Undo:
         """Record how to take back what was just done."""
         self._steps.append((name, step))
 
-    async def __aenter__(self) -> Undo:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

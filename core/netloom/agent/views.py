@@ -24,7 +24,7 @@ from netloom.model.node import Node
 Json = dict[str, Any]
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of types
     """A value as JSON has it: addresses as text, MACs as aa:bb:.., numbers as they are."""
     if isinstance(value, (IPv4Address, IPv6Address, IPv4Network, IPv6Network, Path)):
         return str(value)
@@ -108,23 +108,21 @@ def controller_view(state: ControllerState) -> Json:
 
 def counters_view(counters: Mapping[int, Counter]) -> list[Json]:
     """Non-zero packet counters by reason and direction; keys are indexes of the ``metrics`` array."""
-    views = []
-    for reason in DropReason:
-        for direction in Direction:
-            counter = counters.get(metrics_index(reason, direction))
-            if counter is not None and counter.packets:
-                views.append(
-                    {
-                        "reason": int(reason),
-                        "name": reason.name,
-                        "text": reason.text,
-                        "hint": reason.hint,
-                        "direction": direction.name.lower(),
-                        "packets": counter.packets,
-                        "bytes": counter.bytes,
-                    }
-                )
-    return views
+    places = ((reason, direction) for reason in DropReason for direction in Direction)
+    found = ((reason, direction, counters.get(metrics_index(reason, direction))) for reason, direction in places)
+    return [
+        {
+            "reason": int(reason),
+            "name": reason.name,
+            "text": reason.text,
+            "hint": reason.hint,
+            "direction": direction.name.lower(),
+            "packets": counter.packets,
+            "bytes": counter.bytes,
+        }
+        for reason, direction, counter in found
+        if counter is not None and counter.packets
+    ]
 
 
 def flow_view(flow: Flow) -> Json:
