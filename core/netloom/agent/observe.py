@@ -1,0 +1,82 @@
+"""Looking at the data path: maps, counters and programs as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from netloom.agent import views
+from netloom.agent.datapath import Datapath
+from netloom.datapath import registry
+from netloom.datapath.maps import Counter, MapKind
+from netloom.datapath.reasons import Direction, DropReason
+from netloom.datapath.registry import metrics_index
+from netloom.model.errors import NotFound
+
+UNREADABLE = (MapKind.RINGBUF,)
+"""Kinds without entries one could list."""
+
+
+def map_list(datapath: Datapath, errors: Mapping[str, int]) -> list[views.Json]:
+    """``/v1/maps``; ``errors`` counts failed writes by table."""
+    rows = []
+    for name, bpf_map in sorted(datapath.maps.items()):
+        spec, status = bpf_map.spec, bpf_map.info()
+        rows.append(
+            {
+                "name": name,
+                "kind": spec.kind.name.lower(),
+                "entries": status.entries,
+                "max_entries": status.max_entries,
+                "key_bytes": spec.key_bytes,
+                "value_bytes": spec.value_bytes,
+                "pin": str(datapath.pin_of(spec)),
+                "purpose": spec.purpose,
+                "errors": errors.get(name, 0),
+            }
+        )
+    return rows
+
+
+def map_dump(datapath: Datapath, name: str) -> views.Json:
+    """``/v1/maps/{name}``: every entry decoded; per-CPU values are lists. Raises NotFound."""
+    bpf_map = datapath.maps.get(name)
+    if bpf_map is None or bpf_map.spec.kind in UNREADABLE:
+        listable = ", ".join(sorted(n for n, m in datapath.maps.items() if m.spec.kind not in UNREADABLE))
+        raise NotFound(f'map "{name[:60]}" cannot be listed; there are {listable}')
+    percpu = bpf_map.spec.kind is MapKind.PERCPU_ARRAY
+    items = bpf_map.items_percpu() if percpu else bpf_map.items()
+    return {"name": name, "entries": [{"key": views.plain(k), "value": views.plain(v)} for k, v in items.items()]}
+
+
+def counters(datapath: Datapath) -> dict[int, Counter]:
+    """Packet counters summed over CPUs, by index of the ``metrics`` array."""
+    return {
+        key.index: Counter(sum(item.packets for item in values), sum(item.bytes for item in values))
+        for key, values in datapath.maps.of(registry.METRICS).items_percpu().items()
+    }
+
+
+def lost_events(datapath: Datapath) -> int:
+    """Events the ring had no room for, since its map was made."""
+    now = counters(datapath)
+    nothing = Counter(0, 0)
+    return sum(now.get(metrics_index(DropReason.EVENT_LOST, direction), nothing).packets for direction in Direction)
+
+
+def program_list(datapath: Datapath) -> list[views.Json]:
+    """Programs at work, with the kernel's tag and the instructions the verifier walked."""
+    return [
+        {"name": program.name, "id": program.id, "tag": program.tag, "instructions": program.verified_insns}
+        for program in datapath.generation.programs()
+    ]
+
+
+def underlay_view(datapath: Datapath) -> views.Json:
+    """How other nodes reach this one."""
+    underlay = datapath.underlay
+    return {
+        "device": underlay.device,
+        "ipv4": views.plain(underlay.ipv4),
+        "ipv6": views.plain(underlay.ipv6),
+        "mtu_bytes": underlay.mtu_bytes,
+    }
