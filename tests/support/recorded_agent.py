@@ -11,7 +11,6 @@ from aiohttp import web
 
 from support.answers import ANSWERS
 
-
 ACCEPT_STEPS = 8
 """Turns of the event loop, more than enough, until a connection just accepted is one that cleaning up closes."""
 
