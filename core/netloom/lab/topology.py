@@ -17,6 +17,9 @@ from netloom.model.errors import Invalid
 LABS_DIR = Path("/run/netloom-lab")
 """Each lab keeps everything it knows in a directory here, named like the lab."""
 BPF_DIR = Path("/sys/fs/bpf/netloom-lab")
+DEFAULT_NAME = "lab"
+DEFAULT_NODES = 2
+DEFAULT_PODS_PER_NODE = 2
 MAX_NODES = 40
 MAX_PODS_PER_NODE = 100
 OUTSIDE_V4 = IPv4Address("203.0.113.10")
@@ -32,9 +35,9 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 class LabSpec:
     """What the user asks for."""
 
-    name: str = "lab"
-    nodes: int = 2
-    pods_per_node: int = 2
+    name: str = DEFAULT_NAME
+    nodes: int = DEFAULT_NODES
+    pods_per_node: int = DEFAULT_PODS_PER_NODE
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -1,0 +1,157 @@
+"""``netctl lab``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from netloom.lab import topology
+
+if TYPE_CHECKING:
+    from netloom.lab.lab import Lab
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help, kept as it is written."""
+    return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
+
+
+name_option = click.option(
+    "--name",
+    default=topology.DEFAULT_NAME,
+    show_default=True,
+    metavar="NAME",
+    help="Which lab; several may stand at once.",
+)
+
+
+@click.group(
+    epilog=examples(
+        "netctl lab up",
+        "netctl lab exec busybox1 -- ping -c 1 10.244.2.2",
+        "netctl lab exec node1 -- netctl status",
+        "netctl lab status",
+        "netctl lab down",
+    )
+)
+def lab() -> None:
+    """Run a whole cluster inside this machine.
+
+    Every node is a network namespace with an agent of its own, every pod a namespace attached through CNI, and the
+    data path is the kernel's, as on real nodes. The machine's own network is not touched. Needs root.
+    """
+
+
+@lab.command(epilog=examples("netctl lab up", "netctl lab up --name wide --nodes 5", "netctl lab up --config all.yaml"))
+@name_option
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, topology.MAX_NODES),
+    default=topology.DEFAULT_NODES,
+    show_default=True,
+    help="How many nodes.",
+)
+@click.option(
+    "--pods",
+    type=click.IntRange(0, topology.MAX_PODS_PER_NODE),
+    default=topology.DEFAULT_PODS_PER_NODE,
+    show_default=True,
+    help="How many pods on each node.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings for every node; names, addresses and paths are the lab's.",
+)
+def up(name: str, nodes: int, pods: int, config_file: Path | None) -> None:
+    """Make a lab."""
+    from netloom.lab import lab as labs
+    from netloom.lab.node_config import parse_settings
+    from netloom.lab.overview import overview, render
+
+    settings = parse_settings(config_file.read_text(), str(config_file)) if config_file else {}
+    made = labs.up(topology.LabSpec(name=name, nodes=nodes, pods_per_node=pods), settings, click.echo)
+    click.echo("\n" + render(overview(made)))
+
+
+@lab.command(epilog=examples("netctl lab down"))
+@name_option
+def down(name: str) -> None:
+    """Take a lab away, also one whose making was interrupted. Nothing of it stays."""
+    from netloom.lab import lab as labs
+
+    labs.down(name, click.echo)
+    click.echo(f'lab "{name}" is gone')
+
+
+@lab.command(epilog=examples("netctl lab status"))
+@name_option
+@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def status(name: str, form: str) -> None:
+    """Show nodes and pods of a lab, and how they fare."""
+    from netloom.lab import lab as labs
+    from netloom.lab.overview import overview, render
+
+    view = overview(labs.find(name))
+    click.echo(json.dumps(view, indent=2) if form == "json" else render(view))
+
+
+@lab.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=examples(
+        "netctl lab exec busybox1 -- ip address",
+        "netctl lab exec node1 -- netctl bpf endpoint list",
+        "netctl lab exec underlay -- tcpdump -ni underlay -T vxlan udp port 8472",
+    ),
+)
+@name_option
+@click.argument("where")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(name: str, where: str, command: tuple[str, ...]) -> None:
+    """Run a command in a pod, on a node, or on the underlay.
+
+    WHERE is the name of a pod (busybox1), of a node (node1: netctl then asks that node's agent), or "underlay". The
+    exit status is the command's.
+    """
+    from netloom.lab import lab as labs
+    from netloom.lab.inside import argv_in
+
+    found = labs.find(name)
+    argv = argv_in(namespace_of(found, where), command)
+    sys.stdout.flush()
+    os.execvpe(argv[0], argv, environment_of(found, where))
+
+
+@lab.command(epilog=examples("netctl lab demo", "netctl lab demo --pause --keep"))
+@click.option("--keep", is_flag=True, help="Leave the lab standing at the end.")
+@click.option("--pause", is_flag=True, help="Wait for Enter before each step.")
+def demo(keep: bool, pause: bool) -> None:
+    """Bring a lab up and show, step by step, how a packet finds its way."""
+    from netloom.lab.demo import run
+
+    run(keep=keep, pause=pause)
+
+
+def namespace_of(found: Lab, where: str) -> str:
+    """The namespace of a pod, a node or the underlay; raises Invalid, naming what there is."""
+    if where == "underlay":
+        return found.topology.underlay_netns
+    if where in {node.name for node in found.topology.nodes}:
+        return found.topology.node(where).netns
+    return found.topology.pod(where).netns
+
+
+def environment_of(found: Lab, where: str) -> dict[str, str]:
+    """Ours, with our programs in PATH; on a node, netctl asks its agent."""
+    environment = dict(os.environ)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', os.defpath)}"
+    if where in {node.name for node in found.topology.nodes}:
+        environment["NETLOOM_SOCKET"] = str(found.files.socket(where))
+    return environment
