@@ -124,7 +124,8 @@ def exec_(name: str, where: str, command: tuple[str, ...]) -> None:
     from netloom.lab.inside import argv_in
 
     found = labs.find(name)
-    argv = argv_in(namespace_of(found, where), command)
+    # What follows the place is left as it is, with the dashes that may set it off.
+    argv = argv_in(namespace_of(found, where), command[1:] if command[0] == "--" else command)
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment_of(found, where))
 
