@@ -142,7 +142,7 @@ class PluginManager:
         state: State = "active" if plugin in self._active else "available"
         return PluginRecord(
             name=plugin.name,
-            kind=plugin.info.role if plugin.info else "",
+            kind=str(plugin.info.role) if plugin.info else "",
             version=plugin.version,
             distribution=plugin.distribution,
             hooks=tuple(plugin.hooks),
