@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from netloom.edge.netlink import Netlink
 from support.leaks import MARK, MARK_VARIABLE, look
 from support.netns import Namespace
 
@@ -67,3 +68,10 @@ def make_netns() -> Iterator[NamespaceFactory]:
 def netns(make_netns: Callable[[], Namespace]) -> Namespace:
     """One fresh namespace, its loopback down, nothing else in it."""
     return make_netns()
+
+
+@pytest.fixture
+def netlink(netns: Namespace) -> Iterator[Netlink]:
+    """Netlink of ``netns``, for node ``n1``; usable from the test's own thread."""
+    with netns.call(Netlink, "n1") as netlink:
+        yield netlink

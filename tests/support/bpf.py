@@ -19,7 +19,17 @@ def load_verdict(verdict: int) -> int:
         struct.pack("=BBhi", 0xB7, 0, 0, verdict) + struct.pack("=BBhi", 0x95, 0, 0, 0)  # r0 = verdict; exit
     )
     attributes = struct.pack(
-        "=IIQQIIQII16s", _PROG_TYPE_SCHED_CLS, 2, ctypes.addressof(code), ctypes.addressof(_LICENCE), 0, 0, 0, 0, 0, b"t"
+        "=IIQQIIQII16s",
+        _PROG_TYPE_SCHED_CLS,
+        2,
+        ctypes.addressof(code),
+        ctypes.addressof(_LICENCE),
+        0,
+        0,
+        0,
+        0,
+        0,
+        b"t",
     )
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.syscall(_SYSCALL[platform.machine()], _BPF_PROG_LOAD, attributes, len(attributes))

@@ -50,7 +50,7 @@ class Netlink:
     """
 
     def __init__(self, node: str) -> None:
-        self._node = node
+        self.node = node
         self.alias = link_alias(node)
         self.socket = RtnlSocket()
 
@@ -80,8 +80,7 @@ class Netlink:
 
     def own_links(self) -> tuple[LinkInfo, ...]:
         """All links this node's agent made, workloads' host sides among them."""
-        links = (link_info(message) for message in self.socket.dump(requests.list_links()))
-        return tuple(link for link in links if self.owns(link))
+        return tuple(link for link in self._links() if self.owns(link))
 
     def owns(self, link: LinkInfo) -> bool:
         """Whether this node's agent made it; one without an alias was made by an agent killed at that moment."""
@@ -130,9 +129,16 @@ class Netlink:
 
     def delete_own_links(self) -> tuple[LinkInfo, ...]:
         """Remove all links of this node's agent; returns them as they were."""
-        links = self.own_links()
-        self._delete(links)
-        return links
+        marked = [link for link in self._links() if link.ours]
+        own = tuple(link for link in marked if self.owns(link))
+        if len(own) == len(marked):
+            self.socket.call(requests.delete_marked_links())
+        else:
+            self._delete(own)
+        return own
+
+    def _links(self) -> list[LinkInfo]:
+        return [link_info(message) for message in self.socket.dump(requests.list_links())]
 
     def _own_link(self, name: str) -> LinkInfo | None:
         check_ifname(name)
@@ -288,10 +294,9 @@ class Netlink:
 
     def detach_all_filters(self) -> tuple[Attachment, ...]:
         """Take our programs off every device that is not ours; returns where they were."""
-        links = (link_info(message) for message in self.socket.dump(requests.list_links()))
         places = [
             Attachment(device=link.name, ifindex=link.ifindex, direction=direction)
-            for link in links
+            for link in self._links()
             if link.ethernet and not self.owns(link)
             for direction in _DIRECTIONS
         ]

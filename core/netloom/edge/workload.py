@@ -96,8 +96,13 @@ def adopt_workload(netlink: Netlink, spec: WorkloadSpec) -> LinkInfo:
 
 
 def delete_workload(netlink: Netlink, host_ifname: str) -> bool:
-    """Remove both ends; says whether they were there. Raises Conflict when the name is somebody else's link."""
-    return netlink.delete_link(host_ifname)
+    """Remove both ends; says whether they were there. Raises Conflict when the name is somebody else's link.
+
+    The kernel takes tens of milliseconds to be sure that nobody uses the device any more. This waits on a socket of
+    its own, so it may run in another thread of the node's namespace while ``netlink`` serves others.
+    """
+    with Netlink(netlink.node) as own:
+        return own.delete_link(host_ifname)
 
 
 def _check(spec: WorkloadSpec) -> None:
@@ -131,7 +136,8 @@ def _create_pair(netlink: Netlink, host: VethEnd, peer: VethEnd, netns: str) -> 
             raise
         taken = f'"{host.name}" on the node' if netlink.link(host.name) else f'"{peer.name}" in "{netns}"'
         raise Conflict(f"interface {taken} exists already; delete it or ask for another name") from error
-    return link_info(answers[1][0]).ifindex
+    ifindex: int = answers[1][0]["index"]
+    return ifindex
 
 
 def _host_requests(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[Request]:
@@ -148,13 +154,13 @@ def _host_requests(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[R
 def _configure_inside(spec: WorkloadSpec) -> None:
     """Runs in the container's namespace."""
     with RtnlSocket() as socket:
-        link = link_info(socket.call(requests.get_link(spec.ifname))[0])
+        ifindex: int = socket.call(requests.get_link(spec.ifname))[0]["index"]
         if any(address.version == 6 for address in spec.addresses):
             # Some runtimes switch IPv6 off in new namespaces; and no neighbour may teach the container routes.
             write_sysctl(f"ipv6/conf/{spec.ifname}/disable_ipv6", 0)
             write_sysctl(f"ipv6/conf/{spec.ifname}/accept_ra", 0)
         try:
-            socket.batch(_inside_requests(spec, link.ifindex))
+            socket.batch(_inside_requests(spec, ifindex))
         except KernelError as error:
             if error.errno != errno.EEXIST:
                 raise
