@@ -175,7 +175,11 @@ async def test_a_node_that_cannot_be_reached_is_listed_with_the_reason(store: Lo
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("nodes/x", b"{"), ("addresses/node2/1", b'{"address":"no","identity":1,"node":"node2"}'), ("identities/x", b"a;")],
+    [
+        ("nodes/x", b"{"),
+        ("addresses/node2/1", b'{"address":"no","identity":1,"node":"node2"}'),
+        ("identities/x", b"a;"),
+    ],
 )
 async def test_a_garbage_record_is_passed_over(store: LocalStore, key: str, value: bytes) -> None:
     """The next record is used all the same."""

@@ -33,7 +33,9 @@ ENDPOINTS = st.builds(
     mac=st.binary(min_size=6, max_size=6),
     node_mac=st.binary(min_size=6, max_size=6),
     identity=st.integers(0, 2**24).map(IdentityId),
-    labels=st.frozensets(st.builds(Label, st.just("k8s"), st.sampled_from(["app", "tier"]), st.sampled_from(["a", ""]))),
+    labels=st.frozensets(
+        st.builds(Label, st.just("k8s"), st.sampled_from(["app", "tier"]), st.sampled_from(["a", ""]))
+    ),
     state=st.sampled_from(EndpointState),
     pod_name=st.text(),
     pod_namespace=st.text(),
