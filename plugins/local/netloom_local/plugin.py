@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from netloom.plugins import Context, PluginInfo, Role, Store, hookimpl
+from netloom.plugins import Context, Doc, PluginInfo, Range, Role, Store, hookimpl
 from netloom_local.store import LocalStore
 
 
@@ -13,14 +14,17 @@ from netloom_local.store import LocalStore
 class LocalSettings:
     """``plugins.local``: the store in a file."""
 
-    path: Path = Path("/var/lib/netloom/store.db")
-    """All agents of this machine that form one cluster name the same file."""
-    poll_interval_s: float = 0.5
-    """Seconds after which a change is seen even if nobody told."""
+    path: Annotated[Path, Doc("The file; all agents of this machine that form one cluster name the same one.")] = Path(
+        "/var/lib/netloom/store.db"
+    )
+    poll_interval_s: Annotated[
+        float, Range(0.05, 60), Doc("Seconds after which a change is seen even if its writer died before telling.")
+    ] = 0.5
 
     def __post_init__(self) -> None:
+        # A damaged store file is set aside: the ending sees to it that this never happens to another kind of file.
         if not self.path.is_absolute() or self.path.suffix != ".db":
-            raise ValueError(f'path "{self.path}" is not usable: expected an absolute path that ends in .db')
+            raise ValueError(f"path {self.path}, which is not an absolute one that ends in .db")
 
 
 class Local:

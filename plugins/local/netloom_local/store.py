@@ -80,7 +80,7 @@ class LocalStore:
         When the file was replaced (set aside as damaged, or removed), keys that are not in the new one are reported
         as deleted.
         """
-        follower = _Follower()
+        follower = Follower()
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:
@@ -131,7 +131,7 @@ class LocalStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-class _Follower:
+class Follower:
     """What one watch has told so far; turns changes into events."""
 
     def __init__(self) -> None:
