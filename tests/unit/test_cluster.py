@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from netloom_local.store import LocalStore
 
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.identities import Identities
@@ -21,6 +20,7 @@ from netloom.model.errors import Conflict, Invalid
 from netloom.model.labels import label_set
 from netloom.model.node import Node
 from netloom.plugins.contract import DeviceSpec, NodeChanged, Reach, Tunnel, WorkloadKind
+from netloom_local.store import LocalStore
 
 NODE1 = Node(
     name="node1",

@@ -71,7 +71,7 @@ async def test_undo_takes_back_newest_first_and_goes_past_a_failure() -> None:
         if fails:
             raise NotFound(name)
 
-    with pytest.raises(ValueError, match="boom"):
+    with pytest.raises(ValueError, match="boom"):  # noqa: PT012 - the block is what is tested
         async with Undo() as undo:
             undo.add("one", lambda: step("one"))
             undo.add("two", lambda: step("two", fails=True))
