@@ -15,6 +15,8 @@ from netloom.model.errors import CompileError
 from netloom.plugins.contract import BpfProgram
 
 _INCLUDE = re.compile(r'\s*#\s*include\s+"(?P<name>[^"]+)"')
+_BODY = "{"
+"""Alone in its line it begins a function. The compiler puts a line of its own before each, which shifts __LINE__."""
 _PRELUDE = '#include "gen/maps.h"\n'
 """What every program sees without asking: the data path's structs and maps."""
 
@@ -58,6 +60,7 @@ class _Amalgamation:
                 self._lines.append(line)
             else:
                 self._include(include["name"], f"{name}:{number}")
+            if include is not None or line == _BODY:
                 self._lines.append(f'#line {number + 1} "{name}"')
         self._open.pop()
 

@@ -1,0 +1,23 @@
+"""The data path, compiled and loaded once for all tests, with fresh tables for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.pipeline import Pipeline
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    pipeline = Pipeline.build(tmp_path_factory.mktemp("bpf"))
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture
+def pipeline(loaded: Pipeline) -> Pipeline:
+    """A node with the workloads ALICE and BOB, and the neighbour of CAROL and DAVE."""
+    loaded.reset()
+    return loaded

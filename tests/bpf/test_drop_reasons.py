@@ -1,0 +1,222 @@
+"""Every reason for a drop is produced, named by its event, and counted; nothing else is ever dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import pytest
+
+from netloom.bpf.core_programs import package_dir
+from netloom.datapath import registry
+from netloom.datapath.maps import Index
+from netloom.datapath.reasons import Direction, DropReason
+from netloom.datapath.registry import CallSlot
+from netloom.model.address import Address
+from support import packets
+from support.packets import FRAGMENT, HOP_BY_HOP, ICMP, ICMP6, MORE_FRAGMENTS, ROUTING, TCP, UDP
+from support.pipeline import ALICE, BOB, CAROL, GATEWAYS, NODE, WORLD, Pipeline, sent_by, to
+
+pytestmark = pytest.mark.bpf
+
+SHOT = 2
+"""TC_ACT_SHOT."""
+REDIRECT = 7
+"""TC_ACT_REDIRECT."""
+TOLD_BY_ICMP = {DropReason.TTL_EXCEEDED, DropReason.TOO_BIG}
+"""Reasons whose answer goes back to the workload in the packet's place."""
+ONLY_BY_DEVICES = {DropReason.UNKNOWN_SENDER, DropReason.INVALID_IDENTITY, DropReason.NO_LOCAL_ENDPOINT}
+"""Reasons that stand behind a real tunnel's metadata: see test_overlay.py."""
+NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A packet, and what it is dropped for."""
+
+    name: str
+    reason: DropReason
+    frame: bytes
+    program: str = "from_container"
+    prepare: Callable[[Pipeline], object] = lambda _: None
+
+
+def from_alice(payload: bytes, *, destination: Address = BOB.ipv4, source: Address = ALICE.ipv4, **field: int) -> bytes:
+    """An IPv4 frame whose fields may be wrong."""
+    protocol = field.pop("protocol", UDP)
+    packet = packets.ipv4(payload, source=source, destination=destination, protocol=protocol, **field)
+    return sent_by(ALICE, packet)
+
+
+def from_alice6(payload: bytes, *, destination: Address = BOB.ipv6, source: Address = ALICE.ipv6, **field: int) -> bytes:
+    """An IPv6 frame whose fields may be wrong."""
+    protocol = field.pop("protocol", UDP)
+    packet = packets.ipv6(payload, source=source, destination=destination, protocol=protocol, **field)
+    return sent_by(ALICE, packet)
+
+
+def nested(kind: int, count: int, payload: bytes, last: int = UDP) -> bytes:
+    """``count`` extension headers of a kind before ``payload``."""
+    for index in range(count):
+        payload = packets.extension(kind, last if index == 0 else kind, payload)
+    return from_alice6(payload, protocol=kind)
+
+
+def router_message(kind: int) -> bytes:
+    ends = (ALICE.ipv6, BOB.ipv6)
+    return to(BOB.ipv6, packets.icmp6(kind, ends=ends), protocol=ICMP6)
+
+
+def mapped(address: IPv4Address) -> IPv6Address:
+    return IPv6Address(f"::ffff:{address}")
+
+
+def no_node(pipeline: Pipeline) -> None:
+    pipeline.write_node(replace(NODE, host_ifindex=0))
+
+
+def no_device(pipeline: Pipeline) -> None:
+    pipeline.maps.of(registry.DEVICES).delete(registry.DeviceKey(ALICE.ifindex))
+
+
+def no_underlay_address(pipeline: Pipeline) -> None:
+    key = registry.TunnelKey(ip_network("10.244.2.0/24"))
+    pipeline.maps.of(registry.TUNNELS).put(key, registry.TunnelInfo(IPv6Address("::")))
+
+
+def no_tunnel_device(pipeline: Pipeline) -> None:
+    pipeline.write_node(replace(NODE, tunnel_ifindex=0))
+
+
+def ipv4_only(pipeline: Pipeline) -> None:
+    info = registry.DeviceInfo(ALICE.ipv4, IPv6Address("::"), ALICE.identity, ALICE.id, ALICE.mac, ALICE.node_mac)
+    pipeline.maps.of(registry.DEVICES).put(registry.DeviceKey(ALICE.ifindex), info)
+
+
+PLAIN = to(BOB.ipv4)
+PLAIN6 = to(BOB.ipv6)
+R = DropReason
+STRANGER = packets.ipv4(packets.udp(), source=WORLD[0], destination=BOB.ipv4, protocol=UDP)
+BROADCAST_MAC = b"\xff" * 6
+
+CASES = [
+    Case("no facts about the node", R.NOT_READY, PLAIN, prepare=no_node),
+    Case("nobody known behind the device", R.NOT_READY, PLAIN, prepare=no_device),
+    Case("no tunnel device", R.NOT_READY, to(CAROL.ipv4), prepare=no_tunnel_device),
+    Case("from the host, no facts about the node", R.NOT_READY, PLAIN, "from_host", no_node),
+    Case("from the overlay, no facts about the node", R.NOT_READY, PLAIN, "from_overlay", no_node),
+    Case("a neighbour's MAC", R.INVALID_SOURCE_MAC, PLAIN[:6] + BOB.mac + PLAIN[12:]),
+    Case("a neighbour's MAC in an ARP frame", R.INVALID_SOURCE_MAC, ALICE.node_mac + BOB.mac + b"\x08\x06" + bytes(28)),
+    Case("a neighbour's address", R.INVALID_SOURCE_IP, from_alice(packets.udp(), source=BOB.ipv4)),
+    Case("a neighbour's IPv6 address", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=BOB.ipv6)),
+    Case("the gateway's address", R.INVALID_SOURCE_IP, from_alice(packets.udp(), source=GATEWAYS[0])),
+    Case("an address of the world", R.INVALID_SOURCE_IP, sent_by(ALICE, STRANGER)),
+    Case("no address", R.INVALID_SOURCE_IP, from_alice(packets.udp(), source=ip_address("0.0.0.0"))),
+    Case("no IPv6 address", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=ip_address("::"))),
+    Case("no address while it has none", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=ip_address("::")), prepare=ipv4_only),
+    Case("a link-local address", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=ip_address("fe80::1"))),
+    Case("802.1Q", R.VLAN, sent_by(ALICE, b"\0\x05\x08\0" + PLAIN[14:], 0x8100)),
+    Case("802.1ad", R.VLAN, sent_by(ALICE, b"\0\x05\x81\0\0\x05\x08\0" + PLAIN[14:], 0x88A8)),
+    Case("an 802.3 length", R.UNSUPPORTED_L2, sent_by(ALICE, bytes(46), 46)),
+    Case("LLDP", R.UNSUPPORTED_L3, sent_by(ALICE, bytes(46), 0x88CC)),
+    Case("another version in an IPv4 frame", R.INVALID_PACKET, sent_by(ALICE, b"\x55" + PLAIN[15:], packets.IPV4)),
+    Case("another version in an IPv6 frame", R.INVALID_PACKET, sent_by(ALICE, b"\x45" + PLAIN6[15:], packets.IPV6)),
+    Case("a header shorter than a header", R.INVALID_PACKET, sent_by(ALICE, b"\x44" + PLAIN[15:])),
+    Case("a header longer than the packet", R.INVALID_PACKET, from_alice(packets.udp(), total_bytes=19)),
+    Case("more than there is", R.INVALID_PACKET, from_alice(packets.udp(), total_bytes=2000)),
+    Case("more IPv6 than there is", R.INVALID_PACKET, from_alice6(packets.udp(), payload_bytes=2000)),
+    Case("half a UDP header", R.INVALID_PACKET, from_alice(packets.udp()[:7])),
+    Case("half a TCP header", R.INVALID_PACKET, from_alice(packets.tcp()[:19], protocol=TCP)),
+    Case("half an ICMP header", R.INVALID_PACKET, from_alice(packets.icmp(8)[:7], protocol=ICMP)),
+    Case("a first fragment without all ports", R.INVALID_PACKET, from_alice(packets.tcp()[:8], protocol=TCP, fragment=MORE_FRAGMENTS)),
+    Case("a fragment over TCP's flags", R.INVALID_PACKET, from_alice(bytes(32), protocol=TCP, fragment=1)),
+    Case("an IPv6 fragment over TCP's flags", R.INVALID_PACKET, from_alice6(packets.fragment_header(TCP, offset=1) + bytes(32), protocol=FRAGMENT)),
+    Case("a fragment header cut short", R.INVALID_PACKET, from_alice6(bytes(7), protocol=FRAGMENT)),
+    Case("an extension header cut short", R.INVALID_PACKET, from_alice6(b"\x11", protocol=ROUTING)),
+    Case("an extension header beyond the packet", R.INVALID_PACKET, from_alice6(b"\x11\xff" + bytes(30), protocol=ROUTING)),
+    Case("its own IPv4 address, in IPv6", R.INVALID_PACKET, from_alice6(packets.udp(), source=mapped(ALICE.ipv4))),
+    Case("a neighbour's IPv4 address, in IPv6", R.INVALID_PACKET, from_alice6(packets.udp(), destination=mapped(BOB.ipv4))),
+    Case("itself", R.INVALID_PACKET, to(ALICE.ipv4)),
+    Case("itself over IPv6", R.INVALID_PACKET, to(ALICE.ipv6)),
+    Case("the host to itself", R.INVALID_PACKET, to(GATEWAYS[0]), "from_host"),
+    Case("seven extension headers", R.IPV6_EXTENSION, nested(HOP_BY_HOP, 7, packets.udp())),
+    Case("our tunnel's port", R.ENCAP_PROHIBITED, to(BOB.ipv4, packets.udp(destination_port=NODE.tunnel_port))),
+    Case("VXLAN's port", R.ENCAP_PROHIBITED, to(WORLD[0], packets.udp(destination_port=4789))),
+    Case("Geneve's port", R.ENCAP_PROHIBITED, to(CAROL.ipv6, packets.udp(destination_port=6081))),
+    Case("a tunnel's port in a first fragment", R.ENCAP_PROHIBITED, from_alice(packets.udp(destination_port=4789), fragment=MORE_FRAGMENTS)),
+    Case("a group", R.MULTICAST, to(ip_address("224.0.0.251"))),
+    Case("everybody", R.MULTICAST, to(ip_address("255.255.255.255"))),
+    Case("an IPv6 group", R.MULTICAST, to(ip_address("ff02::fb"))),
+    Case("an IPv6 group from a link-local address", R.MULTICAST, from_alice6(packets.udp(), source=ip_address("fe80::1"), destination=ip_address("ff02::16"))),
+    Case("a link-local address of somebody", R.MULTICAST, to(ip_address("fe80::2"))),
+    Case("from the host, a group", R.MULTICAST, to(ip_address("224.0.0.251")), "from_host"),
+    *(Case(f"ICMPv6 type {kind}", R.FORBIDDEN_ICMP6, router_message(kind)) for kind in (133, 134, 136, 137)),
+    Case("an address of this node that nobody has", R.UNKNOWN_TARGET, to(ip_address("10.244.1.99"))),
+    Case("an IPv6 address of this node that nobody has", R.UNKNOWN_TARGET, to(ip_address("fd00:10:244:1::99"))),
+    Case("from the host, an address that nobody has", R.UNKNOWN_TARGET, to(ip_address("10.244.1.99")), "from_host"),
+    Case("from the host, an address of no node", R.UNROUTABLE, to(WORLD[0]), "from_host"),
+    Case("a node without underlay address", R.NO_TUNNEL_ENDPOINT, to(ip_address("10.244.2.77")), prepare=no_underlay_address),
+    Case("no hop left", R.TTL_EXCEEDED, to(BOB.ipv4, ttl=1)),
+    Case("no hop left at the start", R.TTL_EXCEEDED, to(CAROL.ipv6, ttl=0)),
+    Case("too big for the overlay", R.TOO_BIG, to(BOB.ipv4, packets.udp(bytes(1423)))),
+    Case("from the host, too big for the overlay", R.TOO_BIG, to(BOB.ipv4, packets.udp(bytes(1423))), "from_host"),
+    Case("no tunnel behind the packet", R.TUNNEL_KEY, PLAIN, "from_overlay"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_is_dropped_for(pipeline: Pipeline, case: Case) -> None:
+    case.prepare(pipeline)
+    outcome = pipeline.run(case.program, case.frame)
+    direction = Direction.INGRESS if case.program == "from_overlay" else Direction.EGRESS
+    assert outcome.reason == case.reason
+    told = case.program == "from_container" and case.reason in TOLD_BY_ICMP
+    assert outcome.verdict == (REDIRECT if told else SHOT)
+    counted = {key: (value.packets, value.bytes) for key, value in outcome.counters.items()}
+    assert counted == {(case.reason, direction): (1, len(case.frame))}
+    event = outcome.events[0].header
+    assert (len(outcome.events), event.direction, event.line > 0) == (1, direction, True)
+
+
+@pytest.mark.parametrize("slot", [CallSlot.NEIGHBOR, CallSlot.ICMP_ERROR, CallSlot.ENCAP], ids=lambda slot: slot.name)
+def test_a_missing_stage_drops(pipeline: Pipeline, slot: CallSlot) -> None:
+    asking = packets.arp(sender=ALICE.ipv4, sender_mac=ALICE.mac, target=BOB.ipv4)
+    frames = {
+        CallSlot.NEIGHBOR: sent_by(ALICE, asking, packets.ARP),
+        CallSlot.ICMP_ERROR: to(BOB.ipv4, ttl=1),
+        CallSlot.ENCAP: to(CAROL.ipv4),
+    }
+    pipeline.maps.of(registry.CALLS).delete(Index(slot))
+    outcome = pipeline.run("from_container", frames[slot])
+    assert (outcome.verdict, outcome.reason) == (SHOT, DropReason.MISSED_TAIL_CALL)
+    assert list(outcome.counters) == [(DropReason.MISSED_TAIL_CALL, Direction.EGRESS)]
+
+
+def test_every_reason_can_happen() -> None:
+    """One that nothing produces is dead, or untested. WRITE_ERROR is the kernel's refusal, met in test_wire.py."""
+    produced = {case.reason for case in CASES} | {DropReason.MISSED_TAIL_CALL, DropReason.WRITE_ERROR}
+    assert produced | ONLY_BY_DEVICES | NOT_DROPS == set(DropReason)
+
+
+def test_events_that_found_no_room_are_counted(pipeline: Pipeline) -> None:
+    runs = 10_000
+    outcome = pipeline.run("from_container", to(ALICE.ipv4), repeat=runs)
+    lost = outcome.counters[DropReason.EVENT_LOST, Direction.EGRESS].packets
+    assert (lost > 0, len(outcome.events) + lost) == (True, runs)
+    assert outcome.counters[DropReason.INVALID_PACKET, Direction.EGRESS].packets == runs
+
+
+@pytest.mark.parametrize(
+    ("frame", "file", "cause"),
+    [
+        (PLAIN[:6] + BOB.mac + PLAIN[12:], "lib/endpoint.h", "drop(flow, DROP_INVALID_SOURCE_MAC)"),
+        (to(ALICE.ipv4), "lib/forward.h", "drop(flow, DROP_INVALID_PACKET)"),
+        (to(BOB.ipv4, ttl=1), "lib/hop.h", "drop(flow, DROP_TTL_EXCEEDED)"),
+    ],
+    ids=["mac", "itself", "ttl"],
+)
+def test_an_event_names_the_line_that_decided(pipeline: Pipeline, frame: bytes, file: str, cause: str) -> None:
+    """The line is that of the file people wrote, whichever program it was inlined into."""
+    line = pipeline.run("from_container", frame).events[0].header.line
+    assert cause in (package_dir() / file).read_text().splitlines()[line - 1]
