@@ -9,12 +9,14 @@
 struct addr {
 	__be32 words[4];
 };
+_Static_assert(sizeof(struct addr) == 16, "size of struct addr");
 
 /* Key of a longest-prefix map: length in bits over the 16-byte form. */
 struct prefix {
 	__u32 prefix_len;
 	struct addr address;
 };
+_Static_assert(sizeof(struct prefix) == 20, "size of struct prefix");
 
 /* An address of an endpoint or of this node. */
 struct endpoint_key {

@@ -56,27 +56,34 @@ def captured(log: BinaryIO) -> Iterator[None]:
 
 def compile_unit(unit: dict[str, Any]) -> dict[str, Any]:
     """Compile one unit; see the module for its shape and the answer's."""
-    bcc: Any = importlib.import_module("bcc")  # the slow part, paid only when there is something to compile
+    lib: Any = importlib.import_module("bcc").lib  # the slow part, paid only when there is something to compile
     raw: bytes | None = None
     maps: list[tuple[int, str]] = []
+    flags = [flag.encode() for flag in unit["flags"]]
+    array = (ctypes.c_char_p * len(flags))(*flags)
     with tempfile.TemporaryFile() as log:
         with captured(log):
-            try:
-                module = bcc.BPF(text=unit["text"].encode(), cflags=unit["flags"])
-                raw, maps = extract(module, unit["name"])
-                module.cleanup()
-            except Exception as error:  # noqa: BLE001  # BCC raises bare Exception; its words go to the caller
-                sys.stderr.write(f"{error}\n")
-                sys.stderr.flush()
+            module = lib.bpf_module_create_c_from_string(unit["text"].encode(), 0, array, len(flags), True, None)
+        if module:
+            raw, maps = extract(lib, module, unit["name"])
+            lib.bpf_module_destroy(module)  # closes the maps it made
         log.seek(0)
         words = log.read().decode(errors="replace")
+    if module and raw is None:
+        words += f'the source defines no function "int {unit["name"]}(struct __sk_buff *skb)"'
     return {"name": unit["name"], "log": words, "instructions": raw.hex() if raw else None, "maps": maps}
 
 
-def extract(module: Any, name: str) -> tuple[bytes, list[tuple[int, str]]]:
-    """Instructions of function ``name`` without this process's map descriptors, and where those stood."""
-    raw = bytearray(module.dump_func(name.encode()))
-    names = tables_of(module)
+def extract(lib: Any, module: int, name: str) -> tuple[bytes | None, list[tuple[int, str]]]:
+    """Instructions of function ``name`` without this process's map descriptors, and where those stood.
+
+    None when there is no such function.
+    """
+    start = lib.bpf_function_start(module, name.encode())
+    if not start:
+        return None, []
+    raw = bytearray(ctypes.string_at(start, lib.bpf_function_size(module, name.encode())))
+    names = tables_of(lib, module)
     maps: list[tuple[int, str]] = []
     for index, (opcode, registers, _offset, immediate) in enumerate(_INSTRUCTION.iter_unpack(raw)):
         if opcode == _LD_IMM64 and registers >> 4 == _PSEUDO_MAP_FD:
@@ -85,16 +92,15 @@ def extract(module: Any, name: str) -> tuple[bytes, list[tuple[int, str]]]:
     return bytes(raw), maps
 
 
-def tables_of(module: Any) -> dict[int, str]:
+def tables_of(lib: Any, module: int) -> dict[int, str]:
     """Descriptor and name of every map the module declares."""
-    lib: Any = importlib.import_module("bcc").lib
-    # BCC's binding leaves these two untyped, and pointers would be cut to 32 bits.
+    # BCC's binding leaves these untyped, and pointers would be cut to 32 bits.
     lib.bpf_table_name.restype = ctypes.c_char_p
+    lib.bpf_num_tables.restype = ctypes.c_size_t
+    lib.bpf_num_tables.argtypes = [ctypes.c_void_p]
     lib.bpf_table_name.argtypes = lib.bpf_table_fd_id.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    tables = range(lib.bpf_num_tables(module.module))
-    return {
-        lib.bpf_table_fd_id(module.module, table): lib.bpf_table_name(module.module, table).decode() for table in tables
-    }
+    tables = range(lib.bpf_num_tables(module))
+    return {lib.bpf_table_fd_id(module, table): lib.bpf_table_name(module, table).decode() for table in tables}
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_BPF": 39}
 _CAP_SYS_ADMIN = 21
 """Stands for CAP_BPF too."""
 _CAP_BPF = 39
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""How mountinfo writes spaces and the like (proc_pid_mountinfo(5))."""
 _JIT_SETTING = Path("/proc/sys/net/core/bpf_jit_enable")
 
 
@@ -89,7 +92,7 @@ def filesystem_of(path: Path, mountinfo: str) -> str:
     best, kind = -1, ""
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
-        mount_point = Path(left.split()[4].encode().decode("unicode_escape"))
+        mount_point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), left.split()[4]))
         if path.is_relative_to(mount_point) and len(mount_point.parts) >= best:
             best, kind = len(mount_point.parts), right.split()[0]
     return kind

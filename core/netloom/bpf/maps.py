@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -197,6 +197,12 @@ _PIN_HINTS = {
 }
 
 
+def _refuse_doubles(names: Iterable[str]) -> None:
+    doubles = sorted(set(names))
+    if doubles:
+        raise Invalid(f"declared twice: eBPF map {', '.join(doubles)}; rename one of each")
+
+
 class MapSet(Mapping[str, BpfMap[Any, Any]]):
     """Maps by name. Whoever opened it closes it; a union made with ``|`` owns nothing."""
 
@@ -209,7 +215,8 @@ class MapSet(Mapping[str, BpfMap[Any, Any]]):
         """Open every map below ``pin_dir`` (made with mode 0700), and make and pin those that are missing.
 
         Pins are named ``<prefix><name>_v<version>``. Raises MapLayoutMismatch when a pin has another shape than
-        its declaration, KernelError when ``pin_dir`` is on no bpf file system or the kernel refuses.
+        its declaration, KernelError when ``pin_dir`` is on no bpf file system or the kernel refuses, Invalid when
+        two declarations have one name. Maps made before an error stay pinned.
         """
         try:
             pin_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -219,19 +226,22 @@ class MapSet(Mapping[str, BpfMap[Any, Any]]):
 
     @classmethod
     def ephemeral(cls, specs: Iterable[MapSpec[Any, Any]]) -> Self:
-        """Fresh maps without pins; they go when closed and no program uses them. Raises KernelError."""
+        """Fresh maps without pins; they go when closed and no program uses them. Raises KernelError, Invalid."""
         return cls._all(specs, create_map)
 
     @classmethod
-    def _all(cls, specs: Iterable[MapSpec[Any, Any]], make: Any) -> Self:
-        made: list[BpfMap[Any, Any]] = []
+    def _all(cls, specs: Iterable[MapSpec[Any, Any]], make: Callable[[MapSpec[Any, Any]], BpfMap[Any, Any]]) -> Self:
+        wanted = tuple(specs)
+        names = [spec.name for spec in wanted]
+        _refuse_doubles(name for name in names if names.count(name) > 1)
+        opened = cls(())
         try:
-            made.extend(make(spec) for spec in specs)
+            for spec in wanted:
+                opened._maps[spec.name] = make(spec)
         except BaseException:
-            for item in made:
-                item.close()
+            opened.close()
             raise
-        return cls(made)
+        return opened
 
     def of(self, spec: MapSpec[K2, V2]) -> BpfMap[K2, V2]:
         """The map declared by ``spec``, typed. Raises KeyError."""
@@ -254,9 +264,7 @@ class MapSet(Mapping[str, BpfMap[Any, Any]]):
 
     def __or__(self, other: MapSet) -> MapSet:
         """Both sets seen as one. Raises Invalid when a name stands in both."""
-        both = sorted(self._maps.keys() & other.keys())
-        if both:
-            raise Invalid(f"eBPF maps {', '.join(both)} are declared twice: rename the plugin's own")
+        _refuse_doubles(self._maps.keys() & other.keys())
         return MapSet((*self.values(), *other.values()), owner=False)
 
     def __enter__(self) -> Self:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,8 @@ from netloom.model.errors import Invalid, VerifierError
 
 LICENSE = b"Dual BSD/GPL"
 """As the kernel spells it (include/linux/license.h); helpers marked GPL-only ask for it."""
-LOG_BYTES = 4 << 20
-"""Room for the verifier's words. Written only when a program is refused."""
+LOG_BYTES = 16 << 20
+"""Room for the verifier's words; kernels since 6.4 keep the last ones when there are more."""
 
 
 class LoadedProgram:
@@ -78,25 +77,24 @@ def load_program(program: ProgramObject, maps: MapSet) -> LoadedProgram:
     it, KernelError for everything else.
     """
     linked = program.linked(lambda name: _map_fd(program, maps, name))
-    log = ctypes.create_string_buffer(LOG_BYTES)
-    # Level 0 with a buffer: libbpf loads without a log first, and asks for one only after a refusal.
-    options = libbpf.ProgLoadOpts(
-        sz=ctypes.sizeof(libbpf.ProgLoadOpts),
-        log_level=0,
-        log_size=LOG_BYTES,
-        log_buf=ctypes.cast(log, ctypes.c_void_p),
-    )
-    fd = libbpf.library().bpf_prog_load(
-        libbpf.PROG_TYPE_SCHED_CLS,
-        libbpf.kernel_name(program.name),
-        LICENSE,
-        linked,
-        len(linked) // INSTRUCTION_BYTES,
-        options,
-    )
-    if fd < 0 and log.value:
-        raise VerifierError(program.name, -fd, log.value.decode(errors="replace"))
+    fd = _load(program.name, linked)
+    if fd < 0:  # ask again for the reason: a log costs time and memory, so the first try goes without
+        log = ctypes.create_string_buffer(LOG_BYTES)
+        fd = _load(program.name, linked, log)
+        if fd < 0 and log.value:
+            raise VerifierError(program.name, -fd, log.value.decode(errors="replace"))
     return LoadedProgram(libbpf.check(fd, "load", f'eBPF program "{program.name}"'), program.name)
+
+
+def _load(name: str, linked: bytes, log: ctypes.Array[ctypes.c_char] | None = None) -> int:
+    options = libbpf.ProgLoadOpts(sz=ctypes.sizeof(libbpf.ProgLoadOpts))
+    if log is not None:
+        options.log_level, options.log_size = 1, len(log)
+        options.log_buf = ctypes.cast(log, ctypes.c_void_p)
+    count = len(linked) // INSTRUCTION_BYTES
+    load = libbpf.library().bpf_prog_load
+    result: int = load(libbpf.PROG_TYPE_SCHED_CLS, libbpf.kernel_name(name), LICENSE, linked, count, options)
+    return result
 
 
 def _map_fd(program: ProgramObject, maps: MapSet, name: str) -> int:
@@ -106,14 +104,6 @@ def _map_fd(program: ProgramObject, maps: MapSet, name: str) -> int:
         raise Invalid(
             f'eBPF program "{program.name}" uses map "{name}", which is not open; there are: {", ".join(sorted(maps))}'
         ) from None
-
-
-def open_program(path: Path, name: str) -> LoadedProgram | None:
-    """The program pinned at ``path``, or None when there is no pin. Raises KernelError."""
-    fd = libbpf.library().bpf_obj_get(os.fsencode(path))
-    if fd == -errno.ENOENT:
-        return None
-    return LoadedProgram(libbpf.check(fd, "open", f"pinned program {path}"), name)
 
 
 def fill_slots(maps: MapSet, programs: Mapping[CallSlot, LoadedProgram]) -> None:

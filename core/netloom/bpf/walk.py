@@ -11,7 +11,7 @@ from netloom.bpf import libbpf
 from netloom.datapath.maps import MapSpec
 
 BATCH_ENTRIES = 512
-"""Entries asked for at once; doubled when a hash bucket alone holds more."""
+"""Entries asked for at once; doubled while a single hash bucket holds more."""
 _TOKEN_BYTES = 4
 """A hash table's place in a walk is a bucket number; other maps' is a key."""
 _NO_BATCHES = (errno.EOPNOTSUPP, libbpf.ENOTSUPP, errno.EINVAL)
@@ -75,7 +75,7 @@ class _Batches:
                 self._count,
                 options,
             )
-            if result != -errno.ENOSPC:
+            if result != -errno.ENOSPC or self._room > self._spec.max_entries:
                 self._begun = True
                 return result
             self._allocate(self._room * 2)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum, IntFlag
 from itertools import pairwise
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from netloom.datapath import registry
@@ -68,15 +67,17 @@ def _header(name: str, origin: str, body: str) -> str:
 _ADDRESSES = """\
 /* An address of either family, network order; a.b.c.d is written ::ffff:a.b.c.d. */
 struct addr {
-    __be32 words[4];
+\t__be32 words[4];
 };
+_Static_assert(sizeof(struct addr) == 16, "size of struct addr");
 
 /* Key of a longest-prefix map: length in bits over the 16-byte form. */
 struct prefix {
-    __u32 prefix_len;
-    struct addr address;
+\t__u32 prefix_len;
+\tstruct addr address;
 };
-""".replace("    ", "\t")
+_Static_assert(sizeof(struct prefix) == 20, "size of struct prefix");
+"""
 
 
 def _layouts() -> str:
@@ -131,24 +132,22 @@ def _flags(prefix: str, cls: type[IntFlag]) -> str:
 # --- pages --------------------------------------------------------------------------------------
 
 
+_MAPS_INTRO = """\
+# Maps of the data path
+
+{source}
+
+Pins stand below `<paths.bpf_dir>/<node>/`, named `<map>_v<version>`; a change of shape raises the version. Addresses
+take 16 bytes in network order, IPv4 as `::ffff:a.b.c.d`; other numbers are in host order unless the type says `__be`.
+`netctl map list` shows how full each map is, `netctl map get NAME` what it holds.
+
+"""
+
+
 def _maps_page() -> str:
-    parts = [
-        "# Maps of the data path",
-        _SOURCE.format("`netloom/datapath/registry.py`"),
-        *wrap(
-            "Pins stand below `<paths.bpf_dir>/<node>/`, named `<map>_v<version>`; a change of shape raises the "
-            "version. Addresses take 16 bytes in network order, IPv4 as `::ffff:a.b.c.d`; other numbers are in host "
-            "order unless the type says `__be`. `netctl map list` shows how full each is, `netctl map get NAME` what "
-            "it holds.",
-            width=110,
-        ),
-        "",
-        _table(
-            ("map", "kind", "entries", "key bytes", "value bytes", "purpose"),
-            map(_map_row, MAPS),
-        ),
-    ]
-    return "\n".join([*parts[:1], "", parts[1], "", *parts[2:], *(_map_section(spec) for spec in MAPS)])
+    intro = _MAPS_INTRO.format(source=_SOURCE.format("`netloom/datapath/registry.py`"))
+    overview = _table(("map", "kind", "entries", "key bytes", "value bytes", "purpose"), map(_map_row, MAPS))
+    return intro + overview + "".join(map(_map_section, MAPS))
 
 
 def _map_row(spec: MapSpec[Any, Any]) -> tuple[object, ...]:
@@ -161,36 +160,37 @@ def _room(spec: MapSpec[Any, Any]) -> str:
 
 
 def _map_section(spec: MapSpec[Any, Any]) -> str:
-    head = f"\n## {spec.name}\n\n{spec.purpose[0].upper()}{spec.purpose[1:]}. Pinned as `{spec.pin_name}`.\n"
     parts = {"key": spec.key, "value": spec.value}
     if spec.kind is MapKind.RINGBUF:
         parts = {"record": spec.value}
-    return "\n".join([head, *(_struct_table(role, cls) for role, cls in parts.items())])
+    purpose = spec.purpose[0].upper() + spec.purpose[1:]
+    head = f"\n## {spec.name}\n\n{purpose}. Pinned as `{spec.pin_name}`.\n"
+    return head + "".join(_struct_table(role, cls) for role, cls in parts.items())
 
 
 def _struct_table(role: str, cls: type) -> str:
     layout = layout_of(cls)
     docs = field_docs(cls)
     rows = ((m.offset, f"`{m.ctype.c.format(m.name)}`", docs.get(m.name, "")) for m in layout.members)
-    return f"{role.capitalize()}: `struct {layout.name}`, {layout.size} bytes. {layout.doc}\n\n" + _table(
-        ("offset", "field", "meaning"), rows
-    )
+    intro = f"\n{role.capitalize()}: `struct {layout.name}`, {layout.size} bytes. {layout.doc}\n\n"
+    return intro + _table(("offset", "field", "meaning"), rows)
+
+
+_REASONS_INTRO = """\
+# Drop reasons
+
+{source}
+
+What `netctl monitor` and `netctl bpf metrics list` print, and what to do about it. A number is never used again for
+another cause; 130 to 205 mean what they mean in Cilium.
+
+"""
 
 
 def _reasons_page() -> str:
     rows = ((int(reason), f"`{reason.c_name}`", reason.text, reason.hint) for reason in DropReason)
-    return "\n".join(
-        [
-            "# Drop reasons",
-            "",
-            _SOURCE.format("`netloom/datapath/reasons.py`"),
-            "",
-            "What `netctl monitor` and `netctl bpf metrics list` print, and what to do about it. A number is never",
-            "used again for another cause; 130 to 205 mean what they mean in Cilium.",
-            "",
-            _table(("number", "in C", "text", "what to do"), rows),
-        ]
-    )
+    intro = _REASONS_INTRO.format(source=_SOURCE.format("`netloom/datapath/reasons.py`"))
+    return intro + _table(("number", "in C", "text", "what to do"), rows)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -216,9 +216,12 @@ def stale(root: Path) -> tuple[Path, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the stale files, or with ``--check`` only name them; 1 when there are any to name."""
+    """Write the stale files, or with ``--check`` only name them; 1 when there are any to name, 2 for wrong usage."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python -m netloom.datapath.codegen [--check]\n")
+        return 2
     root = Path(__file__).resolve().parents[3]
-    check = arguments == ["--check"]
+    check = bool(arguments)
     found = stale(root)
     for path in found:
         sys.stdout.write(f"{'stale' if check else 'written'}: {path.relative_to(root)}\n")
