@@ -55,7 +55,7 @@ class AddressInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteInfo:
-    """A unicast route; ``ifindex`` is 0 when it has several next hops or none."""
+    """A unicast route; of several next hops the first one's device counts."""
 
     prefix: Network
     ifindex: int
@@ -67,8 +67,10 @@ class RouteInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterInfo:
-    """A program attached to a device by tc."""
+    """A filter of a device."""
 
+    kind: str
+    """Of the classifier, ``bpf`` for a program."""
     name: str
     program_id: int
     tag: str
@@ -77,7 +79,7 @@ class FilterInfo:
     @property
     def ours(self) -> bool:
         """Whether some Netloom node attached it."""
-        return self.name.startswith(FILTER_PREFIX)
+        return self.kind == "bpf" and self.name.startswith(FILTER_PREFIX)
 
 
 def link_info(message: Any) -> LinkInfo:
@@ -133,7 +135,7 @@ def route_info(message: Any) -> RouteInfo:
     metrics = message.get_attr("RTA_METRICS")
     return RouteInfo(
         prefix=ip_network((message.get_attr("RTA_DST") or everything, message["dst_len"])),
-        ifindex=message.get_attr("RTA_OIF") or 0,
+        ifindex=message.get_attr("RTA_OIF") or _first_hop(message),
         via=ip_address(via) if via else None,
         source=ip_address(source) if source else None,
         mtu_bytes=metrics.get_attr("RTAX_MTU") if metrics else None,
@@ -142,17 +144,24 @@ def route_info(message: Any) -> RouteInfo:
 
 
 def filter_info(message: Any) -> FilterInfo | None:
-    """Read an answer to RTM_GETTFILTER; None for a filter that is not an eBPF program."""
-    if message.get_attr("TCA_KIND") != "bpf":
-        return None
+    """Read an answer to RTM_GETTFILTER; None for the empty entry that goes before the programs of a priority."""
+    kind = message.get_attr("TCA_KIND")
+    if kind != "bpf":
+        return FilterInfo(kind=kind, name="", program_id=0, tag="")
     options = message.get_attr("TCA_OPTIONS")
     if not options or options.get_attr("TCA_BPF_ID") is None:
         return None
     return FilterInfo(
+        kind=kind,
         name=options.get_attr("TCA_BPF_NAME") or "",
         program_id=options.get_attr("TCA_BPF_ID"),
         tag=(options.get_attr("TCA_BPF_TAG") or "").replace(":", ""),
     )
+
+
+def _first_hop(message: Any) -> int:
+    hops = message.get_attr("RTA_MULTIPATH") or []
+    return int(hops[0]["oif"]) if hops else 0
 
 
 def _mac(text: str) -> bytes:

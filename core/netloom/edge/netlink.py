@@ -272,7 +272,7 @@ class Netlink:
         Invalid when its packets have no Ethernet header, Conflict when a foreign filter has our place.
         """
         place = self._place(device, direction)
-        self._foreign_free(place)
+        self._refuse_foreign(place)
         self.socket.batch(
             [requests.add_clsact(device, place.ifindex), requests.put_filter(place, program_fd, program_name)]
         )
@@ -282,8 +282,7 @@ class Netlink:
         link = self.link(device)
         if link is None:
             return None
-        found = self._filter_at(Attachment(device=device, ifindex=link.ifindex, direction=direction))
-        return found if found and found.ours else None
+        return self._ours_at(Attachment(device=device, ifindex=link.ifindex, direction=direction))
 
     def detach_filter(self, device: str, direction: Direction) -> bool:
         """Take our program off; says whether it was there. The device keeps its empty place for filters."""
@@ -300,7 +299,7 @@ class Netlink:
             if link.ethernet and not self.owns(link)
             for direction in _DIRECTIONS
         ]
-        ours = tuple(place for place in places if (found := self._filter_at(place)) and found.ours)
+        ours = tuple(place for place in places if self._ours_at(place))
         self.socket.batch([requests.delete_filter(place) for place in ours])
         return ours
 
@@ -313,17 +312,20 @@ class Netlink:
             )
         return Attachment(device=device, ifindex=link.ifindex, direction=direction)
 
-    def _foreign_free(self, place: Attachment) -> None:
-        found = self._filter_at(place)
-        if found is not None and not found.ours:
-            raise Conflict(
-                f'{place} at our priority {FILTER_PRIORITY} is "{found.name}", which is not Netloom\'s; '
-                "move it to another priority"
-            )
+    def _refuse_foreign(self, place: Attachment) -> None:
+        for found in self._filters_at(place):
+            if not found.ours:
+                raise Conflict(
+                    f"{place} at priority {FILTER_PRIORITY}, which Netloom uses, is somebody else's "
+                    f'(kind {found.kind}, name "{found.name}"); move it to another priority'
+                )
 
-    def _filter_at(self, place: Attachment) -> FilterInfo | None:
+    def _ours_at(self, place: Attachment) -> FilterInfo | None:
+        return next((found for found in self._filters_at(place) if found.ours), None)
+
+    def _filters_at(self, place: Attachment) -> list[FilterInfo]:
         found = (filter_info(message) for message in self.socket.dump(requests.list_filters(place)))
-        return next((info for info in found if info is not None), None)
+        return [info for info in found if info is not None]
 
 
 def check_ifname(name: str) -> None:

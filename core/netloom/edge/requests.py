@@ -34,6 +34,8 @@ _IFA_F_NODAD = 0x02
 _IFA_F_NOPREFIXROUTE = 0x200
 _RT_TABLE_MAIN = 254
 _RT_SCOPE_LINK = 253
+_RT_SCOPE_ANY = 255
+"""RT_SCOPE_NOWHERE: in a deletion, whatever scope the route has."""
 _RTN_UNICAST = 1
 _RTPROT_BOOT = 3
 """What ``ip route add`` sets too; the routes inside a workload are the workload's, so they carry no mark."""
@@ -225,7 +227,8 @@ def add_route(route: Route, *, ours: bool = True, replace: bool = False) -> Requ
 
 def delete_route(prefix: Network) -> Request:
     """Remove our route to a prefix and no one else's; no error when there is none."""
-    body = new_message(rtmsg, _route_fields(prefix, ROUTE_PROTOCOL), _destination(prefix))
+    fields = _route_fields(prefix, ROUTE_PROTOCOL) | {"scope": _RT_SCOPE_ANY}
+    body = new_message(rtmsg, fields, _destination(prefix))
     return Request("delete", f"route {prefix}", numbers.RTM_DELROUTE, body, accept=_GONE)
 
 
@@ -278,8 +281,8 @@ def delete_filter(place: Attachment) -> Request:
 
 
 def list_filters(place: Attachment) -> Request:
-    """For a dump of what hangs at our priority; nothing when the device has no place for filters."""
-    fields = _filter_fields(place) | {"handle": 0}
+    """For a dump of what hangs at our priority, of any protocol; nothing when the device has no place for filters."""
+    fields = _filter_fields(place) | {"handle": 0, "info": FILTER_PRIORITY << 16}
     accept = _GONE | {errno.EINVAL}
     return Request("list", str(place), numbers.RTM_GETTFILTER, new_message(filter_message, fields), accept=accept)
 

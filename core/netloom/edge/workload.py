@@ -66,7 +66,8 @@ def create_workload(netlink: Netlink, spec: WorkloadSpec) -> Workload:
     with open_netns(spec.netns) as netns_fd:
         if is_own_netns(netns_fd):
             raise Invalid(f'"{spec.netns}" is the network namespace of the node itself, expected one of a container')
-        host = VethEnd(name=spec.host_ifname, mac=new_mac(), mtu_bytes=spec.mtu_bytes)
+        # What is larger than its MTU, veth swallows without a word: a workload that raised its own would never be told.
+        host = VethEnd(name=spec.host_ifname, mac=new_mac(), mtu_bytes=_MAX_MTU_BYTES)
         peer = VethEnd(name=spec.ifname, mac=new_mac(), mtu_bytes=spec.mtu_bytes, marked=False, netns_fd=netns_fd)
         ifindex = _create_pair(netlink, host, peer, spec.netns)
         with _undone_on_failure(netlink, spec.host_ifname, ifindex):
