@@ -1,0 +1,207 @@
+"""A lab as tests use it: its pods with their addresses, sockets inside any namespace, and the monitor."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from netloom.edge.netns import call_in_netns, open_netns
+from netloom.lab.agents import wait_until
+from netloom.lab.inside import argv_in, netns_path, output_of, program, run_in
+from netloom.lab.lab import Lab
+from netloom.model.address import Address
+
+WITHIN_S = 5.0
+"""How long a test waits for what must happen: generous, since it only matters when the test fails."""
+ALL_FRAMES = socket.htons(3)
+"""ETH_P_ALL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A network namespace of the lab."""
+
+    name: str
+    netns: str
+
+    def run(self, *argv: str) -> str:
+        """Standard output of a command that must succeed."""
+        return output_of(self.netns, argv)
+
+    def attempt(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """A command that may fail."""
+        return run_in(self.netns, argv)
+
+    def ping(self, target: Address, *options: str) -> str:
+        """What one echo request brought back; the test fails when nothing did."""
+        return self.run("ping", "-n", "-c", "1", "-W", "2", *options, str(target))
+
+    def answers_nothing(self, target: Address, *options: str) -> bool:
+        """Whether an echo request stays without an answer."""
+        return self.attempt("ping", "-n", "-c", "1", "-W", "0.5", *options, str(target)).returncode == 1
+
+    def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """A socket that belongs to the namespace, wherever it is used."""
+        with open_netns(netns_path(self.netns)) as fd:
+            made = call_in_netns(fd, lambda: socket.socket(family, kind, protocol))
+        made.settimeout(WITHIN_S)
+        return made
+
+    def packet_socket(self, device: str) -> socket.socket:
+        """Sends and receives whole frames of a device."""
+        made = self.open_socket(socket.AF_PACKET, socket.SOCK_RAW)
+        made.bind((device, ALL_FRAMES))
+        return made
+
+    def inject(self, frame: bytes, device: str = "eth0") -> None:
+        """Send a frame as it is."""
+        with self.packet_socket(device) as sender:
+            sender.send(frame)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView(Place):
+    """A pod, and what its node's agent says of it."""
+
+    node: str
+    ipv4: IPv4Address
+    ipv6: IPv6Address
+    mac: bytes
+    node_mac: bytes
+    identity: int
+    endpoint_id: int
+    host_ifname: str
+    ifindex: int
+
+    def address(self, version: int) -> Address:
+        """That of an IP version."""
+        return self.ipv4 if version == 4 else self.ipv6
+
+
+class Cluster:
+    """The lab shared by a test run."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._pods: dict[str, PodView] = {}
+
+    def pod(self, name: str) -> PodView:
+        """As it was when first asked for, or after :meth:`refresh`."""
+        if not self._pods:
+            self.refresh()
+        return self._pods[name]
+
+    def refresh(self) -> None:
+        """Ask the agents again."""
+        namespaces = {pod.name: pod for pod in self.lab.topology.pods}
+        self._pods = {
+            name: pod_view(view, namespaces[name].netns, namespaces[name].node)
+            for name, view in self.lab.endpoints().items()
+        }
+
+    def node(self, name: str) -> Place:
+        """A node's namespace."""
+        return Place(name=name, netns=self.lab.topology.node(name).netns)
+
+    @property
+    def outside(self) -> Place:
+        """The underlay, which holds the world's addresses too."""
+        return Place(name="underlay", netns=self.lab.topology.underlay_netns)
+
+    def gateway(self, node: str, version: int) -> Address:
+        """Address of ``loom_host``."""
+        found = self.lab.topology.node(node)
+        cidr = found.pod_cidr_v4 if version == 4 else found.pod_cidr_v6
+        return cidr[1]
+
+    def underlay(self, node: str, version: int) -> Address:
+        """A node's own address."""
+        found = self.lab.topology.node(node)
+        return found.ipv4.ip if version == 4 else found.ipv6.ip
+
+    def drops(self, node: str) -> dict[str, int]:
+        """Packets dropped so far, by name of the reason, both directions together."""
+        found: dict[str, int] = {}
+        for counter in self.lab.api(node, "/v1/counters"):
+            found[counter["name"]] = found.get(counter["name"], 0) + counter["packets"]
+        return found
+
+    def netctl(self, node: str, *argv: str) -> str:
+        """What ``netctl`` prints of a node."""
+        return self.node(node).run(str(program("netctl")), "--socket", str(self.lab.files.socket(node)), *argv)
+
+
+def pod_view(view: dict[str, Any], netns: str, node: str) -> PodView:
+    """An element of ``/v1/endpoints``."""
+    return PodView(
+        name=view["pod_name"],
+        netns=netns,
+        node=node,
+        ipv4=IPv4Address(view["ipv4"]),
+        ipv6=IPv6Address(view["ipv6"]),
+        mac=bytes.fromhex(view["mac"].replace(":", "")),
+        node_mac=bytes.fromhex(view["node_mac"].replace(":", "")),
+        identity=view["identity"],
+        endpoint_id=view["id"],
+        host_ifname=view["host_ifname"],
+        ifindex=view["ifindex"],
+    )
+
+
+def receive(sniffer: socket.socket, wanted: Callable[[bytes], bool], within_s: float = WITHIN_S) -> bytes | None:
+    """The first frame that is wanted, or None when none came in time."""
+    deadline = time.monotonic() + within_s
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([sniffer], [], [], left)[0] and wanted(frame := sniffer.recv(65535)):
+            return frame
+    return None
+
+
+class MonitorReader:
+    """A running ``netctl monitor``."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._seen: list[dict[str, Any]] = []
+
+    def expect(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first event that is wanted and was not given out before; the test fails when none comes."""
+        for event in self._events():
+            if wanted(event):
+                return event
+        raise AssertionError(f"the monitor never showed it; it showed {[e.get('summary') for e in self._seen]}")
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        out = self._process.stdout
+        assert out is not None
+        deadline = time.monotonic() + WITHIN_S
+        while select.select([out], [], [], max(0, deadline - time.monotonic()))[0] and (line := out.readline()):
+            self._seen.append(json.loads(line))
+            yield self._seen[-1]
+
+
+@contextmanager
+def monitoring(cluster: Cluster, node: str, *options: str) -> Iterator[MonitorReader]:
+    """Run the monitor of a node; when the block begins, it listens."""
+    argv = [str(program("netctl")), "--socket", str(cluster.lab.files.socket(node)), "monitor", "-o", "json", *options]
+
+    def listeners() -> int:
+        found: int = cluster.lab.api(node, "/v1/status")["monitor"]["listeners"]
+        return found
+
+    before = listeners()
+    # Unbuffered, so that select() sees every line that is there.
+    with subprocess.Popen(argv_in(cluster.node(node).netns, argv), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert wait_until(lambda: listeners() > before, WITHIN_S)
+            yield MonitorReader(process)
+        finally:
+            process.terminate()
