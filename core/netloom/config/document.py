@@ -20,7 +20,7 @@ MAX_NODES = 10_000
 """Scalars, lists and mappings; an alias counts as often as it is used."""
 
 
-class _Refused(Exception):  # noqa: N818 - carries one problem out of the composer, nobody else sees it
+class _Refused(Exception):
     def __init__(self, line: int, found: str, expected: str) -> None:
         super().__init__(found)
         self.line, self.found, self.expected = line, found, expected
@@ -60,11 +60,18 @@ def compose(text: str, file: str) -> yaml.Node | None:
         problem = Problem(file, refused.line, "yaml", refused.found, refused.expected)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        found = ", ".join(part for part in (error.context, error.problem) if part)
-        problem = Problem(file, mark.line + 1 if mark else 0, "yaml", found or "an error", "one YAML document")
+        problem = Problem(file, mark.line + 1 if mark else 0, "yaml", _found(error), "one YAML document")
     except yaml.YAMLError as error:
         found = str(error).splitlines()[0]
         problem = Problem(file, 0, "yaml", found, "YAML in printable UTF-8 text")
     else:
         return node
     raise ConfigError((problem,))
+
+
+def _found(error: yaml.MarkedYAMLError) -> str:
+    """PyYAML's words, fit to follow "found"."""
+    if error.context == "expected a single document in the stream":
+        return "a second document"
+    words = [part.removeprefix("found ") for part in (error.problem, error.context) if part]
+    return " ".join(words) or "an error"

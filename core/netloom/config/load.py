@@ -18,6 +18,7 @@ from netloom.model.errors import ConfigError, Problem
 
 PLUGINS = "plugins"
 """The key that holds a section for each plugin, by name."""
+DEFAULTS = Settings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def load_text(text: str, file: str, section_types: Mapping[str, type]) -> Loaded
     reader = Reader(file)
     rest, plugins = _split(root)
     settings = reader.section(Settings, rest, "")
-    sections = _sections(reader, plugins, section_types, settings)
+    sections = _sections(reader, plugins, section_types, _chosen(rest))
     reader.finish()
     assert settings is not None, "a reader without problems has read everything"  # noqa: S101
     return Loaded(settings=settings, sections=sections, origins=dict(reader.origins))
@@ -86,8 +87,15 @@ def _split(root: yaml.Node | None) -> tuple[yaml.Node | None, yaml.Node | None]:
     return rest, mine[0][1] if mine else None
 
 
+def _chosen(root: yaml.Node | None) -> frozenset[str]:
+    """Names of the plugins the config chooses, known even when something else in it is wrong."""
+    written = root.value if isinstance(root, yaml.MappingNode) else []
+    names = {key.value: value.value for key, value in written if isinstance(key, yaml.ScalarNode)}
+    return frozenset(str(names.get(role, getattr(DEFAULTS, role))) for role in ("network_mode", "ipam", "store"))
+
+
 def _sections(
-    reader: Reader, node: yaml.Node | None, types: Mapping[str, type], settings: Settings | None
+    reader: Reader, node: yaml.Node | None, types: Mapping[str, type], chosen: frozenset[str]
 ) -> dict[str, Any]:
     written = reader.entries(node, PLUGINS)
     for name, (name_node, _) in written.items():
@@ -103,15 +111,14 @@ def _sections(
             continue
         if cls is NoSection and value is not None and kind_of(value) != "null" and value.value:
             reader.note(value, key, show(value), "no section: this plugin has no settings")
-        elif value is not None or _is_wanted(name, cls, settings):
+        elif value is not None or name in chosen or _complete(cls):
             sections[name] = reader.section(cls, value, key)
     return sections
 
 
-def _is_wanted(name: str, cls: type, settings: Settings | None) -> bool:
-    """Whether a section nobody wrote is read all the same: it is complete by defaults, or its plugin is chosen."""
-    chosen = settings is not None and name in (settings.network_mode, settings.ipam, settings.store)
-    return chosen or not any(field.required for field in fields_of(cls).values())
+def _complete(cls: type) -> bool:
+    """Whether a section that nobody wrote is whole by its defaults."""
+    return not any(field.required for field in fields_of(cls).values())
 
 
 def _file_error(path: Path, found: str, expected: str) -> ConfigError:

@@ -17,7 +17,7 @@ _INT = re.compile(r"[-+]?(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})")
 _FLOAT = re.compile(r"[-+]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][-+]?[0-9]{1,3})?")
 
 
-class Unfit(Exception):  # noqa: N818 - an answer, turned into a Problem by the reader
+class Unfit(Exception):
     """A scalar that is not of the wanted type; ``expected`` says more than the type when it helps."""
 
     def __init__(self, expected: str = "") -> None:

@@ -1,7 +1,8 @@
 """The values and interfaces that pass between the agent and plugins.
 
-Everything here is either a frozen value or a Protocol. A Protocol's methods are called by the agent's
-event loop; each awaited call is given ``hooks.timeout_s`` of the node config (default 5 s).
+Everything here is either a frozen value or a Protocol. A Protocol's methods are called in the event loop of the
+plugin's own thread, and each call is given ``hooks.timeout_s`` of the node config (default 5 s). A method may raise any
+:class:`~netloom.model.errors.NetloomError` on purpose: it reaches whoever asked, and is no failure of the plugin.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Context:
 
     node_name: str
     config: Any
-    """An instance of the type its ``netloom_config_type`` returned, or None when it has no section."""
+    """An instance of the type its ``netloom_config_type`` returned; None when it has no such hook."""
 
 
 # --- IPAM ---------------------------------------------------------------------------------------
@@ -93,7 +94,10 @@ class PoolStatus:
 
 @runtime_checkable
 class Ipam(Protocol):
-    """Gives addresses to endpoints. The agent stores allocations; a plugin need not."""
+    """Gives addresses to endpoints. The agent stores allocations; a plugin need not.
+
+    What it gives is checked: one address of each IP version of its prefixes, no gateway, nobody else's.
+    """
 
     @property
     def prefixes(self) -> tuple[Network, ...]:
@@ -169,7 +173,7 @@ class Tunnel:
 
 @runtime_checkable
 class NetworkMode(Protocol):
-    """How packets travel between nodes. All methods are pure and quick: they describe, the agent does."""
+    """How packets travel between nodes. All methods are pure and quick: they describe, the agent does and waits."""
 
     @property
     def workload(self) -> WorkloadKind:
@@ -230,7 +234,7 @@ class LearnedRoute:
 
 @runtime_checkable
 class Router(Protocol):
-    """Spreads this node's prefixes, and learns others'."""
+    """Spreads this node's prefixes, and learns others'. While it fails, nothing counts as learnt."""
 
     async def announce(self, prefixes: tuple[Network, ...]) -> None:
         """Announce exactly these prefixes from now on. Called at start and after every change."""

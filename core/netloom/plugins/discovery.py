@@ -69,18 +69,19 @@ class _Driver(DriverManager[object]):
         return [self._found]
 
 
-def find(disabled: Iterable[str]) -> list[Plugin]:
+def find(disabled: Iterable[str], timeout_s: float) -> list[Plugin]:
     """Every installed plugin, by name, loaded and checked; disabled ones and doubles are not even imported."""
     found: dict[str, list[EntryPoint]] = {}
     for entry_point in entry_points(group=GROUP):
         found.setdefault(entry_point.name, []).append(entry_point)
     off = frozenset(disabled)
-    return [plugin for name in sorted(found) for plugin in _bring_up(found[name], disabled=name in off)]
+    return [plugin for name in sorted(found) for plugin in _bring_up(found[name], timeout_s, disabled=name in off)]
 
 
-def _bring_up(candidates: list[EntryPoint], *, disabled: bool) -> list[Plugin]:
+def _bring_up(candidates: list[EntryPoint], timeout_s: float, *, disabled: bool) -> list[Plugin]:
     plugins = [_describe(entry_point) for entry_point in candidates]
     for plugin in plugins:
+        plugin.guard.timeout_s = timeout_s
         plugin.disabled = disabled
         if len(plugins) > 1:
             owners = " and ".join(sorted(f"{other.distribution} {other.version}" for other in plugins))

@@ -42,7 +42,7 @@ class PluginFailure(PluginError):
         self.text = text
 
 
-class Junk(Exception):  # noqa: N818 - an answer of a check, always turned into a PluginFailure
+class Junk(Exception):
     """What a plugin returned cannot be used; the text begins with ``returned`` or ``gave``."""
 
 

@@ -2,15 +2,19 @@
 
 A plugin is a class without constructor arguments, named by an entry point in the group
 ``netloom.plugins`` whose name is the plugin's name. The agent makes one instance and calls the hooks
-below, marked with :data:`hookimpl`. A method that begins with ``netloom_`` and is no hook stops the agent at start.
+below, marked with :data:`hookimpl`; a hook that does not need its argument may leave it out. A method that begins with
+``netloom_`` and is no hook, or is not marked, stops the agent at start.
 
-**Task and time.** Hooks marked *worker* are called in a thread of the plugin's own, hooks marked *loop* in the
-agent's event loop and may be ``async``. Every call has ``hooks.timeout_s`` (default 5 s).
+**Task and time.** Every plugin has a thread with an event loop of its own. All its hooks, and the methods of the
+objects it gives, are called there; plain functions one after another, ``async`` ones side by side. So a plugin needs no
+locks, may block, and delays nobody but itself. Every call is given ``hooks.timeout_s`` (default 5 s): then a coroutine
+is cancelled; a function that blocks cannot be, and until it returns the plugin's other calls fail at once.
 
 **Failure.** A hook that raises, takes longer, or returns something else than it should is logged as
-``plugin.failed`` with the plugin's name and version, shown by ``netctl plugins list``, and the plugin's state becomes
-``failed``. Nobody else's hooks are affected. If the plugin was *chosen* (network mode, IPAM, store) the agent stops at
-start with that sentence, because running without it would be unsafe; while running, the request at hand fails.
+``plugin.failed`` with the plugin's name and version, shown by ``netctl plugins list``, and the plugin's state is
+``failed`` until that hook works again. Nobody else's hooks are affected. If the plugin was *chosen* (network mode,
+IPAM, store) the agent stops at start with that sentence, because running without it would be unsafe; while running,
+the request at hand fails.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ def netloom_plugin_info() -> PluginInfo:  # type: ignore[empty-body]
     """Describe the plugin.
 
     When:    once, right after loading, before any other hook; also by ``netctl plugins list``. Required.
-    Task:    worker.
+    Task:    a plain function.
     Failure: the plugin is not used.
 
     .. versionadded:: 1.0
@@ -59,7 +63,7 @@ def netloom_config_type() -> type:  # type: ignore[empty-body]
     line. A ``ValueError`` from its ``__post_init__`` is reported against the section.
 
     When:    once, before the node config is read. Without this hook the section must be absent.
-    Task:    worker.
+    Task:    a plain function.
     Failure: the plugin is not used.
 
     .. versionadded:: 1.0
@@ -71,7 +75,7 @@ def netloom_ipam(context: Context) -> Ipam:  # type: ignore[empty-body]
     """Give the address manager. Required of a plugin with role ``ipam``.
 
     When:    once at start, if ``ipam`` in the node config names the plugin.
-    Task:    worker.
+    Task:    a plain function; the object's methods may be ``async``.
     Failure: the agent does not start. Of the object's methods: the request that needed it fails.
 
     :param context: ``context.config`` is an instance of the plugin's config type.
@@ -85,7 +89,7 @@ def netloom_network_mode(context: Context) -> NetworkMode:  # type: ignore[empty
     """Give the network mode. Required of a plugin with role ``network-mode``.
 
     When:    once at start, if ``network_mode`` in the node config names the plugin.
-    Task:    worker.
+    Task:    a plain function.
     Failure: the agent does not start. Of the object's methods: the node concerned is not reached, and is reported.
 
     :param context: ``context.config`` is an instance of the plugin's config type.
@@ -99,7 +103,7 @@ def netloom_store(context: Context) -> Store:  # type: ignore[empty-body]
     """Give the cluster store. Required of a plugin with role ``store``.
 
     When:    once at start, if ``store`` in the node config names the plugin.
-    Task:    worker.
+    Task:    a plain function.
     Failure: the agent does not start. Of the object's methods: agents go on with their last state and try again.
 
     :param context: ``context.config`` is an instance of the plugin's config type.
@@ -113,7 +117,7 @@ def netloom_routers(context: Context) -> Sequence[Router]:  # type: ignore[empty
     """Give routers; their announcements and learnt routes add up.
 
     When:    once at start, for every enabled plugin.
-    Task:    worker.
+    Task:    a plain function.
     Failure: the plugin's routers are left out.
 
     :param context: ``context.config`` is an instance of the plugin's config type.
@@ -127,7 +131,7 @@ def netloom_l7_parsers(context: Context) -> Sequence[L7Protocol]:  # type: ignor
     """Give application protocols. Two plugins with one protocol name are a conflict: the agent does not start.
 
     When:    once at start, for every enabled plugin.
-    Task:    worker.
+    Task:    a plain function.
     Failure: the plugin's protocols are unknown; a policy that names one is refused.
 
     :param context: ``context.config`` is an instance of the plugin's config type.
@@ -143,7 +147,7 @@ def netloom_bpf_programs(context: Context) -> Sequence[BpfProgram]:  # type: ign
     Two programs for one slot or one attach point are a conflict: the agent does not start.
 
     When:    once at start, before compiling, for the chosen network mode and every enabled extension.
-    Task:    worker.
+    Task:    a plain function.
     Failure: of the network mode: the agent does not start. Of an extension: its programs are left out.
 
     :param context: ``context.config`` is an instance of the plugin's config type.
@@ -158,7 +162,7 @@ def netloom_endpoint_ready(event: EndpointReady) -> Awaitable[None] | None:
 
     When:    once per ADD, after maps and interface are in place, before ADD is answered; again for
              every endpoint found at restart.
-    Task:    loop; awaited.
+    Task:    plain or ``async``.
     Failure: logged; the ADD succeeds all the same.
 
     :param event: the endpoint, with addresses and identity.
@@ -172,7 +176,7 @@ def netloom_endpoint_removed(event: EndpointRemoved) -> Awaitable[None] | None:
     """Hear that an endpoint is gone.
 
     When:    once per endpoint, after its map entries, interface and addresses were given back.
-    Task:    loop; awaited.
+    Task:    plain or ``async``.
     Failure: logged.
 
     :param event: the endpoint as it last was.
@@ -186,7 +190,7 @@ def netloom_node_changed(event: NodeChanged) -> Awaitable[None] | None:
     """Hear that another node appeared, changed or left.
 
     When:    after the change was applied to the data path; once per node at start.
-    Task:    loop; awaited.
+    Task:    plain or ``async``.
     Failure: logged.
 
     :param event: the node's name, and the node unless it left.
@@ -200,7 +204,7 @@ def netloom_flows(event: Flows) -> Awaitable[None] | None:
     """Hear of drops and traces.
 
     When:    in batches, at most ten a second, only when there is something to tell.
-    Task:    loop; awaited. While a call is running, later batches wait, and are dropped past 100,000 flows.
+    Task:    plain or ``async``. While a call is running, later batches wait, and are dropped past 100,000 flows.
     Failure: logged.
 
     :param event: the flows, and how many were lost.

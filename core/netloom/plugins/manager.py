@@ -31,7 +31,7 @@ from netloom.plugins.contract import (
     Store,
 )
 from netloom.plugins.discovery import Plugin
-from netloom.plugins.guard import PluginFailure
+from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
 from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedRouter, GuardedStore
 
 State = Literal["active", "available", "disabled", "failed"]
@@ -81,12 +81,12 @@ class PluginManager:
         self._active: tuple[Plugin, ...] = ()
 
     @classmethod
-    def discover(cls, disabled: Iterable[str] = ()) -> PluginManager:
-        """Find, import and check every installed plugin but the disabled ones.
+    def discover(cls, disabled: Iterable[str] = (), timeout_s: float = DEFAULT_TIMEOUT_S) -> PluginManager:
+        """Find, import and check every installed plugin but the disabled ones, in ``timeout_s`` a step.
 
         A plugin that cannot be used is in :meth:`records` with the reason; :meth:`check` refuses to start with it.
         """
-        return cls(discovery.find(disabled))
+        return cls(discovery.find(disabled, timeout_s))
 
     def records(self) -> tuple[PluginRecord, ...]:
         """Every installed plugin, by name."""
