@@ -12,7 +12,7 @@ import pytest
 
 from netloom.bpf import compiler
 from netloom.bpf.compiler import Compiler
-from netloom.bpf.core_programs import core_programs
+from netloom.bpf.core_programs import core_programs, read_headers
 from netloom.model.errors import CompileError, Unsupported
 from support.toolchain import stage
 
@@ -43,7 +43,9 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 def test_maps_are_referred_to_by_name(tmp_path: Path) -> None:
     """Never by a descriptor of the process that compiled."""
-    program = Compiler(tmp_path).compile(stage("__u32 zero = 0; return metrics.lookup(&zero) && node_config.lookup(&zero);"))
+    program = Compiler(tmp_path).compile(
+        stage("__u32 zero = 0; return metrics.lookup(&zero) && node_config.lookup(&zero);")
+    )
     assert [name for _, name in program.map_refs] == ["metrics", "node_config"]
 
 
@@ -89,7 +91,7 @@ def test_an_error_points_to_the_line_people_wrote(tmp_path: Path) -> None:
 
 def test_an_error_in_a_header_points_to_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the compiler sees one file."""
-    headers = compiler.read_headers() | {"lib/broken.h": "\n\nstruct unfinished {\n"}
+    headers = read_headers() | {"lib/broken.h": "\n\nstruct unfinished {\n"}
     monkeypatch.setattr(compiler, "read_headers", lambda: headers)
     program = stage("return 0;")
     program = type(program)(
@@ -127,7 +129,9 @@ def test_no_header_of_the_host_takes_part(tmp_path: Path) -> None:
     program = stage("return 0;")
     source = f"#include <linux/in.h>\n{program.source}"
     with pytest.raises(CompileError, match=r"'linux/in\.h' file not found"):
-        Compiler(tmp_path).compile(type(program)(name="stage", file="stage.bpf.c", source=source, target=program.target))
+        Compiler(tmp_path).compile(
+            type(program)(name="stage", file="stage.bpf.c", source=source, target=program.target)
+        )
 
 
 def test_a_missing_compiler_says_what_to_install(tmp_path: Path, no_compiler: pytest.MonkeyPatch) -> None:

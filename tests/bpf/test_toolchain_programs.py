@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import shutil
 from collections.abc import Callable, Iterator
@@ -86,16 +85,19 @@ def test_the_verifiers_words_are_kept(load: Load) -> None:
 def test_a_refused_program_leaves_no_descriptor(compiler: Compiler, maps: MapSet) -> None:
     """An agent that tries again every minute must not run out of them."""
     refused = compiler.compile(stage("return *(__u8 *)(long)skb->data;"))
-    before = len(os.listdir("/proc/self/fd"))
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     with pytest.raises(VerifierError):
         load_program(refused, maps)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
 
 
 def test_a_map_that_is_not_open_is_named(compiler: Compiler) -> None:
     """With those that are."""
     program = compiler.compile(stage("__u32 zero = 0; return metrics.lookup(&zero) != NULL;"))
-    with MapSet.ephemeral([EVENTS]) as few, pytest.raises(Invalid, match='map "metrics", which is not open; .*: events'):
+    with (
+        MapSet.ephemeral([EVENTS]) as few,
+        pytest.raises(Invalid, match=r'map "metrics", which is not open; .*: events'),
+    ):
         load_program(program, few)
 
 
@@ -259,7 +261,9 @@ def test_a_missing_capability_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_old_kernel_is_named_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel is asked, its version is only told; helper 9999 exists nowhere."""
     monkeypatch.setattr(features, "_HELPERS", (features._Helper("bpf_from_the_future", 9999, "99.0"),))
-    with pytest.raises(Unsupported, match=r"bpf_from_the_future for tc is not available: needs Linux 99\.0, found Linux"):
+    with pytest.raises(
+        Unsupported, match=r"bpf_from_the_future for tc is not available: needs Linux 99\.0, found Linux"
+    ):
         features.probe()
 
 
