@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netloom.model.errors import StoreError
+from netloom.model.errors import Invalid, StoreError
 from netloom.plugins import Entry, StoreEvent
 from netloom_local import database
-from netloom_local.database import Database, upper_bound
+from netloom_local.database import Changes, Cursor, Database, upper_bound
 from netloom_local.plugin import LocalSettings
-from netloom_local.store import LocalStore
+from netloom_local.store import Follower, LocalStore
 
 PATIENCE_S = 20.0
 """Only a test that fails waits so long."""
@@ -109,20 +109,54 @@ async def test_a_change_whose_writer_died_before_telling_is_seen_by_looking(path
         assert await told(watch) == {"k": b"v"}
 
 
-async def test_who_comes_after_history_was_cleared_still_learns_of_deletions(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("deletions", range(1, 8))
+def test_who_comes_after_history_was_cleared_still_learns_of_deletions(
+    path: Path, monkeypatch: pytest.MonkeyPatch, deletions: int
 ) -> None:
     monkeypatch.setattr(database, "HISTORY", 3)
-    async with opened(path) as store, opened(path) as other:
-        for key in "abcdefgh":
-            await store.put(key, b"")
+    store = Database(path)
+    store.open()
+    for key in "abcdefgh":
+        store.put(key, b"")
+    follower = Follower()
+    follower.take(store.changes("", None))
+    for key in "abcdefgh"[:deletions]:
+        store.delete(key)
+    events = follower.take(store.changes("", follower.cursor))
+    assert {event.key for event in events if event.entry is None} == set("abcdefgh"[:deletions])
+    rows = sqlite3.connect(path)
+    assert rows.execute("SELECT count(*) FROM entries").fetchone() == (8 - deletions + min(deletions, 3),)
+    rows.close()
+    store.close()
+
+
+def test_a_deletion_is_told_once() -> None:
+    follower = Follower()
+    entry = Entry("k", b"", 1)
+    follower.take(Changes(Cursor("g", 1), whole=True, entries=(entry,), deleted=()))
+    assert follower.take(Changes(Cursor("g", 2), whole=False, entries=(), deleted=("k",))) == (StoreEvent("k", None),)
+    assert follower.take(Changes(Cursor("g", 9), whole=True, entries=(), deleted=())) == ()
+
+
+async def test_a_watch_that_waits_asks_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Cursor | None] = []
+    changes = Database.changes
+
+    def counted(handle: Database, prefix: str, since: Cursor | None) -> Changes:
+        asked.append(since)
+        return changes(handle, prefix, since)
+
+    monkeypatch.setattr(Database, "changes", counted)
+    async with opened(path) as store:
         watch = store.watch("")
         await told(watch)
-        for key in "abcdefg":
-            await other.delete(key)
-        assert await told(watch) == {"h": b""} | dict.fromkeys("abcdefg")
-    rows = sqlite3.connect(path).execute("SELECT count(*) FROM entries").fetchone()
-    assert rows == (1 + 3,)
+        await store.put("k", b"")
+        await told(watch)
+        waiting = asyncio.ensure_future(anext(watch, None))
+        for _ in range(100):
+            await store.get("k")
+        assert len(asked) <= 3
+    await waiting
 
 
 async def test_closing_ends_watches_and_refuses_what_comes_after(path: Path) -> None:
@@ -151,7 +185,7 @@ async def test_only_the_owner_may_read_the_store(path: Path) -> None:
 COUNTER = """
 import asyncio, sys
 from pathlib import Path
-from netloom_local.store import LocalStore
+from netloom_local.store import Follower, LocalStore
 
 async def main():
     store = LocalStore(Path(sys.argv[1]), 3600)
@@ -295,6 +329,13 @@ async def test_a_store_that_somebody_keeps_locked_says_so(path: Path, monkeypatc
         assert await store.put("k", b"v") == 1
 
 
+async def test_a_key_that_is_no_text_is_refused_and_harms_nothing(path: Path) -> None:
+    async with opened(path) as store:
+        with pytest.raises(Invalid, match="surrogates not allowed"):
+            await store.put("\ud800", b"v")
+        assert await store.put("k", b"v") == 1
+
+
 async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = LocalStore(tmp_path / "file" / "store.db", NEVER_S)
@@ -321,9 +362,12 @@ def test_a_path_that_could_be_some_other_file_is_refused(text: str) -> None:
         LocalSettings(path=Path(text))
 
 
+@example(prefix="\ud7ff", rest="", other="\ue000")
+@example(prefix="\ue000", rest="", other="\ud7ff")
 @given(prefix=st.text(), rest=st.text(), other=st.text())
 def test_the_upper_bound_parts_keys_with_a_prefix_from_all_above(prefix: str, rest: str, other: str) -> None:
     bound = upper_bound(prefix)
+    assert bound is None or bound.encode()
     for key in (prefix + rest, other):
         within = prefix <= key and (bound is None or key < bound)
         assert within == key.startswith(prefix)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from netloom.model.errors import StoreError
+from netloom.model.errors import Invalid, StoreError
 from netloom.plugins import Entry
 
 APPLICATION_ID = 0x4C4F4F4D
@@ -192,6 +192,8 @@ class Database:
         except sqlite3.Error as error:
             hint = _HINTS.get(_primary_code(error), "see the path and its permissions")
             raise StoreError(f"store {self.path} cannot be {done}: {error}; {hint}") from error
+        except UnicodeEncodeError as error:
+            raise Invalid(f"key {error.object!r:.80} cannot be kept in the store: {error.reason}") from error
         except OSError as error:
             where = error.filename or self.path
             raise StoreError(f"store {self.path} cannot be {done}: {where}: {error.strerror}") from error
