@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import subprocess
@@ -21,8 +22,8 @@ from netloom.model.address import Address
 
 WITHIN_S = 5.0
 """How long a test waits for what must happen: generous, since it only matters when the test fails."""
-ALL_FRAMES = socket.htons(3)
-"""ETH_P_ALL."""
+ALL_FRAMES = 3
+"""ETH_P_ALL of linux/if_ether.h; ``bind`` puts it into network order itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,11 @@ class Place:
         made = self.open_socket(socket.AF_PACKET, socket.SOCK_RAW)
         made.bind((device, ALL_FRAMES))
         return made
+
+    def mac_of(self, device: str) -> bytes:
+        """Of a device. Not from /sys: that shows the devices of another namespace."""
+        found: str = json.loads(self.run("ip", "-j", "link", "show", device))[0]["address"]
+        return bytes.fromhex(found.replace(":", ""))
 
     def inject(self, frame: bytes, device: str = "eth0") -> None:
         """Send a frame as it is."""
@@ -156,36 +162,59 @@ def pod_view(view: dict[str, Any], netns: str, node: str) -> PodView:
     )
 
 
-def receive(sniffer: socket.socket, wanted: Callable[[bytes], bool], within_s: float = WITHIN_S) -> bytes | None:
+def receive(sniffer: socket.socket, wanted: Callable[[bytes], bool]) -> bytes | None:
     """The first frame that is wanted, or None when none came in time."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + WITHIN_S
     while (left := deadline - time.monotonic()) > 0:
         if select.select([sniffer], [], [], left)[0] and wanted(frame := sniffer.recv(65535)):
             return frame
     return None
 
 
+def frames_until(sniffer: socket.socket, last: Callable[[bytes], bool]) -> list[bytes]:
+    """Everything that came before the frame that is ``last``; the test fails when that does not come.
+
+    To show that something does not arrive, send something behind it that does.
+    """
+    seen: list[bytes] = []
+
+    def is_last(frame: bytes) -> bool:
+        if not last(frame):
+            seen.append(frame)
+        return last(frame)
+
+    assert receive(sniffer, is_last) is not None
+    return seen
+
+
 class MonitorReader:
     """A running ``netctl monitor``."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        self._out = process.stdout.fileno()
+        self._rest = b""
         self._seen: list[dict[str, Any]] = []
 
     def expect(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first event that is wanted and was not given out before; the test fails when none comes."""
-        for event in self._events():
-            if wanted(event):
-                return event
+        """The next event that is wanted; the test fails when none comes."""
+        deadline = time.monotonic() + WITHIN_S
+        while line := self._line(deadline):
+            self._seen.append(json.loads(line))
+            if wanted(self._seen[-1]):
+                return self._seen[-1]
         raise AssertionError(f"the monitor never showed it; it showed {[e.get('summary') for e in self._seen]}")
 
-    def _events(self) -> Iterator[dict[str, Any]]:
-        out = self._process.stdout
-        assert out is not None
-        deadline = time.monotonic() + WITHIN_S
-        while select.select([out], [], [], max(0, deadline - time.monotonic()))[0] and (line := out.readline()):
-            self._seen.append(json.loads(line))
-            yield self._seen[-1]
+    def _line(self, deadline: float) -> bytes:
+        """One whole line; b"" when the time is over or the program has ended."""
+        while b"\n" not in self._rest:
+            if not select.select([self._out], [], [], max(0, deadline - time.monotonic()))[0]:
+                return b""
+            if not (read := os.read(self._out, 65536)):
+                return b""
+            self._rest += read
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
 
 
 @contextmanager
@@ -198,8 +227,8 @@ def monitoring(cluster: Cluster, node: str, *options: str) -> Iterator[MonitorRe
         return found
 
     before = listeners()
-    # Unbuffered, so that select() sees every line that is there.
-    with subprocess.Popen(argv_in(cluster.node(node).netns, argv), stdout=subprocess.PIPE, text=True) as process:
+    command = argv_in(cluster.node(node).netns, argv)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             assert wait_until(lambda: listeners() > before, WITHIN_S)
             yield MonitorReader(process)
