@@ -73,6 +73,7 @@ class Agent:
         paths, name = self._settings.paths, self._settings.node.name
         run_dir, state_dir = paths.run_dir / name, paths.state_dir / name
         stack.enter_context(node_lock(run_dir, name))
+        stack.callback(self._plugins.close)
         self._active = await self._plugins.activate(self._settings, self._loaded.sections)
         features.mount_bpffs(paths.bpf_dir)
         features.probe()

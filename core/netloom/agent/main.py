@@ -8,10 +8,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netloom import __version__
 from netloom.agent import logs
 from netloom.model.errors import ConfigError, NetloomError, Unsupported
+
+if TYPE_CHECKING:
+    from netloom.config.load import Loaded
+    from netloom.plugins.manager import PluginManager
 
 DEFAULT_CONFIG = Path("/etc/netloom/node.yaml")
 EXIT_FAILED = 1
@@ -21,17 +26,34 @@ EXIT_CONFIG = 2
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="netloom-agent", description="The Netloom agent of one node.")
     parser.add_argument("--config", type=Path, help=f"node config (default {DEFAULT_CONFIG} if it exists)")
+    parser.add_argument(
+        "--clean", action="store_true", help="remove everything the agent made on this node, say what, and exit"
+    )
     parser.add_argument("--version", action="version", version=f"netloom-agent {__version__}")
     return parser.parse_args()
 
 
-async def _serve(config: Path | None) -> None:
-    from netloom.agent.core import Agent
+def _load(config: Path | None) -> tuple[PluginManager, Loaded]:
     from netloom.plugins.manager import PluginManager
 
     plugins = PluginManager.discover()
     loaded = plugins.load(config)
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+    return plugins, loaded
+
+
+def _clean(config: Path | None) -> None:
+    from netloom.agent.clean import clean_node
+
+    _, loaded = _load(config)
+    for removed in clean_node(loaded.settings):
+        sys.stdout.write(f"removed {removed}\n")
+
+
+async def _serve(config: Path | None) -> None:
+    from netloom.agent.core import Agent
+
+    plugins, loaded = _load(config)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -45,7 +67,10 @@ def main() -> None:
     try:
         if os.geteuid() != 0:
             raise Unsupported("running the agent", needs="root (uid 0)", found=f"uid {os.geteuid()}")
-        asyncio.run(_serve(config))
+        if arguments.clean:
+            _clean(config)
+        else:
+            asyncio.run(_serve(config))
     except ConfigError as error:
         sys.stderr.write(f"netloom-agent: the configuration cannot be used:\n{error}\n")
         sys.exit(EXIT_CONFIG)
