@@ -151,6 +151,14 @@ def test_what_keeps_a_node_from_being_reached_is_told_on_standard_error(ask: Net
     assert f'netctl: node "node3" is unreachable: {error}\n' == ask("node", "list").err
 
 
+def test_addresses_are_listed_in_order_whatever_order_the_map_gives_them_in(ask: Netctl, agent: RecordedAgent) -> None:
+    prefixes = ["fd00::/64", "10.244.10.0/24", "10.244.9.0/24", "10.0.0.0/8", "10.0.0.0/16"]
+    entries = [{"key": {"prefix": prefix}, "value": {"tunnel_endpoint": "::"}} for prefix in prefixes]
+    agent.answers["GET", "/v1/maps/tunnels"] = {"name": "tunnels", "entries": entries}
+    rows = [line.split()[0] for line in ask("bpf", "tunnel", "list").out.splitlines()[1:]]
+    assert rows == ["10.0.0.0/8", "10.0.0.0/16", "10.244.9.0/24", "10.244.10.0/24", "fd00::/64"]
+
+
 def test_an_empty_list_is_its_headers(ask: Netctl, agent: RecordedAgent) -> None:
     agent.answers["GET", "/v1/identities"] = []
     assert ask("identity", "list").out == "ID   LABELS   REFCOUNT\n"

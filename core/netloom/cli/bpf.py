@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any
 
 import click
@@ -17,15 +18,26 @@ NO_TUNNEL = "::"
 """``tunnel_endpoint`` of an address that is not behind a tunnel."""
 
 
+def in_order(entries: Entries) -> Entries:
+    """By address, IPv4 first: a hash map gives them in no order."""
+
+    def place(entry: dict[str, Any]) -> tuple[int, int, int]:
+        network = ip_network(entry["key"].get("prefix") or entry["key"]["address"])
+        return network.version, int(network.network_address), network.prefixlen
+
+    return sorted(entries, key=place)
+
+
 def render_tunnels(entries: Entries) -> str:
     """Pod prefix and the node it lives on."""
-    return table(("TUNNEL", "VALUE"), ((e["key"]["prefix"], e["value"]["tunnel_endpoint"]) for e in entries))
+    return table(("TUNNEL", "VALUE"), ((e["key"]["prefix"], e["value"]["tunnel_endpoint"]) for e in in_order(entries)))
 
 
 def render_endpoints(entries: Entries) -> str:
     """Local addresses and where packets for them go."""
     return table(
-        ("IP ADDRESS", "LOCAL ENDPOINT INFO"), ((e["key"]["address"], _endpoint_info(e["value"])) for e in entries)
+        ("IP ADDRESS", "LOCAL ENDPOINT INFO"),
+        ((e["key"]["address"], _endpoint_info(e["value"])) for e in in_order(entries)),
     )
 
 
@@ -42,7 +54,9 @@ def _endpoint_info(value: dict[str, Any]) -> str:
 
 def render_ipcache(entries: Entries) -> str:
     """Prefixes, their identity, and the tunnel that leads to them."""
-    return table(("IP PREFIX/ADDRESS", "IDENTITY"), ((e["key"]["prefix"], _ipcache_info(e["value"])) for e in entries))
+    return table(
+        ("IP PREFIX/ADDRESS", "IDENTITY"), ((e["key"]["prefix"], _ipcache_info(e["value"])) for e in in_order(entries))
+    )
 
 
 def _ipcache_info(value: dict[str, Any]) -> str:

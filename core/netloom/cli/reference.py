@@ -31,8 +31,8 @@ This page is rendered from the commands by `python -m netloom.cli.reference`.
 ## Output
 
 Lists are tables for people. With `-o json` or `-o yaml` a command prints what the agent answered, with the names
-and units of the [API](api.md): bytes, seconds, numbers as numbers. Only that is for programs; tables may change.
-Warnings and errors go to standard error.
+and units of its API, which the agent describes under `/v1/openapi.json`. Only that is for programs; tables may
+change. Warnings and errors go to standard error.
 
 ## Exit status
 

@@ -10,6 +10,8 @@ from netloom.cni.errors import CniError, Code
 from netloom.cni.request import SUPPORTED_VERSIONS, Request
 from netloom.cni.result import Json, added, differences
 
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
+
 
 def run(request: Request) -> Json | None:
     """Carry out a call; returns what to print, None for nothing. Raises CniError."""
@@ -71,8 +73,9 @@ def _version(request: Request) -> Json:
 
 
 def _quoted(text: str) -> str:
-    """Percent-encoded whole (RFC 3986, section 2.1): simple, and always right."""
-    return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogateescape"))
+    """Percent-encoded (RFC 3986, section 2.1) but for unreserved characters and slashes."""
+    encoded = text.encode(errors="surrogateescape")
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in encoded)
 
 
 _COMMANDS: Mapping[str, Callable[[Request], Json | None]] = {

@@ -1,0 +1,169 @@
+"""What a CNI call must look like, and how it is refused otherwise."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netloom.cni.errors import CniError, Code
+from netloom.cni.request import COMMANDS, MAX_CONFIG_BYTES, Request, parse, version_of
+
+ENVIRONMENT = {
+    "CNI_COMMAND": "ADD",
+    "CNI_CONTAINERID": "c0ffee01",
+    "CNI_NETNS": "/run/netns/busybox1",
+    "CNI_IFNAME": "eth0",
+    "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAME=busybox1;K8S_POD_NAMESPACE=default",
+}
+CONFIG: dict[str, Any] = {"cniVersion": "1.0.0", "name": "net", "type": "netloom-cni", "socket": "/run/a.sock"}
+
+
+def parsed(config: dict[str, Any] | None = None, **environment: str) -> Request:
+    return parse(ENVIRONMENT | environment, json.dumps(CONFIG | (config or {})).encode())
+
+
+def refusal(config: dict[str, Any], **environment: str) -> CniError:
+    with pytest.raises(CniError) as caught:
+        parsed(config, **environment)
+    return caught.value
+
+
+def test_a_call_is_read_from_environment_and_config() -> None:
+    assert parsed() == Request(
+        command="ADD",
+        container_id="c0ffee01",
+        netns="/run/netns/busybox1",
+        ifname="eth0",
+        arguments={"IgnoreUnknown": "1", "K8S_POD_NAME": "busybox1", "K8S_POD_NAMESPACE": "default"},
+        version="1.0.0",
+        socket="/run/a.sock",
+        labels=(),
+        previous={},
+    )
+
+
+def test_labels_come_from_args_and_are_kubernetes_unless_they_name_a_source() -> None:
+    labels = [{"key": "app", "value": "x"}, {"key": "any:tier"}]
+    assert parsed({"args": {"cni": {"labels": labels}}}).labels == ("k8s:app=x", "any:tier=")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CNI_COMMAND", "DESTROY"),
+        ("CNI_COMMAND", ""),
+        ("CNI_CONTAINERID", ""),
+        ("CNI_CONTAINERID", "../etc"),
+        ("CNI_CONTAINERID", "-a"),
+        ("CNI_CONTAINERID", "a b"),
+        ("CNI_NETNS", ""),
+        ("CNI_IFNAME", ""),
+        ("CNI_IFNAME", "sixteen-bytes-no"),
+        ("CNI_IFNAME", ".."),
+        ("CNI_IFNAME", "a/b"),
+        ("CNI_IFNAME", "a:b"),
+        ("CNI_IFNAME", "a b"),
+        ("CNI_IFNAME", "a\nb"),
+        ("CNI_IFNAME", "netzwerkgerät00"),
+        ("CNI_ARGS", "K8S_POD_NAME"),
+    ],
+)
+def test_a_bad_variable_is_named_with_code_4(variable: str, value: str) -> None:
+    error = refusal({}, **{variable: value})
+    assert (error.code, variable in error.message) == (Code.INVALID_ENVIRONMENT, True)
+
+
+def test_a_detachment_may_come_when_the_namespace_has_gone() -> None:
+    assert parsed(CNI_COMMAND="DEL", CNI_NETNS="").netns == ""
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "2.0.0", ""])
+def test_a_version_that_is_not_supported_has_code_1(version: str) -> None:
+    assert refusal({"cniVersion": version}).code == Code.INCOMPATIBLE_VERSION
+
+
+def test_a_config_without_version_is_the_oldest_and_too_old() -> None:
+    with pytest.raises(CniError, match=r"0\.1\.0"):
+        parse(ENVIRONMENT, b"{}")
+
+
+@pytest.mark.parametrize(("command", "version"), [("CHECK", "0.3.1"), ("STATUS", "1.0.0"), ("GC", "1.0.0")])
+def test_a_command_younger_than_the_config_is_refused(command: str, version: str) -> None:
+    assert refusal({"cniVersion": version}, CNI_COMMAND=command).code == Code.INCOMPATIBLE_VERSION
+
+
+@pytest.mark.parametrize(
+    "stdin", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"a": "' + b"x" * MAX_CONFIG_BYTES + b'"}']
+)
+def test_what_is_no_config_has_code_6(stdin: bytes) -> None:
+    with pytest.raises(CniError) as caught:
+        parse(ENVIRONMENT, stdin)
+    assert caught.value.code == Code.CANNOT_DECODE
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"socket": 1},
+        {"cniVersion": 1.0},
+        {"args": []},
+        {"args": {"cni": {"labels": {"app": "x"}}}},
+        {"args": {"cni": {"labels": [{"key": 1}]}}},
+        {"args": {"cni": {"labels": ["app=x"]}}},
+        {"prevResult": []},
+        {"prevResult": {"interfaces": [1]}},
+        {"prevResult": {"ips": [{"address": 1}]}},
+    ],
+)
+def test_a_setting_of_the_wrong_kind_has_code_7(config: dict[str, Any]) -> None:
+    assert refusal(config).code == Code.INVALID_CONFIG
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["cniVersion", "socket", "args", "prevResult", "cni", "labels", "interfaces", "ips", "address"])
+CONFIGS = st.recursive(
+    JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=4) | st.lists(inner, max_size=2), max_leaves=12
+)
+TEXTS = st.text(max_size=20) | st.sampled_from(["eth0", "c0ffee01", "A=b;C=d"])
+
+
+def outcome(environment: dict[str, str], stdin: bytes) -> Request | CniError:
+    """What becomes of a call; any other exception fails the test."""
+    try:
+        return parse(environment, stdin)
+    except CniError as error:
+        return error
+
+
+@given(
+    command=st.sampled_from([*COMMANDS, ""]),
+    version=st.sampled_from(["0.3.1", "1.1.0"]),
+    config=CONFIGS,
+    texts=st.tuples(TEXTS, TEXTS, TEXTS, TEXTS),
+)
+def test_whatever_a_runtime_sends_is_a_request_or_an_error(
+    command: str, version: str, config: Any, texts: tuple[str, str, str, str]
+) -> None:
+    stdin = json.dumps({"cniVersion": version} | config if isinstance(config, dict) else config).encode()
+    names = ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS")
+    match outcome({"CNI_COMMAND": command, **dict(zip(names, texts, strict=True))}, stdin):
+        case Request() as request:
+            assert request.command == command
+        case CniError() as error:
+            assert error.message
+    assert version_of(stdin)
+
+
+@given(stdin=st.binary())
+def test_any_bytes_are_an_error_unless_they_are_a_config(stdin: bytes) -> None:
+    result = outcome(ENVIRONMENT, stdin)
+    assert isinstance(result, CniError)
+    assert result.code in (Code.CANNOT_DECODE, Code.INCOMPATIBLE_VERSION)
