@@ -23,7 +23,6 @@ NET_DEVICE = "loom_net"
 class HostSpec:
     """What this node is to have."""
 
-    node_name: str
     gateways: tuple[Address, ...]
     """Addresses of loom_host, at most one a family."""
     mtu_bytes: int
@@ -60,10 +59,10 @@ def prepare_host(netlink: Netlink, spec: HostSpec) -> HostLinks:
     return HostLinks(host=host, net=netlink.require_link(NET_DEVICE), devices=devices)
 
 
-def clean_host(netlink: Netlink, node_name: str) -> tuple[str, ...]:
+def clean_host(netlink: Netlink) -> tuple[str, ...]:
     """Remove everything of ours from the namespace ``netlink`` serves, and nothing else; says what that was.
 
-    Routes, filters on other people's devices, links (with workloads' interfaces), the firewall table. Kernel
+    Call it in a thread of that namespace, while no agent runs. Routes, filters on other people's devices, links (with workloads' interfaces), the firewall table. Kernel
     settings stay as they are: somebody else may rely on forwarding by now.
     """
     removed = []
@@ -72,6 +71,6 @@ def clean_host(netlink: Netlink, node_name: str) -> tuple[str, ...]:
         removed.append(f"route {prefix}")
     removed += [f"filter {place}" for place in netlink.detach_all_filters()]
     removed += [f"link {link.name}" for link in netlink.delete_own_links()]
-    if remove_masquerade(node_name):
+    if remove_masquerade(netlink.node):
         removed.append("firewall table")
     return tuple(removed)
