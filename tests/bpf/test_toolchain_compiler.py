@@ -47,6 +47,7 @@ def test_maps_are_referred_to_by_name(tmp_path: Path) -> None:
         stage("__u32 zero = 0; return metrics.lookup(&zero) && node_config.lookup(&zero);")
     )
     assert [name for _, name in program.map_refs] == ["metrics", "node_config"]
+    assert program.linked(lambda _: 0) == program.instructions
 
 
 def test_a_second_compilation_is_read_from_disk(tmp_path: Path, children: list[Any]) -> None:

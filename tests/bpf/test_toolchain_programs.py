@@ -170,6 +170,21 @@ def test_a_pin_is_replaced_in_one_step(load: Load) -> None:
         shutil.rmtree(directory)
 
 
+def test_a_pin_that_fails_leaves_the_old_one(load: Load) -> None:
+    """At no moment is there none."""
+    directory = Path(f"/sys/fs/bpf/{MARK}_programs")
+    directory.mkdir()
+    try:
+        program = load("return 0;")
+        program.pin(directory / "stage")
+        program.close()
+        with pytest.raises(KernelError, match="pin eBPF program"):
+            program.pin(directory / "stage")
+        assert [path.name for path in directory.iterdir()] == ["stage"]
+    finally:
+        shutil.rmtree(directory)
+
+
 def test_a_closed_program_cannot_be_run(load: Load) -> None:
     """And may be closed again."""
     program = load("return 0;")
