@@ -10,6 +10,7 @@ from netloom.lab import lab as labs
 from netloom.lab.topology import LabSpec
 from support.cluster import Cluster
 from support.leaks import MARK
+from support.spare_pods import SparePods
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +26,11 @@ def cluster(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
         yield Cluster(lab)
     finally:
         labs.down(MARK)
+
+
+@pytest.fixture
+def spare_pods(cluster: Cluster) -> Iterator[SparePods]:
+    """Pods that end with the test."""
+    pods = SparePods(cluster)
+    yield pods
+    pods.close()

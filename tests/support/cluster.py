@@ -97,21 +97,12 @@ class Cluster:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self._pods: dict[str, PodView] = {}
+        views = lab.endpoints()
+        self._pods = {pod.name: pod_view(views[pod.name], pod.netns, pod.node) for pod in lab.topology.pods}
 
     def pod(self, name: str) -> PodView:
-        """As it was when first asked for, or after :meth:`refresh`."""
-        if not self._pods:
-            self.refresh()
+        """One of those the lab came up with, as it was then."""
         return self._pods[name]
-
-    def refresh(self) -> None:
-        """Ask the agents again."""
-        namespaces = {pod.name: pod for pod in self.lab.topology.pods}
-        self._pods = {
-            name: pod_view(view, namespaces[name].netns, namespaces[name].node)
-            for name, view in self.lab.endpoints().items()
-        }
 
     def node(self, name: str) -> Place:
         """A node's namespace."""
