@@ -8,13 +8,13 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netloom_hostscope.ipam import HostScopeIpam
-from netloom_hostscope.plugin import HostScope, HostScopeSettings
 
 from netloom.model.address import Address
-from netloom.model.errors import Conflict, ConfigError, Exhausted
+from netloom.model.errors import ConfigError, Conflict, Exhausted
 from netloom.plugins import Allocation, Ipam
 from netloom.plugins.testing import IpamConformance, check_plugin, read_section
+from netloom_hostscope.ipam import HostScopeIpam
+from netloom_hostscope.plugin import HostScope, HostScopeSettings
 
 
 def pool(*prefixes: str) -> HostScopeIpam:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
-from netloom_vxlan.mode import VxlanMode
-from netloom_vxlan.plugin import Vxlan, VxlanSettings
 
 from netloom.model.errors import ConfigError, Invalid
 from netloom.plugins import AttachPoint, CallSlot, NetworkMode, RouteSpec
 from netloom.plugins.testing import NetworkModeConformance, check_plugin, node, read_section
+from netloom_vxlan.mode import VxlanMode
+from netloom_vxlan.plugin import Vxlan, VxlanSettings
 
 MODE = VxlanMode(8472)
 LOCAL = node("a", 1, "vxlan")

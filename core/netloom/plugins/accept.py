@@ -47,6 +47,7 @@ NETWORKS = (IPv4Network, IPv6Network)
 ADDRESSES = (IPv4Address, IPv6Address)
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,14}")
 """BPF_OBJ_NAME_LEN (linux/bpf.h) is 16 with its ending zero."""
+_ABSENT = object()
 OPEN_SLOTS = (CallSlot.ENCAP, CallSlot.CUSTOM_FROM_CONTAINER)
 """Slots that plugins may fill; the others are the agent's own."""
 
@@ -80,14 +81,14 @@ def implements(protocol: type[T], value: Any) -> T:
     missing = [name for name in members if not _has(value, name, callable(getattr(protocol, name)))]
     if missing:
         found = "None" if value is None else f"an object of type {type(value).__name__}"
-        raise Junk(f"returned {found}, expected an {protocol.__name__}: it lacks {', '.join(missing)}")
+        raise Junk(f"returned {found}, expected {protocol.__name__}: it lacks {', '.join(missing)}")
     return value  # type: ignore[no-any-return]
 
 
 def _has(value: Any, name: str, method: bool) -> bool:
     """Whether ``value`` has a member, without running a property of it."""
-    found = inspect.getattr_static(value, name, None)
-    return found is not None and (callable(found) or isinstance(found, (staticmethod, classmethod)) or not method)
+    found = inspect.getattr_static(value, name, _ABSENT)
+    return found is not _ABSENT and (callable(found) or isinstance(found, (staticmethod, classmethod)) or not method)
 
 
 def info(value: Any) -> PluginInfo:

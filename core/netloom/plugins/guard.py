@@ -83,7 +83,7 @@ class Guard:
         """What fails at present; "" when nothing does."""
         return "; ".join(f"{what} {text}" for what, text in self._failures.copy().items())
 
-    def call(self, what: str, work: Callable[[], Any], accept: Callable[[Any], T] = anything) -> T:
+    def call(self, what: str, work: Callable[[], Any], accept: Callable[[Any], T]) -> T:
         """Do ``work``; give what ``accept`` makes of its result. Raises PluginFailure, or work's own NetloomError."""
         future = self._submit(what, work, accept)
         try:
@@ -95,7 +95,7 @@ class Guard:
             raise self._fail(what, f"took longer than {self.timeout_s:g} s") from None
         return self._settle(what, outcome)
 
-    async def acall(self, what: str, work: Callable[[], Any], accept: Callable[[Any], T] = anything) -> T:
+    async def acall(self, what: str, work: Callable[[], Any], accept: Callable[[Any], T]) -> T:
         """As :meth:`call`, for the agent's loop; ``work`` may give an awaitable."""
         future = self._submit(what, work, accept)
         try:
@@ -107,7 +107,7 @@ class Guard:
             raise self._fail(what, f"took longer than {self.timeout_s:g} s") from None
         return self._settle(what, outcome)
 
-    async def wait(self, what: str, work: Callable[[], Awaitable[Any]], accept: Callable[[Any], T] = anything) -> T:
+    async def wait(self, what: str, work: Callable[[], Awaitable[Any]], accept: Callable[[Any], T]) -> T:
         """As :meth:`acall`, for something that takes as long as it takes, such as the next change in a store."""
         return self._settle(what, await asyncio.wrap_future(self._submit(what, work, accept)))
 

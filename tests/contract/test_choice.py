@@ -1,0 +1,154 @@
+"""Which plugins a node uses: chosen ones by name, added ones all, and what stands against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netloom.config.load import load_text
+from netloom.model.errors import ConfigError, PluginError
+from netloom.plugins import AttachPoint, CallSlot
+from netloom.plugins.manager import Active, PluginManager
+from support.plugins import IPAM, Workshop, hook, plugin
+
+PREFIXES = "plugins:\n  hostscope: {pod_cidrs: [10.1.0.0/24, 'fd00:1::/64']}\n  local: {path: /nowhere/store.db}\n"
+
+
+async def activate(manager: PluginManager, text: str = "", prefixes: str = PREFIXES) -> Active:
+    loaded = load_text(text + prefixes, "node.yaml", manager.section_types())
+    return await manager.activate(loaded.settings, loaded.sections)
+
+
+def problems(manager: PluginManager, path: Path, text: str) -> str:
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        manager.load(path)
+    return str(caught.value).replace(str(path), "node.yaml")
+
+
+def program(name: str, target: str) -> str:
+    return hook(
+        "netloom_bpf_programs", f'return [BpfProgram(name="{name}", file="f.c", source="", target={target})]', "context"
+    )
+
+
+async def test_the_defaults_give_a_whole_node(shop: Workshop) -> None:
+    manager = shop.discover()
+    active = await activate(manager)
+    assert [str(prefix) for prefix in active.ipam.prefixes] == ["10.1.0.0/24", "fd00:1::/64"]
+    assert active.mode.tunnel is not None
+    assert {owned.program.target for owned in active.programs} == {
+        CallSlot.ENCAP,
+        AttachPoint("loom_vxlan", "ingress"),
+    }
+    states = {record.name: record.state for record in manager.records()}
+    assert {states[name] for name in ("hostscope", "local", "vxlan")} == {"active"}
+
+
+async def test_a_third_partys_ipam_is_used_when_the_config_names_it(shop: Workshop) -> None:
+    """Ours is then available, not active."""
+    shop.install("mine", IPAM + plugin("mine", hook("netloom_ipam", "return ThePool()"), role="IPAM"))
+    manager = shop.discover()
+    active = await activate(manager, "ipam: mine\n", "")
+    assert str((await active.ipam.allocate("a")).addresses[0]) == "10.1.0.9"
+    assert shop.record("mine", manager).state == "active"
+    assert shop.record("hostscope", manager).state == "available"
+
+
+async def test_a_plugin_that_was_not_chosen_is_not_asked_for_anything(shop: Workshop) -> None:
+    hooks = (hook("netloom_ipam", "raise OSError"), hook("netloom_routers", "raise OSError"))
+    shop.install("mine", plugin("mine", *hooks, role="IPAM"))
+    manager = shop.discover()
+    await activate(manager)
+    assert (shop.record("mine", manager).state, shop.record("mine", manager).error) == ("available", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ipam: nobody\n", 'node.yaml:1: ipam: found "nobody", which is not installed'),
+        ("ipam: vxlan\n", 'node.yaml:1: ipam: found "vxlan", which has role network-mode'),
+        ("ipam: vxlan\n", "expected one installed plugin with role ipam (hostscope)"),
+        ("network_mode: [vxlan, ipvlan]\n", "node.yaml:1: network_mode: found a list, expected text"),
+        ("hooks: {disabled: [vxlan]}\n", 'node.yaml: network_mode: found "vxlan", which is disabled'),
+        ("hooks: {disabled: [vxlna]}\n", 'found "vxlna", which is not installed'),
+        ("network_mode: broken\n", 'found "broken", which cannot be used: loading raised OSError'),
+    ],
+)
+def test_a_choice_that_cannot_be_is_told_with_its_line(shop: Workshop, tmp_path: Path, text: str, words: str) -> None:
+    shop.install("broken", "raise OSError('no')")
+    assert words in problems(shop.discover(), tmp_path / "node.yaml", text + PREFIXES).replace("defaults", "node.yaml")
+
+
+async def test_the_agent_refuses_the_same_choices(shop: Workshop) -> None:
+    """Whoever starts it without reading a file gets the sentence too."""
+    with pytest.raises(PluginError, match=r'"vxlan": is named as ipam, but which has role network-mode'):
+        await activate(shop.discover(), "ipam: vxlan\n")
+
+
+async def test_an_extension_that_needs_settings_and_has_none_is_left_out(shop: Workshop) -> None:
+    body = (
+        "from dataclasses import dataclass\n@dataclass\nclass Needs:\n    port: int\n"
+        + plugin("p", hook("netloom_config_type", "return Needs"), hook("netloom_routers", "return []", "context"))
+    )  # fmt: skip
+    shop.install("p", body)
+    manager = shop.discover()
+    await activate(manager)
+    assert "needs settings: write a section plugins.p in the node config" in shop.record("p", manager).error
+
+
+async def test_a_plugin_gets_its_section_and_the_nodes_name(shop: Workshop) -> None:
+    body = (
+        "from dataclasses import dataclass\n@dataclass\nclass Has:\n    port: int = 1\nseen = []\n"
+        + plugin(
+            "p",
+            hook("netloom_config_type", "return Has"),
+            hook("netloom_routers", "seen.append(context)\nreturn []", "context"),
+        )
+    )  # fmt: skip
+    shop.install("p", body)
+    await activate(shop.discover(), "node: {name: n7}\n", PREFIXES + "  p: {port: 9}\n")
+    import loomtest_netloom_p  # type: ignore[import-not-found]
+
+    (context,) = loomtest_netloom_p.seen
+    assert (context.node_name, context.config.port) == ("n7", 9)
+
+
+async def test_a_disabled_extension_is_not_used(shop: Workshop) -> None:
+    shop.install("p", plugin("p", program("mine", "CallSlot.CUSTOM_FROM_CONTAINER")))
+    manager = shop.discover()
+    active = await activate(manager, "hooks: {disabled: [p]}\n")
+    assert "p" not in {owned.plugin for owned in active.programs}
+    assert shop.record("p", manager).state == "disabled"
+
+
+async def test_programs_of_extensions_carry_their_plugins_name(shop: Workshop) -> None:
+    shop.install("p", plugin("p", program("mine", "CallSlot.CUSTOM_FROM_CONTAINER")))
+    active = await activate(shop.discover())
+    assert [owned.plugin for owned in active.programs] == ["vxlan", "vxlan", "p"]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("CallSlot.ENCAP", 'claims slot ENCAP, which plugin "vxlan" claims too'),
+        ('AttachPoint("loom_vxlan", "ingress")', "claims ingress of loom_vxlan"),
+        ('AttachPoint("eth0", "ingress")', 'is for device "eth0", expected a device of the network mode (loom_vxlan)'),
+    ],
+)
+async def test_a_place_that_is_taken_or_not_open_stops_the_agent(shop: Workshop, target: str, words: str) -> None:
+    shop.install("p", plugin("p", program("mine", target)))
+    with pytest.raises(PluginError) as caught:
+        await activate(shop.discover())
+    assert str(caught.value).startswith('plugin "p": ')
+    assert words in str(caught.value)
+
+
+async def test_two_plugins_with_one_protocol_stop_the_agent(shop: Workshop) -> None:
+    body = "from dataclasses import dataclass\n@dataclass\nclass Rule:\n    path: str = ''\n"
+    parsers = 'return [L7Protocol(name="http", rule_type=Rule, new_parser=print)]'
+    for name in ("one", "two"):
+        shop.install(name, body + plugin(name, hook("netloom_l7_parsers", parsers), role="L7_PARSER"))
+    with pytest.raises(PluginError, match='"two": claims protocol "http", which plugin "one" claims too'):
+        await activate(shop.discover())
