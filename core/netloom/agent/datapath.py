@@ -184,7 +184,6 @@ class Datapath:
 
     def _host_spec(self) -> HostSpec:
         return HostSpec(
-            node_name=self._plan.settings.node.name,
             gateways=self._plan.gateways,
             mtu_bytes=self.mtu_bytes,
             devices=self._plan.mode.devices(),
