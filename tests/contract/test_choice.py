@@ -8,7 +8,7 @@ import pytest
 
 from netloom.config.load import load_text
 from netloom.model.errors import ConfigError, PluginError
-from netloom.plugins import AttachPoint, CallSlot
+from netloom.plugins import AddressRequest, AttachPoint, CallSlot
 from netloom.plugins.manager import Active, PluginManager
 from support.plugins import IPAM, Workshop, hook, plugin
 
@@ -51,7 +51,7 @@ async def test_a_third_partys_ipam_is_used_when_the_config_names_it(shop: Worksh
     shop.install("mine", IPAM + plugin("mine", hook("netloom_ipam", "return ThePool()"), role="IPAM"))
     manager = shop.discover()
     active = await activate(manager, "ipam: mine\n", "")
-    assert str((await active.ipam.allocate("a")).addresses[0]) == "10.1.0.9"
+    assert str((await active.ipam.allocate(AddressRequest(owner="a"))).addresses[0]) == "10.1.0.9"
     assert shop.record("mine", manager).state == "active"
     assert shop.record("hostscope", manager).state == "available"
 

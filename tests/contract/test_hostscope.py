@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netloom.model.address import Address
 from netloom.model.errors import ConfigError, Conflict, Exhausted
-from netloom.plugins import Allocation, Ipam
+from netloom.plugins import AddressRequest, Allocation, Ipam
 from netloom.plugins.testing import IpamConformance, check_plugin, read_section
 from netloom_hostscope.ipam import HostScopeIpam
 from netloom_hostscope.plugin import HostScope, HostScopeSettings
@@ -23,7 +23,7 @@ def pool(*prefixes: str) -> HostScopeIpam:
 
 def give(ipam: HostScopeIpam, *owners: str) -> list[tuple[str, ...]]:
     async def allocate() -> list[Allocation]:
-        return [await ipam.allocate(owner) for owner in owners]
+        return [await ipam.allocate(AddressRequest(owner=owner)) for owner in owners]
 
     return [tuple(str(address) for address in found.addresses) for found in asyncio.run(allocate())]
 
@@ -123,9 +123,9 @@ def test_it_agrees_with_a_set_of_owners(steps: list[tuple[bool, int]]) -> None:
                 model.pop(owner, None)
             elif owner in model or len(model) == 5:
                 with pytest.raises(Conflict if owner in model else Exhausted):
-                    await ipam.allocate(owner)
+                    await ipam.allocate(AddressRequest(owner=owner))
             else:
-                model[owner] = (await ipam.allocate(owner)).addresses
+                model[owner] = (await ipam.allocate(AddressRequest(owner=owner))).addresses
             given_now = [address for addresses in model.values() for address in addresses]
             assert len(given_now) == len(set(given_now))
             assert sum(pool.used for pool in await ipam.status()) == len(given_now)

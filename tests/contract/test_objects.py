@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from netloom.model.errors import Conflict, Invalid, StoreError
-from netloom.plugins import Allocation
+from netloom.plugins import AddressRequest, Allocation
 from netloom.plugins.guard import PluginFailure
 from netloom.plugins.manager import Active, PluginManager
 from netloom.plugins.testing import node
@@ -49,17 +49,20 @@ def method(name: str, body: str, arguments: str = "") -> str:
 
 ALLOCATIONS = [
     ("return None", "returned NoneType, expected Allocation"),
-    ("raise KeyError(owner)", "raised KeyError: 'a'"),
+    ("raise KeyError(request.owner)", "raised KeyError: 'a'"),
     ("await asyncio.sleep(60)", "Ipam.allocate took longer than"),
     ("return Allocation(owner='x', addresses=(ip_address('10.1.0.9'),))", 'an allocation of "x", expected one of "a"'),
-    ("return Allocation(owner=owner, addresses=())", "returned addresses (none), expected one for each IP version"),
-    ("return Allocation(owner=owner, addresses=('10.1.0.9',))", "gave addresses that are no tuple"),
     (
-        "return Allocation(owner=owner, addresses=(ip_address('10.2.0.9'),))",
+        "return Allocation(owner=request.owner, addresses=())",
+        "returned addresses (none), expected one for each IP version",
+    ),
+    ("return Allocation(owner=request.owner, addresses=('10.1.0.9',))", "gave addresses that are no tuple"),
+    (
+        "return Allocation(owner=request.owner, addresses=(ip_address('10.2.0.9'),))",
         "returned 10.2.0.9, expected an address of",
     ),
     (
-        "return Allocation(owner=owner, addresses=(ip_address('10.1.0.1'),))",
+        "return Allocation(owner=request.owner, addresses=(ip_address('10.1.0.1'),))",
         "returned 10.1.0.1, expected an address of",
     ),
 ]
@@ -70,12 +73,12 @@ async def test_an_allocation_that_cannot_be_fails_the_request_and_is_released(
     shop: Workshop, body: str, words: str
 ) -> None:
     released = "class U(T):\n    async def release(self, owner): released.append(owner)\nreleased = []\n"
-    source = IPAM + method("allocate", body, ", owner") + released
+    source = IPAM + method("allocate", body, ", request") + released
     shop.install("bad", source + plugin("bad", hook("netloom_ipam", "return U()"), role="IPAM"))
     manager = shop.discover()
     active = await activate(manager, "ipam: bad\n")
     with pytest.raises(PluginFailure) as caught:
-        await active.ipam.allocate("a")
+        await active.ipam.allocate(AddressRequest(owner="a"))
     assert words in str(caught.value)
     assert "Ipam.allocate" in shop.record("bad", manager).error
     await active.ipam.release("nobody")  # what is done in the plugin's thread is done in order
@@ -88,16 +91,16 @@ async def test_an_ipam_that_gives_one_address_twice_is_caught(shop: Workshop) ->
     """The second request fails; the first owner keeps its address, until it releases it."""
     shop.install("bad", IPAM + plugin("bad", hook("netloom_ipam", "return ThePool()"), role="IPAM"))
     active = await activate(shop.discover(), "ipam: bad\n")
-    await active.ipam.allocate("a")
+    await active.ipam.allocate(AddressRequest(owner="a"))
     with pytest.raises(PluginFailure, match=r'gave 10\.1\.0\.9, which "a" has'):
-        await active.ipam.allocate("b")
+        await active.ipam.allocate(AddressRequest(owner="b"))
     with pytest.raises(PluginFailure, match='gave "a" addresses again, expected Conflict'):
-        await active.ipam.allocate("a")
+        await active.ipam.allocate(AddressRequest(owner="a"))
     stolen = Allocation(owner="b", addresses=(ip_address("10.1.0.9"),))
     with pytest.raises(PluginFailure, match='which "a" has'):
         await active.ipam.restore(stolen)
     await active.ipam.release("a")
-    assert (await active.ipam.allocate("b")).addresses == stolen.addresses
+    assert (await active.ipam.allocate(AddressRequest(owner="b"))).addresses == stolen.addresses
 
 
 async def test_an_ipam_whose_status_fails_still_serves(shop: Workshop) -> None:
@@ -105,7 +108,7 @@ async def test_an_ipam_whose_status_fails_still_serves(shop: Workshop) -> None:
     shop.install("bad", source + plugin("bad", hook("netloom_ipam", "return T()"), role="IPAM"))
     active = await activate(shop.discover(), "ipam: bad\n")
     assert await active.ipam.status() == ()
-    await active.ipam.allocate("a")
+    await active.ipam.allocate(AddressRequest(owner="a"))
 
 
 MODE = """\
@@ -304,11 +307,13 @@ async def test_an_announcement_that_failed_is_made_again(shop: Workshop) -> None
 
 async def test_conflict_and_exhaustion_of_an_ipam_are_answers_not_failures(shop: Workshop) -> None:
     source = (
-        "from netloom.model.errors import Conflict\n" + IPAM + method("allocate", "raise Conflict('yours')", ", owner")
+        "from netloom.model.errors import Conflict\n"
+        + IPAM
+        + method("allocate", "raise Conflict('yours')", ", request")
     )
     shop.install("bad", source + plugin("bad", hook("netloom_ipam", "return T()"), role="IPAM"))
     manager = shop.discover()
     active = await activate(manager, "ipam: bad\n")
     with pytest.raises(Conflict, match="yours"):
-        await active.ipam.allocate("a")
+        await active.ipam.allocate(AddressRequest(owner="a"))
     assert shop.record("bad", manager).state == "active"

@@ -32,7 +32,7 @@ IPAM = """\
 class ThePool:
     prefixes = (ip_network("10.1.0.0/24"),)
     gateways = (ip_address("10.1.0.1"),)
-    async def allocate(self, owner): return Allocation(owner=owner, addresses=(ip_address("10.1.0.9"),))
+    async def allocate(self, request): return Allocation(owner=request.owner, addresses=(ip_address("10.1.0.9"),))
     async def restore(self, allocation): pass
     async def release(self, owner): pass
     async def status(self): return ()

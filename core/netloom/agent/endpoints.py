@@ -29,7 +29,7 @@ from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, Not
 from netloom.model.identity import Identity, IdentityId, Reserved
 from netloom.model.labels import Labels
 from netloom.plan.claims import endpoint_claims
-from netloom.plugins.contract import Allocation, EndpointReady, EndpointRemoved, Ipam
+from netloom.plugins.contract import AddressRequest, Allocation, EndpointReady, EndpointRemoved, Ipam
 from netloom.plugins.manager import PluginManager
 
 
@@ -151,7 +151,7 @@ class EndpointManager:
     async def _make(self, request: AttachRequest) -> Endpoint:
         parts, key = self._parts, request.attachment.key
         async with Undo() as undo:
-            allocation = await parts.ipam.allocate(key)
+            allocation = await parts.ipam.allocate(_address_request(request))
             undo.add("release addresses", partial(parts.ipam.release, key))
             identity = await parts.identities.identity_of(request.labels)
             endpoint = _draft(request, allocation, self._take_id())
@@ -239,6 +239,15 @@ class EndpointManager:
 
 def _owner(endpoint: Endpoint) -> str:
     return f"endpoint/{endpoint.attachment.key}"
+
+
+def _address_request(request: AttachRequest) -> AddressRequest:
+    return AddressRequest(
+        owner=request.attachment.key,
+        pod_name=request.pod_name,
+        pod_namespace=request.pod_namespace,
+        labels=request.labels,
+    )
 
 
 def _allocation(endpoint: Endpoint) -> Allocation:

@@ -6,6 +6,7 @@ from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.registry import CallSlot
 from netloom.plugins.contract import (
     CONTRACT_VERSION,
+    AddressRequest,
     Allocation,
     AttachPoint,
     BpfProgram,
@@ -44,6 +45,7 @@ __all__ = [
     "U32",
     "U64",
     "Addr",
+    "AddressRequest",
     "Allocation",
     "AttachPoint",
     "Be16",

@@ -17,6 +17,7 @@ from netloom.datapath.registry import CallSlot
 from netloom.model.address import Address, Family, Network
 from netloom.model.endpoint import Endpoint
 from netloom.model.flow import Flow
+from netloom.model.labels import Labels
 from netloom.model.node import Node
 
 
@@ -76,6 +77,18 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRequest:
+    """Who wants addresses."""
+
+    owner: str
+    """Names the attachment on this node; a container that is made again is another owner."""
+    pod_name: str = ""
+    """"" when the runtime did not say."""
+    pod_namespace: str = ""
+    labels: Labels = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
     """Addresses given to one owner, at most one a family."""
 
@@ -107,7 +120,7 @@ class Ipam(Protocol):
     def gateways(self) -> tuple[Address, ...]:
         """Address of ``loom_host`` in each family served; never given to an endpoint."""
 
-    async def allocate(self, owner: str) -> Allocation:
+    async def allocate(self, request: AddressRequest) -> Allocation:
         """Give one address of every family served. Raises Exhausted (nothing is kept) or Conflict (owner has one)."""
 
     async def restore(self, allocation: Allocation) -> None:

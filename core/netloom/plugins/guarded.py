@@ -12,6 +12,7 @@ from netloom.model.node import Node
 from netloom.plugins import accept
 from netloom.plugins.accept import IpamFacts, ModeFacts
 from netloom.plugins.contract import (
+    AddressRequest,
     Allocation,
     DeviceSpec,
     Entry,
@@ -50,15 +51,15 @@ class GuardedIpam:
         """As the plugin said at start."""
         return self._facts.gateways
 
-    async def allocate(self, owner: str) -> Allocation:
+    async def allocate(self, request: AddressRequest) -> Allocation:
         """Raises PluginFailure too; what the plugin gave in that case, or gives later, is released again."""
         try:
             return await self._guard.acall(
-                "Ipam.allocate", partial(self._ipam.allocate, owner), partial(self._take, owner)
+                "Ipam.allocate", partial(self._ipam.allocate, request), partial(self._take, request.owner)
             )
         except PluginFailure:
-            if owner not in self._given:
-                self._guard.post(partial(self._ipam.release, owner))
+            if request.owner not in self._given:
+                self._guard.post(partial(self._ipam.release, request.owner))
             raise
 
     async def restore(self, allocation: Allocation) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, Exhausted
-from netloom.plugins import Allocation, PoolStatus
+from netloom.plugins import AddressRequest, Allocation, PoolStatus
 from netloom_hostscope.pool import Pool
 
 
@@ -30,8 +30,9 @@ class HostScopeIpam:
             first.setdefault(pool.prefix.version, pool.gateway)
         return tuple(first.values())
 
-    async def allocate(self, owner: str) -> Allocation:
+    async def allocate(self, request: AddressRequest) -> Allocation:
         """One address of each IP version; raises Conflict or Exhausted."""
+        owner = request.owner
         if owner in self._given:
             raise Conflict(f'"{owner}" has {_texts(self._given[owner])} already; release them first')
         taken: list[Address] = []

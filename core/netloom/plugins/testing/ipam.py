@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from netloom.model.errors import Conflict, Exhausted
 from netloom.plugins import accept
-from netloom.plugins.contract import Allocation, Ipam
+from netloom.plugins.contract import AddressRequest, Allocation, Ipam
 from netloom.plugins.testing.expect import raises
 
 
@@ -27,7 +27,7 @@ class IpamConformance:
     def test_an_owner_gets_one_address_of_each_ip_version_and_no_gateway(self) -> None:
         """The addresses are in the prefixes it announces."""
         ipam = self.make_ipam()
-        given = asyncio.run(_allocate(ipam))
+        given = asyncio.run(_allocate(ipam, "a"))
         assert accept.allocation(accept.ipam(ipam), "a", given) == given
 
     def test_no_two_owners_share_an_address_even_when_they_ask_at_once(self) -> None:
@@ -35,7 +35,7 @@ class IpamConformance:
 
         async def scenario() -> None:
             ipam = self.make_ipam()
-            given = await asyncio.gather(*(ipam.allocate(f"owner-{number}") for number in range(20)))
+            given = await asyncio.gather(*(_allocate(ipam, f"owner-{number}") for number in range(20)))
             addresses = [address for allocation in given for address in allocation.addresses]
             assert len(addresses) == len(set(addresses))
 
@@ -46,10 +46,10 @@ class IpamConformance:
 
         async def scenario() -> None:
             ipam = self.make_ipam()
-            await ipam.allocate("a")
+            await _allocate(ipam, "a")
             before = await ipam.status()
             with raises(Conflict, "the owner has addresses"):
-                await ipam.allocate("a")
+                await _allocate(ipam, "a")
             assert before == await ipam.status()
 
         asyncio.run(scenario())
@@ -60,10 +60,10 @@ class IpamConformance:
         async def scenario() -> None:
             ipam = self.make_ipam()
             await ipam.release("nobody")
-            await ipam.allocate("a")
+            await _allocate(ipam, "a")
             await ipam.release("a")
             await ipam.release("a")
-            await ipam.allocate("a")
+            await _allocate(ipam, "a")
 
         asyncio.run(scenario())
 
@@ -75,10 +75,10 @@ class IpamConformance:
             count = await _fill(ipam)
             before = await ipam.status()
             with raises(Exhausted, "no address is left"):
-                await ipam.allocate("late")
+                await _allocate(ipam, "late")
             assert before == await ipam.status(), "a failed allocation holds addresses"
             await ipam.release(f"owner-{count - 1}")
-            await ipam.allocate("late")
+            await _allocate(ipam, "late")
 
         asyncio.run(scenario())
 
@@ -86,12 +86,12 @@ class IpamConformance:
         """Nobody else is given them until they are released."""
 
         async def scenario() -> None:
-            given = await self.make_ipam().allocate("a")
+            given = await _allocate(self.make_ipam(), "a")
             ipam = self.make_ipam()
             await ipam.restore(given)
             with raises(Conflict, "the addresses belong to another owner"):
                 await ipam.restore(Allocation(owner="b", addresses=given.addresses))
-            others = [await ipam.allocate(f"other-{number}") for number in range(3)]
+            others = [await _allocate(ipam, f"other-{number}") for number in range(3)]
             assert not {a for other in others for a in other.addresses} & set(given.addresses)
             await ipam.release("a")
 
@@ -116,7 +116,7 @@ class IpamConformance:
         async def scenario() -> None:
             ipam = self.make_ipam()
             before = await _used(ipam)
-            given = await ipam.allocate("a")
+            given = await _allocate(ipam, "a")
             assert await _used(ipam) == before + len(given.addresses)
             await ipam.release("a")
             assert await _used(ipam) <= before + len(given.addresses)
@@ -125,15 +125,17 @@ class IpamConformance:
         asyncio.run(scenario())
 
 
-async def _allocate(ipam: Ipam) -> Allocation:
-    return await ipam.allocate("a")
+async def _allocate(ipam: Ipam, owner: str) -> Allocation:
+    """As for a pod that nobody asks for again."""
+    request = AddressRequest(owner=owner, pod_name=f"pod-{owner}", pod_namespace="default")
+    return await ipam.allocate(request)
 
 
 async def _fill(ipam: Ipam) -> int:
     """Allocate until it is exhausted; how many owners there are then."""
     for number in range(1001):
         try:
-            await ipam.allocate(f"owner-{number}")
+            await _allocate(ipam, f"owner-{number}")
         except Exhausted:
             return number
     raise AssertionError(
