@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
 
 import pytest
 
 from netloom.edge.netlink import Netlink
 from support.leaks import MARK, MARK_VARIABLE, look
-from support.netns import Namespace
+from support.netns import Namespace, NamespaceFactory
 
 _PRIVILEGED = ("bpf", "kernel", "e2e")
-
-
-class NamespaceFactory(Protocol):
-    """Makes namespaces that end with the test."""
-
-    def __call__(self, label: str = "") -> Namespace: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,7 +58,7 @@ def make_netns() -> Iterator[NamespaceFactory]:
 
 
 @pytest.fixture
-def netns(make_netns: Callable[[], Namespace]) -> Namespace:
+def netns(make_netns: NamespaceFactory) -> Namespace:
     """One fresh namespace, its loopback down, nothing else in it."""
     return make_netns()
 

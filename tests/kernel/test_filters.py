@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_no_device_has_no_filter_and_takes_none(netlink: Netlink, programs: tupl
 
 
 def test_something_that_is_no_program_is_refused_by_the_kernel(netlink: Netlink, device: str) -> None:
-    with open("/dev/null", "rb") as file, pytest.raises(KernelError, match='program "from_host" as ingress'):
+    with Path("/dev/null").open("rb") as file, pytest.raises(KernelError, match='program "from_host" as ingress'):
         netlink.attach_filter(device, "ingress", file.fileno(), "from_host")
 
 

@@ -8,7 +8,6 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from conftest import NamespaceFactory
 from netloom.edge.firewall import MasqueradeSpec, ensure_masquerade
 from netloom.edge.host import HostLinks, HostSpec, clean_host, prepare_host
 from netloom.edge.netlink import Netlink
@@ -17,7 +16,7 @@ from netloom.edge.workload import WorkloadSpec, create_workload
 from netloom.model.errors import Conflict
 from netloom.plugins.contract import DeviceSpec, RouteSpec
 from support.bpf import load_verdict
-from support.netns import Namespace
+from support.netns import Namespace, NamespaceFactory
 
 pytestmark = pytest.mark.kernel
 
@@ -26,7 +25,9 @@ PODS = ip_network("10.244.1.0/24"), ip_network("fd00:10:244:1::/64")
 SPEC = HostSpec(
     gateways=GATEWAYS,
     mtu_bytes=1450,
-    devices=(DeviceSpec(name="loom_vxlan", kind="vxlan", attributes={"vxlan_collect_metadata": 1, "vxlan_port": 8472}),),
+    devices=(
+        DeviceSpec(name="loom_vxlan", kind="vxlan", attributes={"vxlan_collect_metadata": 1, "vxlan_port": 8472}),
+    ),
 )
 
 
@@ -37,7 +38,9 @@ def prepare(netns: Namespace, netlink: Netlink, spec: HostSpec = SPEC) -> HostLi
 def picture(netns: Namespace) -> list[str]:
     """Everything in a namespace that somebody may have put there, without counters and handles."""
     filters = [
-        f"tc -json filter show dev {device} {direction}" for device in ("eth0", "eth1") for direction in ("ingress", "egress")
+        f"tc -json filter show dev {device} {direction}"
+        for device in ("eth0", "eth1")
+        for direction in ("ingress", "egress")
     ]
     commands = [
         "ip link show",
@@ -52,30 +55,40 @@ def picture(netns: Namespace) -> list[str]:
     return [f"{command}: {line}" for command in commands for line in netns.run(*command.split()).splitlines()]
 
 
+FOREIGN_LINKS = """
+link add eth0 type veth peer name eth1
+link add lxcforeign type bridge
+link add loom_foreign alias netloom:n1 type bridge
+link set eth0 addrgenmode none
+link set eth1 addrgenmode none
+link set lxcforeign addrgenmode none
+address add 192.168.77.11/24 dev eth0
+link set eth0 up
+link set eth1 up
+link set lxcforeign up
+route add 10.9.0.0/16 dev eth0 proto static
+route add fd00:9::/64 dev eth0 proto static
+"""
+"""Without link-local addresses, whose duplicate detection would change the picture by itself."""
+FOREIGN_FILTERS = """
+qdisc add dev eth0 clsact
+qdisc add dev eth1 clsact
+filter add dev eth0 ingress prio 10 protocol ip u32 match u32 0 0 flowid 1:1
+filter add dev eth1 egress prio 76 protocol ip u32 match u32 0 0 flowid 1:1
+"""
+FOREIGN_RULES = """
+table inet netloom_other { chain c { type filter hook input priority 0; }; }
+table ip nat { chain post { type nat hook postrouting priority 100; }; }
+"""
+
+
 @pytest.fixture
 def furnished(netns: Namespace) -> Namespace:
     """A node where others have links, addresses, routes, filters and firewall rules, some much like ours."""
-    lines = [
-        "link add eth0 type veth peer name eth1",
-        "link add lxcforeign type bridge",
-        "link add loom_foreign alias netloom:n1 type bridge",
-        # No duplicate detection, which would change the picture by itself.
-        *(f"link set {name} addrgenmode none" for name in ("eth0", "eth1", "lxcforeign", "loom_foreign")),
-        "address add 192.168.77.11/24 dev eth0",
-        "link set eth0 up",
-        "link set eth1 up",
-        "link set lxcforeign up",
-        "route add 10.9.0.0/16 dev eth0 proto static",
-        "route add fd00:9::/64 dev eth0 proto static",
-    ]
-    netns.run("ip", "-batch", "-", stdin="\n".join(lines))
-    netns.run(*"ip route add 10.9.0.0/16 dev eth0 proto 76 table 100".split())
-    netns.run("tc", "qdisc", "add", "dev", "eth0", "clsact")
-    netns.run("tc", "qdisc", "add", "dev", "eth1", "clsact")
-    netns.run(*"tc filter add dev eth0 ingress prio 10 protocol ip u32 match u32 0 0 flowid 1:1".split())
-    netns.run(*"tc filter add dev eth1 egress prio 76 protocol ip u32 match u32 0 0 flowid 1:1".split())
-    netns.run("nft", "-f", "-", stdin="table inet netloom_other { chain c { type filter hook input priority 0; }; }")
-    netns.run("nft", "-f", "-", stdin="table ip nat { chain post { type nat hook postrouting priority 100; }; }")
+    netns.run("ip", "-batch", "-", stdin=FOREIGN_LINKS)
+    netns.run("ip", "route", "add", "10.9.0.0/16", "dev", "eth0", "proto", "76", "table", "100")
+    netns.run("tc", "-batch", "-", stdin=FOREIGN_FILTERS)
+    netns.run("nft", "-f", "-", stdin=FOREIGN_RULES)
     return netns
 
 

@@ -43,7 +43,8 @@ def test_an_address_with_a_wider_prefix_is_replaced(netns: Namespace, host: Netl
     assert "10.244.1.1/32" in netns.run("ip", "address", "show", "dev", "loom_host")
 
 
-def test_an_ipv6_address_is_usable_at_once_and_brings_no_route(netns: Namespace, host: Netlink) -> None:
+@pytest.mark.usefixtures("host")
+def test_an_ipv6_address_is_usable_at_once_and_brings_no_route(netns: Namespace) -> None:
     assert "tentative" not in netns.run("ip", "address", "show", "dev", "loom_host")
     assert netns.run("ip", "-6", "route", "show") == ""
 

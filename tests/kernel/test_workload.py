@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from conftest import NamespaceFactory
 from netloom.edge import workload as module
 from netloom.edge.netlink import Netlink
 from netloom.edge.sysctl import read_sysctl
 from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload, delete_workload
+from netloom.model.address import Address
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound, Unsupported
 from support.bpf import load_verdict
-from support.netns import Namespace
+from support.netns import Namespace, NamespaceFactory
 
 pytestmark = pytest.mark.kernel
 
@@ -59,10 +59,10 @@ class Creator:
     """``create_workload`` on the node ``netns``."""
 
     def __init__(self, netns: Namespace, netlink: Netlink) -> None:
-        self._netns, self._netlink = netns, netlink
+        self.node, self.netlink = netns, netlink
 
     def __call__(self, spec: WorkloadSpec) -> Workload:
-        return self._netns.call(create_workload, self._netlink, spec)
+        return self.node.call(create_workload, self.netlink, spec)
 
 
 def links_of(namespace: Namespace) -> set[str]:
@@ -92,9 +92,7 @@ def test_the_container_has_its_addresses_alone_in_their_prefixes(
     ]
 
 
-def test_the_container_has_the_mac_and_mtu_it_was_promised(
-    pod: Namespace, create: Creator, spec: WorkloadSpec
-) -> None:
+def test_the_container_has_the_mac_and_mtu_it_was_promised(pod: Namespace, create: Creator, spec: WorkloadSpec) -> None:
     made = create(spec)
     (link,) = json.loads(pod.run("ip", "-json", "link", "show", "dev", "eth0"))
     assert (link["address"], link["mtu"]) == (made.mac.hex(":"), 1450)
@@ -124,12 +122,14 @@ def test_one_family_alone_is_enough(pod: Namespace, create: Creator, spec: Workl
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=["ipv4", "ipv6"])
 def test_packets_pass_as_soon_as_it_is_made(
-    netns: Namespace, create: Creator, spec: WorkloadSpec, address: object
+    netns: Namespace, create: Creator, spec: WorkloadSpec, address: Address
 ) -> None:
     """The program of this test passes all to the host's stack, so the host's own routes lead to the container."""
     create(spec)
-    gateway = GATEWAYS[ADDRESSES.index(address)]  # type: ignore[arg-type]
-    netns.run("ip", "address", "add", str(gateway), "dev", spec.host_ifname, *(["nodad"] if gateway.version == 6 else []))
+    gateway = GATEWAYS[ADDRESSES.index(address)]
+    netns.run(
+        "ip", "address", "add", str(gateway), "dev", spec.host_ifname, *(["nodad"] if gateway.version == 6 else [])
+    )
     netns.run("ip", "route", "add", str(address), "dev", spec.host_ifname)
     assert "1 received" in netns.run("ping", "-c1", "-W2", str(address))
 
@@ -243,7 +243,7 @@ def test_a_kernel_without_ipv6_says_what_is_missing(
 def test_a_program_the_kernel_refuses_leaves_nothing(
     netns: Namespace, pod: Namespace, create: Creator, spec: WorkloadSpec
 ) -> None:
-    with open("/dev/null", "rb") as file, pytest.raises(KernelError, match="from_container"):
+    with Path("/dev/null").open("rb") as file, pytest.raises(KernelError, match="from_container"):
         create(replace(spec, program_fd=file.fileno()))
     assert (links_of(netns), links_of(pod)) == (set(), set())
 
@@ -272,7 +272,6 @@ def test_a_namespace_that_ends_meanwhile_is_not_found_and_leaves_nothing(
 
 
 def test_a_namespace_that_is_replaced_meanwhile_is_not_found_and_leaves_nothing(
-    netns: Namespace,
     make_netns: NamespaceFactory,
     create: Creator,
     spec: WorkloadSpec,
@@ -291,7 +290,7 @@ def test_a_namespace_that_is_replaced_meanwhile_is_not_found_and_leaves_nothing(
     monkeypatch.setattr(module, "_configure_inside", configure_and_replace)
     with pytest.raises(NotFound, match="was replaced while its interface was made"):
         create(replace(spec, netns=str(path)))
-    assert links_of(netns) == set()
+    assert links_of(create.node) == set()
 
 
 # --- deleting and adopting ----------------------------------------------------------------------
@@ -345,18 +344,18 @@ def test_a_workload_somebody_set_down_is_brought_up_again(
 
 @pytest.mark.parametrize("loss", ["container", "interface", "replaced", "foreign"])
 def test_a_workload_that_has_gone_is_not_adopted(
-    netns: Namespace, pod: Namespace, netlink: Netlink, create: Creator, spec: WorkloadSpec, loss: str
+    pod: Namespace, create: Creator, spec: WorkloadSpec, loss: str
 ) -> None:
     create(spec)
     match loss:
         case "container":
             pod.close()
         case "interface":
-            netns.run("ip", "link", "delete", spec.host_ifname)
+            create.node.run("ip", "link", "delete", spec.host_ifname)
         case "replaced":
             pod.run("ip", "link", "set", "eth0", "name", "eth1")
             pod.run("ip", "link", "add", "eth0", "type", "bridge")
         case "foreign":
-            netns.run("ip", "link", "set", spec.host_ifname, "group", "default")
+            create.node.run("ip", "link", "set", spec.host_ifname, "group", "default")
     with pytest.raises(NotFound):
-        netns.call(adopt_workload, netlink, spec)
+        create.node.call(adopt_workload, create.netlink, spec)

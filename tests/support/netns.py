@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from netloom.edge.netns import create_named_netns, delete_named_netns, enter_netns, open_netns
 from support.leaks import MARK
@@ -60,3 +60,9 @@ class Namespace:
         """End the thread and the namespace."""
         self._thread.shutdown(wait=True)
         delete_named_netns(self.name)
+
+
+class NamespaceFactory(Protocol):
+    """Makes namespaces that end with the test: the fixture ``make_netns``."""
+
+    def __call__(self, label: str = "") -> Namespace: ...

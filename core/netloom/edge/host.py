@@ -62,7 +62,9 @@ def prepare_host(netlink: Netlink, spec: HostSpec) -> HostLinks:
 def clean_host(netlink: Netlink) -> tuple[str, ...]:
     """Remove everything of ours from the namespace ``netlink`` serves, and nothing else; says what that was.
 
-    Call it in a thread of that namespace, while no agent runs. Routes, filters on other people's devices, links (with workloads' interfaces), the firewall table. Kernel
+    Call it in a thread of that namespace, while no agent runs.
+
+    Routes, filters on other people's devices, links (with workloads' interfaces), the firewall table. Kernel
     settings stay as they are: somebody else may rely on forwarding by now.
     """
     removed = []
