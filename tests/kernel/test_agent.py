@@ -1,0 +1,265 @@
+"""The agent of one node, as a process with a real kernel below it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import stat
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netloom.agent.records import encode_node
+from netloom.model.node import Node
+from netloom_local.store import LocalStore
+from support.netns import Namespace, NamespaceFactory
+from support.node import NodeUnderTest, wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
+    """A node whose agent is not running yet."""
+    made = NodeUnderTest(tmp_path, make_netns)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def running(node: NodeUnderTest) -> NodeUnderTest:
+    """A node with its agent."""
+    node.start()
+    return node
+
+
+def test_the_socket_is_for_root_and_the_group_alone(running: NodeUnderTest) -> None:
+    """Mode 0660, from the first moment."""
+    assert stat.S_IMODE(running.socket.stat().st_mode) == 0o660
+
+
+def test_a_stopped_agent_leaves_the_data_path_at_work(running: NodeUnderTest) -> None:
+    """Exit status 0; devices, filters and pins stay."""
+    assert running.stop() == 0
+    assert "loom_vxlan" in running.netns.run("ip", "-br", "link")
+    assert "from_overlay" in running.netns.run("tc", "filter", "show", "dev", "loom_vxlan", "ingress")
+    assert (running.pins / "maps/endpoints_v1").exists()
+
+
+def test_a_second_agent_on_a_node_is_refused(running: NodeUnderTest) -> None:
+    """Naming the process that has the node."""
+    assert running.agent is not None
+    status, words = running.refusal()
+    assert (status, str(running.agent.pid) in words, 'node "n1" has an agent already' in words) == (1, True, True)
+
+
+def test_a_config_with_mistakes_is_refused_with_all_of_them(node: NodeUnderTest) -> None:
+    """Exit status 2, a line for each."""
+    node.config.write_text("masquerade: maybe\nnetwork_mode: vxlam\n")
+    status, words = node.refusal()
+    assert status == 2
+    assert f"{node.config}:1: masquerade" in words
+
+
+def test_a_pin_of_another_layout_is_refused_and_left_alone(running: NodeUnderTest) -> None:
+    """Never misread, never removed."""
+    running.stop()
+    pin = running.pins / "maps/endpoints_v1"
+    pin.unlink()
+    running.netns.run("bpftool", "map", "create", str(pin), "type", "hash", *SMALL_MAP)
+    status, words = running.refusal()
+    assert status == 1
+    assert f"pinned map {pin} has key_size 4, expected 16" in words
+    assert pin.exists()
+
+
+SMALL_MAP = ("key", "4", "value", "24", "entries", "65535", "name", "endpoints", "flags", "1")
+
+
+def test_pod_prefixes_of_another_node_are_refused(running: NodeUnderTest) -> None:
+    """Naming both nodes, and what to do when the other is gone for good."""
+    running.stop()
+    other = Node(
+        name="n2",
+        underlay_ipv4=None,
+        underlay_ipv6=None,
+        pod_cidrs=(IPv4Network("10.244.0.0/16"),),
+        gateways=(),
+        mode="vxlan",
+    )
+
+    async def publish() -> None:
+        store = LocalStore(running.directory / "store/store.db", 1.0)
+        await store.open()
+        await store.put("nodes/n2", encode_node(other))
+        await store.close()
+
+    asyncio.run(publish())
+    status, words = running.refusal()
+    assert status == 1
+    assert 'overlaps 10.244.0.0/16 of node "n2"' in words
+    assert "netctl node forget n2" in words
+
+
+def test_an_endpoint_is_attached_and_detached_without_a_trace(
+    running: NodeUnderTest, make_netns: NamespaceFactory
+) -> None:
+    """Maps, links, files and addresses are as they were."""
+    pod = make_netns("pod")
+    before = (running.get("/v1/maps/endpoints"), running.get("/v1/status")["ipam"])
+    status, answer = running.attach(pod)
+    assert (status, answer["endpoint"]["state"], answer["mtu_bytes"]) == (201, "ready", 1450)
+    assert running.request("DELETE", "/v1/attachments/c1/eth0") == (200, {"removed": True})
+    assert (running.get("/v1/maps/endpoints"), running.get("/v1/status")["ipam"]) == before
+    assert "lxc" not in running.netns.run("ip", "-br", "link")
+    assert list((running.directory / "state/n1/endpoints").iterdir()) == []
+
+
+def test_detaching_what_is_not_there_is_no_error(running: NodeUnderTest) -> None:
+    """As the CNI specification asks."""
+    assert running.request("DELETE", "/v1/attachments/nobody/eth0") == (200, {"removed": False})
+
+
+def test_attaching_twice_is_a_conflict(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
+    """The first one stays."""
+    pod = make_netns("pod")
+    assert running.attach(pod)[0] == 201
+    status, answer = running.attach(pod)
+    assert (status, answer["error"]["kind"]) == (409, "conflict")
+    assert len(running.get("/v1/endpoints")) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"netns": "/run/netns/not-there"}, 404, "does not exist"),
+        ({"netns": "/etc/hostname"}, 400, "not a network namespace"),
+        ({"ifname": "an-interface-name-too-long"}, 400, "an-interface-name-too-long"),
+        ({"ifname": "lo"}, 409, "exists already"),
+        ({"labels": ["bad label"]}, 400, "label"),
+    ],
+)
+def test_an_attachment_that_cannot_be_leaves_nothing(
+    running: NodeUnderTest, make_netns: NamespaceFactory, change: dict[str, Any], status: int, words: str
+) -> None:
+    """No endpoint, no address, no link, no file."""
+    before = running.get("/v1/status")["ipam"]
+    got, answer = running.attach(make_netns("pod"), **change)
+    assert (got, words in answer["error"]["message"]) == (status, True), answer
+    assert running.get("/v1/endpoints") == []
+    assert running.get("/v1/status")["ipam"] == before
+    assert "lxc" not in running.netns.run("ip", "-br", "link")
+
+
+def test_an_exhausted_prefix_is_said_and_harms_nobody(node: NodeUnderTest, make_netns: NamespaceFactory) -> None:
+    """A /30 has one address left besides gateway and broadcast."""
+    node.write_config(pods="[10.244.1.0/30]")
+    node.start()
+    assert node.attach(make_netns("pod"), "c1")[0] == 201
+    status, answer = node.attach(make_netns("pod"), "c2")
+    assert (status, answer["error"]["kind"], "10.244.1.0/30" in answer["error"]["message"]) == (507, "exhausted", True)
+    assert len(node.get("/v1/endpoints")) == 1
+
+
+def test_a_killed_agent_takes_its_endpoints_up_again(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
+    """Same number, address, identity and interface; and it is not given to anybody else."""
+    endpoint = running.attach(make_netns("pod"))[1]["endpoint"]
+    running.stop(signal.SIGKILL)
+    running.start()
+    assert running.get("/v1/endpoints") == [endpoint]
+    assert running.attach(make_netns("pod"), "c2")[1]["endpoint"]["ipv4"] != endpoint["ipv4"]
+
+
+def test_an_endpoint_that_was_never_finished_is_cleaned_up(
+    running: NodeUnderTest, make_netns: NamespaceFactory
+) -> None:
+    """Killed in the middle of an ADD: file and interface are there, state says regenerating."""
+    running.attach(make_netns("pod"))
+    running.stop(signal.SIGKILL)
+    file = running.directory / "state/n1/endpoints/1.json"
+    file.write_text(file.read_text().replace('"ready"', '"regenerating"'))
+    running.start()
+    assert running.get("/v1/endpoints") == []
+    assert "lxc" not in running.netns.run("ip", "-br", "link")
+    assert not file.exists()
+
+
+def test_an_endpoint_whose_container_has_gone_is_cleaned_up(
+    running: NodeUnderTest, make_netns: NamespaceFactory
+) -> None:
+    """Its namespace ended while no agent ran."""
+    pod = make_netns("pod")
+    running.attach(pod)
+    running.stop(signal.SIGKILL)
+    pod.close()
+    running.start()
+    assert running.get("/v1/endpoints") == []
+    assert running.get("/v1/status")["ipam"][0]["used"] == 0
+
+
+def test_a_damaged_endpoint_file_is_set_aside(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
+    """Never destroyed; the agent says so and goes on."""
+    running.attach(make_netns("pod"))
+    running.stop(signal.SIGKILL)
+    file = running.directory / "state/n1/endpoints/1.json"
+    file.write_bytes(b"{\x00")
+    running.start()
+    assert file.with_suffix(".unreadable").read_bytes() == b"{\x00"
+    assert "endpoint.file_set_aside" in running.log_text()
+
+
+DAMAGE = {
+    "filter": ("tc", "filter", "del", "dev", "loom_vxlan", "ingress"),
+    "route": ("ip", "route", "del", "10.244.1.0/24"),
+    "device": ("ip", "link", "del", "loom_vxlan"),
+    "pair": ("ip", "link", "del", "loom_host"),
+    "address": ("ip", "address", "del", "10.244.1.1/32", "dev", "loom_host"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_a_stranger_deletes_is_put_back(running: NodeUnderTest, make_netns: NamespaceFactory, what: str) -> None:
+    """Within a resync, with a word in the log; a pod reaches the gateway again."""
+    pod = make_netns("pod")
+    running.attach(pod)
+    running.netns.run(*DAMAGE[what])
+    assert wait_until(lambda: "repaired" in running.log_text()), running.log_text()
+    assert wait_until(lambda: pod.attempt("ping", "-c", "1", "-W", "1", "10.244.1.1").returncode == 0)
+    assert wait_until(lambda: "from_overlay" in _filters(running.netns))
+    assert "10.244.1.0/24" in running.netns.run("ip", "route")
+
+
+def test_a_map_entry_a_stranger_deletes_is_put_back(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
+    """The table says which."""
+    running.attach(make_netns("pod"))
+    before = running.get("/v1/maps/endpoints")["entries"]
+    pin = str(running.pins / "maps/endpoints_v1")
+    key = ["00", "00", "00", "00", "00", "00", "00", "00", "00", "00", "ff", "ff", "0a", "f4", "01", "02"]
+    running.netns.run("bpftool", "map", "delete", "pinned", pin, "key", "hex", *key)
+    assert wait_until(lambda: "table.repaired" in running.log_text())
+    after = running.get("/v1/maps/endpoints")["entries"]
+    assert sorted(map(str, after)) == sorted(map(str, before))
+
+
+def test_cleaning_takes_off_all_of_ours_and_nothing_else(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
+    """A stranger's link, route and table survive."""
+    running.attach(make_netns("pod"))
+    running.netns.run("ip", "link", "add", "stranger", "type", "bridge")
+    running.netns.run("ip", "link", "set", "stranger", "up")
+    running.netns.run("ip", "route", "add", "10.99.0.0/24", "dev", "stranger")
+    running.netns.run("nft", "add", "table", "inet", "stranger")
+    assert running.refusal("--clean")[0] == 1, "an agent is running"
+    running.stop()
+    assert "link loom_vxlan" in running.clean()
+    links = [line.split()[0].split("@")[0] for line in running.netns.run("ip", "-br", "link").splitlines()]
+    assert sorted(links) == ["eth0", "lo", "stranger", "uplink"]
+    assert "10.99.0.0/24" in running.netns.run("ip", "route")
+    assert running.netns.run("nft", "list", "tables") == "table inet stranger\n"
+    assert not running.pins.exists()
+
+
+def _filters(netns: Namespace) -> str:
+    return netns.attempt("tc", "filter", "show", "dev", "loom_vxlan", "ingress").stdout
