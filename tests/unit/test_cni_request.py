@@ -59,6 +59,7 @@ def test_labels_come_from_args_and_are_kubernetes_unless_they_name_a_source() ->
         ("CNI_CONTAINERID", ""),
         ("CNI_CONTAINERID", "../etc"),
         ("CNI_CONTAINERID", "-a"),
+        ("CNI_CONTAINERID", "ä"),
         ("CNI_CONTAINERID", "a b"),
         ("CNI_NETNS", ""),
         ("CNI_IFNAME", ""),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +105,7 @@ def test_in_a_chain_the_result_before_is_extended(run: Run) -> None:
         "cniVersion": "1.0.0",
         "interfaces": [{"name": "bond0"}],
         "ips": [{"address": "192.0.2.1/24", "interface": 0}],
-        "routes": None,
+        "routes": [{"dst": "192.0.2.0/24"}],
         "dns": {"nameservers": ["192.0.2.53"]},
     }
     answer = run("ADD", prevResult=before).answer
@@ -112,7 +115,15 @@ def test_in_a_chain_the_result_before_is_extended(run: Run) -> None:
         ("10.244.1.2/32", 2),
         ("fd00:10:244:1::2/128", 2),
     ]
-    assert (len(answer["routes"]), answer["dns"]) == (2, {"nameservers": ["192.0.2.53"]})
+    assert [route["dst"] for route in answer["routes"]] == ["192.0.2.0/24", "0.0.0.0/0", "::/0"]
+    assert answer["dns"] == {"nameservers": ["192.0.2.53"]}
+
+
+def test_a_family_without_gateway_gets_no_route(agent: RecordedAgent, run: Run) -> None:
+    agent.answers[ATTACH] = answers.ATTACHED | {"gateways": ["10.244.1.1"]}
+    answer = run("ADD", prevResult={"routes": None}).answer
+    assert answer["ips"][1] == {"address": "fd00:10:244:1::2/128", "interface": 1}
+    assert answer["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.244.1.1"}]
 
 
 def test_del_names_the_attachment_and_prints_nothing(agent: RecordedAgent, run: Run) -> None:
@@ -128,10 +139,11 @@ def test_odd_names_are_quoted_on_their_way(agent: RecordedAgent, run: Run, monke
     assert agent.requests[0][1] == "/v1/attachments/c0ffee01/eth%250%3F%23?netns=/run/a%20b%26c%3Dd"
 
 
-def test_version_needs_no_agent(run: Run) -> None:
+@pytest.mark.parametrize("version", ["0.4.0", "9.0.0"])
+def test_version_needs_no_agent_and_refuses_nothing(run: Run, version: str) -> None:
     supported = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
-    expected = {"cniVersion": "0.4.0", "supportedVersions": supported}
-    assert run("VERSION", cniVersion="0.4.0", socket="/nonexistent") == (0, expected)
+    expected = {"cniVersion": version, "supportedVersions": supported}
+    assert run("VERSION", cniVersion=version, socket="/nonexistent") == (0, expected)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +164,60 @@ def test_an_error_of_the_agent_keeps_its_words_and_gets_a_code(
     agent.failures[ATTACH] = (status, kind, "the agent's own sentence")
     error = {"cniVersion": "1.0.0", "code": code, "msg": "the agent's own sentence", "details": ""}
     assert run("ADD") == (1, error)
+
+
+@pytest.mark.parametrize(("names", "code"), [([], 11), (["one"], 0), (["one", "two"], 7)])
+def test_without_a_socket_in_the_config_the_only_agent_is_meant(
+    agent: RecordedAgent, run: Run, monkeypatch: pytest.MonkeyPatch, names: list[str], code: int
+) -> None:
+    runs = agent.socket.parent / "run"
+    for name in names:
+        (runs / name).mkdir(parents=True)
+        (runs / name / "netloom.sock").symlink_to(agent.socket)
+    monkeypatch.setattr("netloom.cni.agent.SOCKETS", f"{runs}/*/netloom.sock")
+    answer = run("DEL", socket="").answer
+    assert (answer["code"] if answer else 0) == code
+
+
+@contextmanager
+def listening(path: Path, reply: bytes | None) -> Iterator[None]:
+    """Somebody at a socket who sends ``reply`` and hangs up, or (None) never accepts."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        thread = threading.Thread(target=reply_once, args=(server, reply))
+        thread.start()
+        yield
+        thread.join()
+
+
+def reply_once(server: socket.socket, reply: bytes | None) -> None:
+    if reply is None:
+        return
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1 << 16)
+        connection.sendall(reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (None, "timed out"),
+        (b"", "without an HTTP answer"),
+        (b"220 mail.example ESMTP\r\n", "without an HTTP answer"),
+        (b"HTTP/1.0 fine\r\n\r\n{}", "without an HTTP answer"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 1000, "more than 999 bytes"),
+    ],
+)
+def test_whoever_else_listens_there_is_no_agent(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reply: bytes | None, words: str
+) -> None:
+    monkeypatch.setattr("netloom.cni.agent.TIMEOUT_S", 0.05 if reply is None else 10.0)
+    monkeypatch.setattr("netloom.cni.agent.MAX_ANSWER_BYTES", 999)
+    with listening(tmp_path / "other.sock", reply):
+        status, answer = run("ADD", socket=str(tmp_path / "other.sock"))
+    assert (status, answer["code"], words in answer["msg"]) == (1, 11, True)
 
 
 def test_without_an_agent_the_runtime_is_told_to_try_again_later(run: Run) -> None:
@@ -186,6 +252,10 @@ def test_check_says_what_has_changed(agent: RecordedAgent, run: Run, change: dic
     assert (status, answer["code"], words in answer["msg"]) == (1, 103, True)
 
 
+def test_check_misses_no_address_that_was_added(run: Run) -> None:
+    assert run("CHECK", prevResult=RESULT | {"ips": IPS[:1]}).answer["code"] == 103
+
+
 def test_check_of_what_was_never_attached_has_code_3(agent: RecordedAgent, run: Run) -> None:
     agent.answers["GET", "/v1/endpoints"] = []
     assert run("CHECK", prevResult=RESULT).answer["code"] == 3
@@ -218,6 +288,13 @@ def test_the_executable_speaks_on_standard_input_and_output(agent: RecordedAgent
     environment = os.environ | CALL | {"CNI_COMMAND": "ADD"}
     ended = subprocess.run([PROGRAM], env=environment, input=config, capture_output=True, text=True, check=True)
     assert (json.loads(ended.stdout), ended.stderr) == (RESULT, "")
+
+
+def test_a_config_that_never_ends_is_refused() -> None:
+    environment = os.environ | CALL | {"CNI_COMMAND": "ADD"}
+    with Path("/dev/zero").open("rb") as endless:
+        ended = subprocess.run([PROGRAM], env=environment, stdin=endless, capture_output=True, check=False)
+    assert (ended.returncode, json.loads(ended.stdout)["code"]) == (1, 6)
 
 
 def test_the_program_loads_little() -> None:
