@@ -76,6 +76,14 @@ def test_a_pin_of_another_layout_is_refused_and_left_alone(running: NodeUnderTes
     assert pin.exists()
 
 
+def test_a_group_that_does_not_exist_is_refused_before_anything_is_made(node: NodeUnderTest) -> None:
+    """A sentence naming the setting."""
+    node.write_config(more="api: {group: no-such-group}\n")
+    status, words = node.refusal()
+    assert (status, 'api.group "no-such-group"' in words) == (1, True), words
+    assert "loom_host" not in node.netns.run("ip", "-br", "link")
+
+
 SMALL_MAP = ("key", "4", "value", "24", "entries", "65535", "name", "endpoints", "flags", "1")
 
 

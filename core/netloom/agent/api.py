@@ -107,7 +107,7 @@ class Api:
         self._app.add_routes(self._routes())
         self._runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
 
-    async def start(self, socket: Path, group: str) -> None:
+    async def start(self, socket: Path, group_id: int | None) -> None:
         """Listen; the socket is never, not even for a moment, open to others than root and the group."""
         await self._runner.setup()
         _remove(socket)
@@ -116,8 +116,8 @@ class Api:
             await web.UnixSite(self._runner, str(socket)).start()
         finally:
             os.umask(old)
-        if group:
-            os.chown(socket, -1, _group_id(group))
+        if group_id is not None:
+            os.chown(socket, -1, group_id)
 
     async def stop(self) -> None:
         """Let running requests end, then close."""
@@ -215,7 +215,10 @@ def _remove(socket: Path) -> None:
     socket.unlink(missing_ok=True)
 
 
-def _group_id(name: str) -> int:
+def group_id(name: str) -> int | None:
+    """Number of the group that ``api.group`` names; None when it names none. Raises Invalid."""
+    if not name:
+        return None
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError as error:

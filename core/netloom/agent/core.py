@@ -18,7 +18,7 @@ import structlog
 
 from netloom import __version__
 from netloom.agent import observe, views
-from netloom.agent.api import Api
+from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.controllers import Controllers
 from netloom.agent.datapath import Datapath, DatapathPlan
@@ -71,6 +71,7 @@ class Agent:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         paths, name = self._settings.paths, self._settings.node.name
+        group = group_id(self._settings.api.group)
         run_dir, state_dir = paths.run_dir / name, paths.state_dir / name
         stack.enter_context(node_lock(run_dir, name))
         stack.callback(self._plugins.close)
@@ -91,7 +92,7 @@ class Agent:
         stack.push_async_callback(self._controllers.stop)
         await self._bring_up(stack)
         self._api = Api(self)
-        await self._api.start(run_dir / "netloom.sock", self._settings.api.group)
+        await self._api.start(run_dir / "netloom.sock", group)
         stack.push_async_callback(self._api.stop)
 
     def _datapath_plan(self) -> DatapathPlan:
@@ -130,6 +131,7 @@ class Agent:
             local_node_claims(self.node, self.datapath.host, self.datapath.host_addresses, self.mtu_bytes),
         )
         await self.endpoints.restore()
+        self.datapath.retire_other_generations()
         try:
             await self.cluster.refuse_overlap()
         except StoreError as error:

@@ -81,10 +81,12 @@ class Datapath:
             self._write_node_config()
         finally:
             compiled = await compiling
-        generations = self._directory / "generations"
-        self._generation = Generation(next_directory(generations), compiled, self._maps)
+        self._generation = Generation(next_directory(self._directory / "generations"), compiled, self._maps)
         await self._kernel.run(self._attach)
-        remove_others(generations, self._generation.directory)
+
+    def retire_other_generations(self) -> None:
+        """Unpin earlier programs. Call once no device has one of them any more: their tail calls end with the pins."""
+        remove_others(self._generation.directory.parent, self._generation.directory)
 
     async def close(self) -> None:
         """Let go of descriptors; the data path goes on."""
