@@ -16,7 +16,7 @@ from netloom.datapath.registry import CallSlot
 from netloom.model.address import Address
 from support import packets
 from support.packets import FRAGMENT, HOP_BY_HOP, ICMP, ICMP6, MORE_FRAGMENTS, ROUTING, TCP, UDP
-from support.pipeline import ALICE, BOB, CAROL, GATEWAYS, NODE, WORLD, Pipeline, sent_by, to
+from support.pipeline import ALICE, BOB, CAROL, DAVE, GATEWAYS, NODE, WORLD, Pipeline, sent_by, to
 
 pytestmark = pytest.mark.bpf
 
@@ -42,17 +42,39 @@ class Case:
     prepare: Callable[[Pipeline], object] = lambda _: None
 
 
-def from_alice(payload: bytes, *, destination: Address = BOB.ipv4, source: Address = ALICE.ipv4, **field: int) -> bytes:
+def from_alice(
+    payload: bytes,
+    *,
+    destination: Address = BOB.ipv4,
+    source: Address = ALICE.ipv4,
+    protocol: int = UDP,
+    fragment: int = 0,
+    total_bytes: int | None = None,
+) -> bytes:
     """An IPv4 frame whose fields may be wrong."""
-    protocol = field.pop("protocol", UDP)
-    packet = packets.ipv4(payload, source=source, destination=destination, protocol=protocol, **field)
+    packet = packets.ipv4(
+        payload,
+        source=source,
+        destination=destination,
+        protocol=protocol,
+        fragment=fragment,
+        total_bytes=total_bytes,
+    )
     return sent_by(ALICE, packet)
 
 
-def from_alice6(payload: bytes, *, destination: Address = BOB.ipv6, source: Address = ALICE.ipv6, **field: int) -> bytes:
+def from_alice6(
+    payload: bytes,
+    *,
+    destination: Address = BOB.ipv6,
+    source: Address = ALICE.ipv6,
+    protocol: int = UDP,
+    payload_bytes: int | None = None,
+) -> bytes:
     """An IPv6 frame whose fields may be wrong."""
-    protocol = field.pop("protocol", UDP)
-    packet = packets.ipv6(payload, source=source, destination=destination, protocol=protocol, **field)
+    packet = packets.ipv6(
+        payload, source=source, destination=destination, protocol=protocol, payload_bytes=payload_bytes
+    )
     return sent_by(ALICE, packet)
 
 
@@ -94,75 +116,102 @@ def ipv4_only(pipeline: Pipeline) -> None:
     pipeline.maps.of(registry.DEVICES).put(registry.DeviceKey(ALICE.ifindex), info)
 
 
-PLAIN = to(BOB.ipv4)
-PLAIN6 = to(BOB.ipv6)
+PLAIN, PLAIN6 = to(BOB.ipv4), to(BOB.ipv6)
 R = DropReason
-STRANGER = packets.ipv4(packets.udp(), source=WORLD[0], destination=BOB.ipv4, protocol=UDP)
-BROADCAST_MAC = b"\xff" * 6
+NOBODY, NOBODY6, LINK_LOCAL = ip_address("0.0.0.0"), ip_address("::"), ip_address("fe80::1")
+UNSOURCED = from_alice6(packets.udp(), source=NOBODY6)
+TOO_LONG = packets.udp(bytes(1423))
+
+
+def tunnelled(port: int) -> bytes:
+    return packets.udp(destination_port=port)
+
+
+SENT = {
+    R.INVALID_SOURCE_MAC: {
+        "a neighbour's MAC": PLAIN[:6] + BOB.mac + PLAIN[12:],
+        "a neighbour's MAC in an ARP frame": ALICE.node_mac + BOB.mac + b"\x08\x06" + bytes(28),
+    },
+    R.INVALID_SOURCE_IP: {
+        "a neighbour's address": from_alice(packets.udp(), source=BOB.ipv4),
+        "a neighbour's IPv6 address": from_alice6(packets.udp(), source=BOB.ipv6),
+        "the gateway's address": from_alice(packets.udp(), source=GATEWAYS[0]),
+        "an address of the world": from_alice(packets.udp(), source=WORLD[0]),
+        "no address": from_alice(packets.udp(), source=NOBODY),
+        "no IPv6 address": from_alice6(packets.udp(), source=NOBODY6),
+        "a link-local address": from_alice6(packets.udp(), source=LINK_LOCAL),
+    },
+    R.VLAN: {
+        "802.1Q": sent_by(ALICE, b"\0\x05\x08\0" + PLAIN[14:], 0x8100),
+        "802.1ad": sent_by(ALICE, b"\0\x05\x81\0\0\x05\x08\0" + PLAIN[14:], 0x88A8),
+    },
+    R.UNSUPPORTED_L2: {"an 802.3 length": sent_by(ALICE, bytes(46), 46)},
+    R.UNSUPPORTED_L3: {"LLDP": sent_by(ALICE, bytes(46), 0x88CC)},
+    R.INVALID_PACKET: {
+        "another version in an IPv4 frame": sent_by(ALICE, b"\x55" + PLAIN[15:], packets.IPV4),
+        "another version in an IPv6 frame": sent_by(ALICE, b"\x45" + PLAIN6[15:], packets.IPV6),
+        "a header shorter than a header": sent_by(ALICE, b"\x44" + PLAIN[15:]),
+        "a header longer than the packet": from_alice(packets.udp(), total_bytes=19),
+        "more than there is": from_alice(packets.udp(), total_bytes=2000),
+        "more IPv6 than there is": from_alice6(packets.udp(), payload_bytes=2000),
+        "half a UDP header": from_alice(packets.udp()[:7]),
+        "half a TCP header": from_alice(packets.tcp()[:19], protocol=TCP),
+        "half an ICMP header": from_alice(packets.icmp(8)[:7], protocol=ICMP),
+        "a first fragment without all ports": from_alice(packets.tcp()[:8], protocol=TCP, fragment=MORE_FRAGMENTS),
+        "a fragment over TCP's flags": from_alice(bytes(32), protocol=TCP, fragment=1),
+        "an IPv6 fragment over TCP's flags": from_alice6(
+            packets.fragment_header(TCP, offset=1) + bytes(32), protocol=FRAGMENT
+        ),
+        "a fragment header cut short": from_alice6(bytes(7), protocol=FRAGMENT),
+        "an extension header cut short": from_alice6(b"\x11", protocol=ROUTING),
+        "an extension header beyond the packet": from_alice6(b"\x11\xff" + bytes(30), protocol=ROUTING),
+        "its own IPv4 address in IPv6": from_alice6(packets.udp(), source=mapped(ALICE.ipv4)),
+        "a neighbour's IPv4 address in IPv6": from_alice6(packets.udp(), destination=mapped(BOB.ipv4)),
+        "itself": to(ALICE.ipv4),
+        "itself over IPv6": to(ALICE.ipv6),
+    },
+    R.IPV6_EXTENSION: {"seven extension headers": nested(HOP_BY_HOP, 7, packets.udp())},
+    R.ENCAP_PROHIBITED: {
+        "our tunnel's port": to(BOB.ipv4, tunnelled(NODE.tunnel_port)),
+        "VXLAN's port": to(WORLD[0], tunnelled(4789)),
+        "Geneve's port": to(CAROL.ipv6, tunnelled(6081)),
+        "a tunnel's port in a first fragment": from_alice(tunnelled(4789), fragment=MORE_FRAGMENTS),
+    },
+    R.MULTICAST: {
+        "a group": to(ip_address("224.0.0.251")),
+        "everybody": to(ip_address("255.255.255.255")),
+        "an IPv6 group": to(ip_address("ff02::fb")),
+        "an IPv6 group from a link-local address": from_alice6(
+            packets.udp(), source=LINK_LOCAL, destination=ip_address("ff02::16")
+        ),
+        "a link-local address of somebody": to(ip_address("fe80::2")),
+    },
+    R.FORBIDDEN_ICMP6: {f"ICMPv6 type {kind}": router_message(kind) for kind in (133, 134, 136, 137)},
+    R.UNKNOWN_TARGET: {
+        "an address of this node that nobody has": to(ip_address("10.244.1.99")),
+        "an IPv6 address of this node that nobody has": to(ip_address("fd00:10:244:1::99")),
+    },
+    R.TTL_EXCEEDED: {"no hop left": to(BOB.ipv4, ttl=1), "no hop left at the start": to(CAROL.ipv6, ttl=0)},
+    R.TOO_BIG: {"too big for the overlay": to(BOB.ipv4, TOO_LONG)},
+}
+"""What a workload sends, by the reason it is dropped for."""
 
 CASES = [
+    *(Case(name, reason, frame) for reason, frames in SENT.items() for name, frame in frames.items()),
     Case("no facts about the node", R.NOT_READY, PLAIN, prepare=no_node),
     Case("nobody known behind the device", R.NOT_READY, PLAIN, prepare=no_device),
     Case("no tunnel device", R.NOT_READY, to(CAROL.ipv4), prepare=no_tunnel_device),
+    Case("no address from one that has none", R.INVALID_SOURCE_IP, UNSOURCED, prepare=ipv4_only),
+    Case("a node without underlay address", R.NO_TUNNEL_ENDPOINT, to(DAVE.ipv4), prepare=no_underlay_address),
     Case("from the host, no facts about the node", R.NOT_READY, PLAIN, "from_host", no_node),
-    Case("from the overlay, no facts about the node", R.NOT_READY, PLAIN, "from_overlay", no_node),
-    Case("a neighbour's MAC", R.INVALID_SOURCE_MAC, PLAIN[:6] + BOB.mac + PLAIN[12:]),
-    Case("a neighbour's MAC in an ARP frame", R.INVALID_SOURCE_MAC, ALICE.node_mac + BOB.mac + b"\x08\x06" + bytes(28)),
-    Case("a neighbour's address", R.INVALID_SOURCE_IP, from_alice(packets.udp(), source=BOB.ipv4)),
-    Case("a neighbour's IPv6 address", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=BOB.ipv6)),
-    Case("the gateway's address", R.INVALID_SOURCE_IP, from_alice(packets.udp(), source=GATEWAYS[0])),
-    Case("an address of the world", R.INVALID_SOURCE_IP, sent_by(ALICE, STRANGER)),
-    Case("no address", R.INVALID_SOURCE_IP, from_alice(packets.udp(), source=ip_address("0.0.0.0"))),
-    Case("no IPv6 address", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=ip_address("::"))),
-    Case("no address while it has none", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=ip_address("::")), prepare=ipv4_only),
-    Case("a link-local address", R.INVALID_SOURCE_IP, from_alice6(packets.udp(), source=ip_address("fe80::1"))),
-    Case("802.1Q", R.VLAN, sent_by(ALICE, b"\0\x05\x08\0" + PLAIN[14:], 0x8100)),
-    Case("802.1ad", R.VLAN, sent_by(ALICE, b"\0\x05\x81\0\0\x05\x08\0" + PLAIN[14:], 0x88A8)),
-    Case("an 802.3 length", R.UNSUPPORTED_L2, sent_by(ALICE, bytes(46), 46)),
-    Case("LLDP", R.UNSUPPORTED_L3, sent_by(ALICE, bytes(46), 0x88CC)),
-    Case("another version in an IPv4 frame", R.INVALID_PACKET, sent_by(ALICE, b"\x55" + PLAIN[15:], packets.IPV4)),
-    Case("another version in an IPv6 frame", R.INVALID_PACKET, sent_by(ALICE, b"\x45" + PLAIN6[15:], packets.IPV6)),
-    Case("a header shorter than a header", R.INVALID_PACKET, sent_by(ALICE, b"\x44" + PLAIN[15:])),
-    Case("a header longer than the packet", R.INVALID_PACKET, from_alice(packets.udp(), total_bytes=19)),
-    Case("more than there is", R.INVALID_PACKET, from_alice(packets.udp(), total_bytes=2000)),
-    Case("more IPv6 than there is", R.INVALID_PACKET, from_alice6(packets.udp(), payload_bytes=2000)),
-    Case("half a UDP header", R.INVALID_PACKET, from_alice(packets.udp()[:7])),
-    Case("half a TCP header", R.INVALID_PACKET, from_alice(packets.tcp()[:19], protocol=TCP)),
-    Case("half an ICMP header", R.INVALID_PACKET, from_alice(packets.icmp(8)[:7], protocol=ICMP)),
-    Case("a first fragment without all ports", R.INVALID_PACKET, from_alice(packets.tcp()[:8], protocol=TCP, fragment=MORE_FRAGMENTS)),
-    Case("a fragment over TCP's flags", R.INVALID_PACKET, from_alice(bytes(32), protocol=TCP, fragment=1)),
-    Case("an IPv6 fragment over TCP's flags", R.INVALID_PACKET, from_alice6(packets.fragment_header(TCP, offset=1) + bytes(32), protocol=FRAGMENT)),
-    Case("a fragment header cut short", R.INVALID_PACKET, from_alice6(bytes(7), protocol=FRAGMENT)),
-    Case("an extension header cut short", R.INVALID_PACKET, from_alice6(b"\x11", protocol=ROUTING)),
-    Case("an extension header beyond the packet", R.INVALID_PACKET, from_alice6(b"\x11\xff" + bytes(30), protocol=ROUTING)),
-    Case("its own IPv4 address, in IPv6", R.INVALID_PACKET, from_alice6(packets.udp(), source=mapped(ALICE.ipv4))),
-    Case("a neighbour's IPv4 address, in IPv6", R.INVALID_PACKET, from_alice6(packets.udp(), destination=mapped(BOB.ipv4))),
-    Case("itself", R.INVALID_PACKET, to(ALICE.ipv4)),
-    Case("itself over IPv6", R.INVALID_PACKET, to(ALICE.ipv6)),
-    Case("the host to itself", R.INVALID_PACKET, to(GATEWAYS[0]), "from_host"),
-    Case("seven extension headers", R.IPV6_EXTENSION, nested(HOP_BY_HOP, 7, packets.udp())),
-    Case("our tunnel's port", R.ENCAP_PROHIBITED, to(BOB.ipv4, packets.udp(destination_port=NODE.tunnel_port))),
-    Case("VXLAN's port", R.ENCAP_PROHIBITED, to(WORLD[0], packets.udp(destination_port=4789))),
-    Case("Geneve's port", R.ENCAP_PROHIBITED, to(CAROL.ipv6, packets.udp(destination_port=6081))),
-    Case("a tunnel's port in a first fragment", R.ENCAP_PROHIBITED, from_alice(packets.udp(destination_port=4789), fragment=MORE_FRAGMENTS)),
-    Case("a group", R.MULTICAST, to(ip_address("224.0.0.251"))),
-    Case("everybody", R.MULTICAST, to(ip_address("255.255.255.255"))),
-    Case("an IPv6 group", R.MULTICAST, to(ip_address("ff02::fb"))),
-    Case("an IPv6 group from a link-local address", R.MULTICAST, from_alice6(packets.udp(), source=ip_address("fe80::1"), destination=ip_address("ff02::16"))),
-    Case("a link-local address of somebody", R.MULTICAST, to(ip_address("fe80::2"))),
+    Case("from the host, to the host", R.INVALID_PACKET, to(GATEWAYS[0]), "from_host"),
     Case("from the host, a group", R.MULTICAST, to(ip_address("224.0.0.251")), "from_host"),
-    *(Case(f"ICMPv6 type {kind}", R.FORBIDDEN_ICMP6, router_message(kind)) for kind in (133, 134, 136, 137)),
-    Case("an address of this node that nobody has", R.UNKNOWN_TARGET, to(ip_address("10.244.1.99"))),
-    Case("an IPv6 address of this node that nobody has", R.UNKNOWN_TARGET, to(ip_address("fd00:10:244:1::99"))),
     Case("from the host, an address that nobody has", R.UNKNOWN_TARGET, to(ip_address("10.244.1.99")), "from_host"),
     Case("from the host, an address of no node", R.UNROUTABLE, to(WORLD[0]), "from_host"),
-    Case("a node without underlay address", R.NO_TUNNEL_ENDPOINT, to(ip_address("10.244.2.77")), prepare=no_underlay_address),
-    Case("no hop left", R.TTL_EXCEEDED, to(BOB.ipv4, ttl=1)),
-    Case("no hop left at the start", R.TTL_EXCEEDED, to(CAROL.ipv6, ttl=0)),
-    Case("too big for the overlay", R.TOO_BIG, to(BOB.ipv4, packets.udp(bytes(1423)))),
-    Case("from the host, too big for the overlay", R.TOO_BIG, to(BOB.ipv4, packets.udp(bytes(1423))), "from_host"),
-    Case("no tunnel behind the packet", R.TUNNEL_KEY, PLAIN, "from_overlay"),
-]  # fmt: skip
+    Case("from the host, too big for the overlay", R.TOO_BIG, to(BOB.ipv4, TOO_LONG), "from_host"),
+    Case("from the overlay, no facts about the node", R.NOT_READY, PLAIN, "from_overlay", no_node),
+    Case("from the overlay, no tunnel behind the packet", R.TUNNEL_KEY, PLAIN, "from_overlay"),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -165,7 +165,9 @@ def test_a_first_ipv6_fragment_shows_its_ports_and_a_later_one_has_none(pipeline
     body = packets.udp(destination_port=NODE.tunnel_port)
     first = packets.fragment_header(packets.UDP, more=True) + body
     later = packets.fragment_header(packets.UDP, offset=3) + body
-    outcomes = [pipeline.run("from_container", to(BOB.ipv6, item, protocol=packets.FRAGMENT)) for item in (first, later)]
+    outcomes = [
+        pipeline.run("from_container", to(BOB.ipv6, item, protocol=packets.FRAGMENT)) for item in (first, later)
+    ]
     assert [outcome.reason for outcome in outcomes] == [DropReason.ENCAP_PROHIBITED, None]
 
 

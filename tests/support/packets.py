@@ -21,7 +21,7 @@ ETHERNET_BYTES = 14
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071); of data that carries its own, 0."""
     padded = data + b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f">{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f">{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Self
@@ -21,9 +20,10 @@ from netloom.datapath.maps import Counter, Index
 from netloom.datapath.reasons import Direction, DropReason, Observation
 from netloom.datapath.registry import CallSlot, EventHeader, EventType
 from netloom.model.address import Address, Network
-from netloom.plugins.contract import AttachPoint, BpfProgram
+from netloom_vxlan.plugin import Vxlan
 from support import packets
 
+REASONS = {reason.value: reason for reason in DropReason}
 HEADER_BYTES = layout_of(EventHeader).size
 SLOTS = {
     CallSlot.NEIGHBOR: "neighbor",
@@ -73,6 +73,8 @@ GATEWAYS = (ip_address("10.244.1.1"), ip_address("fd00:10:244:1::1"))
 UNDERLAY = ip_address("192.168.77.12")
 """Of the other node."""
 WORLD = (ip_address("203.0.113.10"), ip_address("2001:db8:77::10"))
+NOWHERE = IPv6Address("::")
+"""No tunnel endpoint."""
 HOST_IFINDEX, TUNNEL_IFINDEX = 4001, 4002
 HOST_MAC = bytes.fromhex("020000000001")
 MTU_BYTES = 1450
@@ -113,23 +115,13 @@ class Outcome:
     @property
     def reason(self) -> DropReason | None:
         """Why the packet was dropped, by its event; None when it was not."""
-        drops = [DropReason(item.header.code) for item in self.events if item.header.type == EventType.DROP]
+        drops = [REASONS[item.header.code] for item in self.events if item.header.type == EventType.DROP]
         return drops[0] if drops else None
 
     @property
     def observations(self) -> list[Observation]:
         """Where traces saw it."""
         return [Observation(item.header.code) for item in self.events if item.header.type == EventType.TRACE]
-
-
-def plugin_programs() -> tuple[BpfProgram, ...]:
-    """The programs of network mode vxlan."""
-    sources = files("netloom_vxlan")
-    targets = {"encap": CallSlot.ENCAP, "from_overlay": AttachPoint("loom_vxlan", "ingress")}
-    return tuple(
-        BpfProgram(name=name, file=f"{name}.bpf.c", source=(sources / f"{name}.bpf.c").read_text(), target=target)
-        for name, target in targets.items()
-    )
 
 
 class Pipeline:
@@ -143,7 +135,7 @@ class Pipeline:
     @classmethod
     def build(cls, cache_dir: Path, *, defines: Mapping[str, int] | None = None) -> Self:
         """Compile and load everything."""
-        objects = Compiler(cache_dir).compile_all((*core_programs(), *plugin_programs()), defines)
+        objects = Compiler(cache_dir).compile_all((*core_programs(), *Vxlan().netloom_bpf_programs()), defines)
         maps = MapSet.ephemeral(registry.MAPS)
         return cls(maps, {item.name: load_program(item, maps) for item in objects})
 
@@ -192,7 +184,7 @@ class Pipeline:
         self.maps.of(registry.ENDPOINTS).put(registry.EndpointKey(address), info)
 
     def write_ipcache(
-        self, network: Network, *, identity: int = 0, flags: int = 0, tunnel_endpoint: Address = IPv6Address("::")
+        self, network: Network, *, identity: int = 0, flags: int = 0, tunnel_endpoint: Address = NOWHERE
     ) -> None:
         """Make addresses' owner known."""
         info = registry.IpcacheInfo(identity, flags, tunnel_endpoint)
@@ -205,6 +197,11 @@ class Pipeline:
             found += batch
         return tuple(_event(raw) for raw in found)
 
+    @property
+    def ring_fd(self) -> int:
+        """Readable while events wait."""
+        return self._ring.fd
+
     def counters(self) -> dict[tuple[DropReason, Direction], Counter]:
         """Counters that are not zero, summed over CPUs."""
         found = {}
@@ -212,7 +209,7 @@ class Pipeline:
             total = Counter(sum(value.packets for value in values), sum(value.bytes for value in values))
             if total.packets:
                 reason, direction = divmod(key.index, registry.METRICS_DIRECTIONS)
-                found[DropReason(reason), Direction(direction)] = total
+                found[REASONS[reason], Direction(direction)] = total
         return found
 
     def run(self, program: str, packet: bytes, *, gso_size: int = 0, repeat: int = 1) -> Outcome:
