@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_interface
 from typing import Any
@@ -16,7 +14,7 @@ from netloom.edge.netns import delete_named_netns
 from netloom.lab.agents import wait_until
 from netloom.lab.pods import CniCallError
 from netloom.lab.topology import LabPod
-from support.cluster import WITHIN_S, Cluster, Place
+from support.cluster import WITHIN_S, Cluster, Place, talking
 from support.spare_pods import SparePods
 
 pytestmark = pytest.mark.e2e
@@ -119,35 +117,9 @@ def test_many_pods_at_once_get_addresses_of_their_own(cluster: Cluster, spare_po
 
 def test_a_pods_traffic_goes_on_while_others_come_and_go(cluster: Cluster, spare_pods: SparePods) -> None:
     """Not one packet of a standing conversation is lost."""
-    stop, lost = threading.Event(), []
-    listener = threading.Thread(target=lambda: lost.extend(unanswered(cluster, stop)))
-    listener.start()
-    try:
+    with talking(cluster.pod("busybox1"), cluster.pod("busybox3")) as lost:
         for _ in range(3):
             pod = spare_pods.make()
             cluster.lab.attach(pod)
             cluster.lab.detach(pod)
-    finally:
-        stop.set()
-        listener.join()
     assert lost == []
-
-
-def unanswered(cluster: Cluster, stop: threading.Event) -> list[int]:
-    """Numbers of datagrams that busybox3 did not send back to busybox1, one after another until told to stop."""
-    receiver, lost, number = cluster.pod("busybox3"), [], 0
-    with (
-        receiver.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
-        cluster.pod("busybox1").open_socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
-    ):
-        server.bind((str(receiver.ipv4), 0))
-        client.connect(server.getsockname())
-        while not stop.is_set():
-            number += 1
-            client.send(number.to_bytes(4, "big"))
-            try:
-                server.sendto(*server.recvfrom(16))
-                client.recv(16)
-            except TimeoutError:
-                lost.append(number)
-    return lost

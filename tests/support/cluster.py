@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -176,6 +177,38 @@ def frames_until(sniffer: socket.socket, last: Callable[[bytes], bool]) -> list[
 
     assert receive(sniffer, is_last) is not None
     return seen
+
+
+@contextmanager
+def talking(client: PodView, server: PodView) -> Iterator[list[int]]:
+    """While the block runs, send datagrams to and fro, each after the last; the numbers of those that got lost."""
+    lost: list[int] = []
+    stop = threading.Event()
+    with (
+        server.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as far,
+        client.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as near,
+    ):
+        far.bind((str(server.ipv4), 0))
+        near.connect(far.getsockname())
+        thread = threading.Thread(target=lambda: lost.extend(_unanswered(near, far, stop)))
+        thread.start()
+        try:
+            yield lost
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _unanswered(near: socket.socket, far: socket.socket, stop: threading.Event) -> Iterator[int]:
+    number = 0
+    while not stop.is_set():
+        number += 1
+        near.send(number.to_bytes(4, "big"))
+        try:
+            far.sendto(*far.recvfrom(16))
+            near.recv(16)
+        except TimeoutError:
+            yield number
 
 
 class MonitorReader:
