@@ -13,7 +13,7 @@ from netloom.edge.host import HostLinks, HostSpec, clean_host, prepare_host
 from netloom.edge.netlink import Netlink
 from netloom.edge.sysctl import read_sysctl
 from netloom.edge.workload import WorkloadSpec, create_workload
-from netloom.model.errors import Conflict
+from netloom.model.errors import Conflict, Invalid
 from netloom.plugins.contract import DeviceSpec, RouteSpec
 from support.bpf import load_verdict
 from support.netns import Namespace, NamespaceFactory
@@ -117,6 +117,20 @@ def test_a_strict_node_takes_packets_by_our_devices(netns: Namespace, netlink: N
     prepare(netns, netlink)
     names = ("loom_host", "loom_net", "loom_vxlan")
     assert [netns.call(read_sysctl, f"ipv4/conf/{name}/rp_filter") for name in names] == ["2"] * 3
+
+
+def test_ipv6_switched_off_on_the_node_is_switched_on_for_our_devices_alone(netns: Namespace, netlink: Netlink) -> None:
+    netns.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+    netns.run("ip", "link", "add", "eth0", "type", "bridge")
+    prepare(netns, netlink)
+    found = [netns.call(read_sysctl, f"ipv6/conf/{name}/disable_ipv6") for name in ("loom_host", "loom_vxlan", "eth0")]
+    assert found == ["0", "0", "1"]
+
+
+def test_an_mtu_too_small_for_ipv6_is_refused_before_anything_is_made(netns: Namespace, netlink: Netlink) -> None:
+    with pytest.raises(Invalid, match="expected 1280 to 65535"):
+        prepare(netns, netlink, replace(SPEC, mtu_bytes=1279))
+    assert netlink.own_links() == ()
 
 
 def test_a_foreign_device_of_a_name_we_need_stops_it(netns: Namespace, netlink: Netlink) -> None:

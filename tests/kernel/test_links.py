@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from netloom.edge.netlink import Netlink, check_ifname
+from netloom.edge import requests
+from netloom.edge.netlink import Netlink
 from netloom.edge.ownership import LINK_GROUP
 from netloom.model.errors import Conflict, Invalid, KernelError
 from netloom.plugins.contract import DeviceSpec
@@ -161,20 +162,20 @@ def test_many_links_are_listed_whole(netns: Namespace, netlink: Netlink) -> None
     assert len(netlink.own_links()) == 300
 
 
+def test_a_thousand_requests_at_once_are_all_answered(netlink: Netlink) -> None:
+    answers = netlink.socket.batch(requests.get_link("lo") for _ in range(1000))
+    assert [len(answer) for answer in answers] == [1] * 1000
+
+
+def test_the_first_refusal_of_a_batch_is_told_and_the_rest_is_done(netlink: Netlink) -> None:
+    ifindex = netlink.require_link("lo").ifindex
+    batch = [requests.set_mtu("gone", 4711, 1400), requests.set_mtu("lo", ifindex, 1400)]
+    with pytest.raises(KernelError, match='change link "gone": No such device'):
+        netlink.socket.batch(batch)
+    assert netlink.require_link("lo").mtu_bytes == 1400
+
+
 def test_a_device_without_ethernet_says_so(netns: Namespace, netlink: Netlink) -> None:
     netns.run("ip", "tuntap", "add", "tun0", "mode", "tun")
     link = netlink.require_link("tun0")
     assert (link.ethernet, link.mac, link.kind) == (False, b"", "tun")
-
-
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "sixteen-letters-", "a/b", "a b", "a:b", "eth%d", "a\0b", "a\n", "é" * 8]
-)
-def test_names_linux_would_refuse_or_change_are_invalid(name: str) -> None:
-    with pytest.raises(Invalid, match="interface name"):
-        check_ifname(name)
-
-
-@pytest.mark.parametrize("name", ["e", "fifteen-letters", "eth0.100", "é"])
-def test_names_linux_takes_are_valid(name: str) -> None:
-    check_ifname(name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from netloom.edge import sysctl
 from netloom.edge import workload as module
 from netloom.edge.netlink import Netlink
 from netloom.edge.sysctl import read_sysctl
@@ -155,6 +156,19 @@ def test_ipv6_switched_off_by_the_runtime_is_switched_on_for_the_interface(
     assert "fd00:10:244:1::7/128" in pod.run("ip", "address", "show", "dev", "eth0")
 
 
+def test_ipv6_switched_off_on_the_node_is_switched_on_for_the_host_side(
+    netns: Namespace, create: Creator, spec: WorkloadSpec
+) -> None:
+    netns.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+    create(spec)
+    assert netns.call(read_sysctl, f"ipv6/conf/{spec.host_ifname}/disable_ipv6") == "0"
+
+
+def test_an_mtu_that_ipv6_cannot_use_does_for_ipv4_alone(pod: Namespace, create: Creator, spec: WorkloadSpec) -> None:
+    create(replace(spec, mtu_bytes=576, addresses=ADDRESSES[:1], gateways=GATEWAYS[:1]))
+    assert routes_of(pod)[0] == "default via 10.244.1.1 dev eth0"
+
+
 def test_a_strict_node_takes_packets_from_the_workload(netns: Namespace, create: Creator, spec: WorkloadSpec) -> None:
     netns.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
     create(spec)
@@ -230,9 +244,9 @@ def test_a_namespace_that_has_gone_is_not_found(create: Creator, spec: WorkloadS
 
 
 def test_a_kernel_without_ipv6_says_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch, create: Creator, spec: WorkloadSpec
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, create: Creator, spec: WorkloadSpec
 ) -> None:
-    monkeypatch.setattr(module, "has_ipv6", lambda: False)
+    monkeypatch.setattr(sysctl, "_ROOT", tmp_path)
     with pytest.raises(Unsupported, match="a kernel started with IPv6"):
         create(spec)
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netloom.edge.answers import LinkInfo
+from netloom.edge.checks import check_mtu
 from netloom.edge.firewall import remove_masquerade
 from netloom.edge.netlink import Netlink
-from netloom.edge.sysctl import enable_forwarding, has_ipv6, loosen_reverse_path
+from netloom.edge.sysctl import enable_forwarding, enable_ipv6, loosen_reverse_path, require_ipv6
 from netloom.model.address import Address
-from netloom.model.errors import Unsupported
 from netloom.plugins.contract import DeviceSpec
 
 HOST_DEVICE = "loom_host"
@@ -45,16 +45,20 @@ def prepare_host(netlink: Netlink, spec: HostSpec) -> HostLinks:
     """Make or repair all of it; what is right is left alone, so packets go on flowing when an agent restarts.
 
     Call it in a thread of the namespace that ``netlink`` serves. Raises Conflict when a name is taken by somebody
-    else's device, Unsupported for IPv6 gateways on a kernel without IPv6.
+    else's device, Invalid for an MTU too small for the gateways' families, Unsupported for IPv6 gateways on a kernel
+    without IPv6.
     """
     families = {gateway.version for gateway in spec.gateways}
-    if 6 in families and not has_ipv6():
-        raise Unsupported("an IPv6 gateway", needs="a kernel started with IPv6", found="one without /proc/sys/net/ipv6")
+    check_mtu(spec.mtu_bytes, spec.gateways)
+    if 6 in families:
+        require_ipv6()
     host = netlink.ensure_veth_pair(HOST_DEVICE, NET_DEVICE, mtu_bytes=spec.mtu_bytes)
-    netlink.ensure_addresses(HOST_DEVICE, spec.gateways)
     devices = {device.name: netlink.ensure_device(device) for device in spec.devices}
     for name in (HOST_DEVICE, NET_DEVICE, *devices):
         loosen_reverse_path(name)
+        if 6 in families:
+            enable_ipv6(name)
+    netlink.ensure_addresses(HOST_DEVICE, spec.gateways)
     enable_forwarding(ipv4=4 in families, ipv6=6 in families)
     return HostLinks(host=host, net=netlink.require_link(NET_DEVICE), devices=devices)
 

@@ -7,7 +7,6 @@ is somebody else's is never changed. See :mod:`netloom.edge.ownership` for how t
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -24,15 +23,15 @@ from netloom.edge.answers import (
     link_info,
     route_info,
 )
+from netloom.edge.checks import check_ifname, new_mac
 from netloom.edge.ownership import FILTER_PRIORITY, link_alias
 from netloom.edge.requests import Attachment, Direction, VethEnd
 from netloom.edge.rtnl import RtnlSocket
 from netloom.model.address import Address, Network
-from netloom.model.endpoint import MAX_IFNAME_BYTES
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
 from netloom.plugins.contract import DeviceSpec, RouteSpec
 
-__all__ = ["Direction", "FilterInfo", "LinkInfo", "Netlink", "check_ifname", "new_mac"]
+__all__ = ["Direction", "FilterInfo", "LinkInfo", "Netlink"]
 
 _DST_LEN_AT = 17
 """Where a route message, header included, has the length of its prefix."""
@@ -326,24 +325,6 @@ class Netlink:
     def _filters_at(self, place: Attachment) -> list[FilterInfo]:
         found = (filter_info(message) for message in self.socket.dump(requests.list_filters(place)))
         return [info for info in found if info is not None]
-
-
-def check_ifname(name: str) -> None:
-    """Raise Invalid unless Linux takes the name, literally, for a device."""
-    raw = os.fsencode(name)
-    bad = not raw or name in (".", "..") or any(letter in "/:%" or letter.isspace() for letter in name) or b"\0" in raw
-    if bad or len(raw) > MAX_IFNAME_BYTES:
-        raise Invalid(
-            f'interface name "{name[:80]}" is {len(raw)} bytes long, expected 1 to {MAX_IFNAME_BYTES} bytes '
-            "without white space, / : and %"
-        )
-
-
-def new_mac() -> bytes:
-    """A random unicast address of the locally administered range (IEEE 802, second bit of the first byte)."""
-    raw = bytearray(os.urandom(6))
-    raw[0] = raw[0] & 0xFE | 0x02
-    return bytes(raw)
 
 
 def _route_spec(info: RouteInfo, device: str) -> RouteSpec:

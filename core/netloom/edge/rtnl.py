@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -42,7 +43,8 @@ _NLM_F_ACK_TLVS = 0x200
 _NLMSGERR_ATTR_MSG = 1
 _RECEIVE_BYTES = 1 << 18
 """Room for what one receive gives: the kernel fills at most 32 KiB of a dump at once, and queued acknowledgements."""
-_MAX_BATCH_BYTES = 1 << 16
+_MAX_BATCH = 32
+"""Requests in one datagram: the answers to all of them wait in the socket's buffer (208 KiB by default) at once."""
 _TIMEOUT_S = 30.0
 """The kernel always answers; others may hold its lock for seconds."""
 _DUMP_ATTEMPTS = 5
@@ -129,16 +131,8 @@ class RtnlSocket:
         return item.messages
 
     def _groups(self, requests: Iterable[Request]) -> Iterable[list[tuple[int, bytes, Request]]]:
-        group: list[tuple[int, bytes, Request]] = []
-        size = 0
-        for request in requests:
-            sequence, data = self._encode(request, NLM_F_ACK)
-            if size + len(data) > _MAX_BATCH_BYTES:
-                yield group
-                group, size = [], 0
-            group.append((sequence, data, request))
-            size += len(data)
-        if group:
+        rest = iter(requests)
+        while group := [(*self._encode(request, NLM_F_ACK), request) for request in islice(rest, _MAX_BATCH)]:
             yield group
 
     def _transact(self, group: Sequence[tuple[int, bytes, Request]]) -> list[_Pending]:

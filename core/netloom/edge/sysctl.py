@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netloom.model.errors import KernelError
+from netloom.model.errors import KernelError, Unsupported
 
 _ROOT = Path("/proc/sys/net")
 _STRICT, _LOOSE = 1, 2
@@ -13,9 +13,14 @@ _HOST_ACCEPTS, _ROUTER_ACCEPTS = 1, 2
 """Of accept_ra: routers ignore advertisements unless told otherwise."""
 
 
-def has_ipv6() -> bool:
-    """Whether this kernel was started with IPv6."""
-    return (_ROOT / "ipv6/conf").is_dir()
+def require_ipv6() -> None:
+    """Raise Unsupported when this kernel was started without IPv6."""
+    if not (_ROOT / "ipv6/conf").is_dir():
+        raise Unsupported(
+            "IPv6 for pods",
+            needs="a kernel started with IPv6",
+            found=f"no {_ROOT}/ipv6 (or configure address prefixes of IPv4 alone)",
+        )
 
 
 def read_sysctl(name: str) -> str | None:
@@ -38,6 +43,11 @@ def write_sysctl(name: str, value: int) -> bool:
         hint = "is /proc/sys mounted read-only?"
         raise KernelError("write", f"{value} to setting net/{name}", error.errno or 0, hint) from error
     return True
+
+
+def enable_ipv6(device: str) -> None:
+    """Some hosts and runtimes switch IPv6 off for all new devices; ours need it, others keep what they have."""
+    write_sysctl(f"ipv6/conf/{device}/disable_ipv6", 0)
 
 
 def loosen_reverse_path(device: str) -> None:

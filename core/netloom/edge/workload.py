@@ -15,17 +15,14 @@ from ipaddress import ip_network
 
 from netloom.edge import requests
 from netloom.edge.answers import LinkInfo, link_info
-from netloom.edge.netlink import Netlink, check_ifname, new_mac
+from netloom.edge.checks import MAX_MTU_BYTES, check_ifname, check_mtu, new_mac
+from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, is_own_netns, open_netns
 from netloom.edge.requests import Attachment, Route, VethEnd
 from netloom.edge.rtnl import Request, RtnlSocket
-from netloom.edge.sysctl import has_ipv6, loosen_reverse_path, write_sysctl
+from netloom.edge.sysctl import enable_ipv6, loosen_reverse_path, require_ipv6, write_sysctl
 from netloom.model.address import Address, host_prefix
-from netloom.model.errors import Conflict, Invalid, KernelError, NotFound, Unsupported
-
-_MIN_MTU_BYTES = {4: 576, 6: 1280}
-"""What every host must be able to take: RFC 791, section 3.1; RFC 8200, section 5."""
-_MAX_MTU_BYTES = 65535
+from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +64,14 @@ def create_workload(netlink: Netlink, spec: WorkloadSpec) -> Workload:
         if is_own_netns(netns_fd):
             raise Invalid(f'"{spec.netns}" is the network namespace of the node itself, expected one of a container')
         # What is larger than its MTU, veth swallows without a word: a workload that raised its own would never be told.
-        host = VethEnd(name=spec.host_ifname, mac=new_mac(), mtu_bytes=_MAX_MTU_BYTES)
+        host = VethEnd(name=spec.host_ifname, mac=new_mac(), mtu_bytes=MAX_MTU_BYTES)
         peer = VethEnd(name=spec.ifname, mac=new_mac(), mtu_bytes=spec.mtu_bytes, marked=False, netns_fd=netns_fd)
         ifindex = _create_pair(netlink, host, peer, spec.netns)
         with _undone_on_failure(netlink, spec.host_ifname, ifindex):
             netlink.socket.batch(_host_requests(netlink, spec, ifindex))
             loosen_reverse_path(spec.host_ifname)
+            if _has_ipv6(spec):
+                enable_ipv6(spec.host_ifname)
             call_in_netns(netns_fd, lambda: _configure_inside(spec))
             _check_still_there(spec.netns, netns_fd)
     return Workload(ifindex=ifindex, host_mac=host.mac, mac=peer.mac)
@@ -109,23 +108,14 @@ def delete_workload(netlink: Netlink, host_ifname: str) -> bool:
 def _check(spec: WorkloadSpec) -> None:
     check_ifname(spec.host_ifname)
     check_ifname(spec.ifname)
+    check_mtu(spec.mtu_bytes, spec.addresses)
     families = {address.version for address in spec.addresses}
-    least = max((_MIN_MTU_BYTES[family] for family in families), default=_MIN_MTU_BYTES[4])
-    if not least <= spec.mtu_bytes <= _MAX_MTU_BYTES:
-        raise Invalid(
-            f"an MTU of {spec.mtu_bytes} bytes does not do for {_text(spec.addresses)}, "
-            f"expected {least} to {_MAX_MTU_BYTES}; raise the underlay's MTU, or leave a family out"
-        )
     if families != {gateway.version for gateway in spec.gateways}:
         raise Invalid(
             f"addresses {_text(spec.addresses)} need one gateway for each family, found {_text(spec.gateways)}"
         )
-    if 6 in families and not has_ipv6():
-        raise Unsupported(
-            f"address {_text(a for a in spec.addresses if a.version == 6)}",
-            needs="a kernel started with IPv6",
-            found="one without /proc/sys/net/ipv6; use an IPAM without IPv6 prefixes",
-        )
+    if 6 in families:
+        require_ipv6()
 
 
 def _create_pair(netlink: Netlink, host: VethEnd, peer: VethEnd, netns: str) -> int:
@@ -156,9 +146,9 @@ def _configure_inside(spec: WorkloadSpec) -> None:
     """Runs in the container's namespace."""
     with RtnlSocket() as socket:
         ifindex: int = socket.call(requests.get_link(spec.ifname))[0]["index"]
-        if any(address.version == 6 for address in spec.addresses):
-            # Some runtimes switch IPv6 off in new namespaces; and no neighbour may teach the container routes.
-            write_sysctl(f"ipv6/conf/{spec.ifname}/disable_ipv6", 0)
+        if _has_ipv6(spec):
+            enable_ipv6(spec.ifname)
+            # No neighbour may teach the container routes.
             write_sysctl(f"ipv6/conf/{spec.ifname}/accept_ra", 0)
         try:
             socket.batch(_inside_requests(spec, ifindex))
@@ -206,5 +196,9 @@ def _undone_on_failure(netlink: Netlink, name: str, ifindex: int) -> Iterator[No
         raise
 
 
-def _text(addresses: Iterator[Address] | tuple[Address, ...]) -> str:
-    return ", ".join(str(address) for address in addresses) or "no address"
+def _has_ipv6(spec: WorkloadSpec) -> bool:
+    return any(address.version == 6 for address in spec.addresses)
+
+
+def _text(addresses: tuple[Address, ...]) -> str:
+    return ", ".join(map(str, addresses)) or "no address"
