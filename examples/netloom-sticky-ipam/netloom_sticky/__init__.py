@@ -1,0 +1,1 @@
+"""Pods keep their address: an address manager for Netloom."""
