@@ -125,34 +125,26 @@ def exec_(name: str, where: str, command: tuple[str, ...]) -> None:
 
     found = labs.find(name)
     # What follows the place is left as it is, with the dashes that may set it off.
-    argv = argv_in(namespace_of(found, where), command[1:] if command[0] == "--" else command)
+    argv = argv_in(found.topology.namespace_of(where), command[1:] if command[0] == "--" else command)
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment_of(found, where))
 
 
 @lab.command(epilog=examples("netctl lab demo", "netctl lab demo --pause --keep"))
+@click.option("--name", default="demo", show_default=True, metavar="NAME", help="Of the lab that is made for it.")
 @click.option("--keep", is_flag=True, help="Leave the lab standing at the end.")
 @click.option("--pause", is_flag=True, help="Wait for Enter before each step.")
-def demo(keep: bool, pause: bool) -> None:
+def demo(name: str, keep: bool, pause: bool) -> None:
     """Bring a lab up and show, step by step, how a packet finds its way."""
     from netloom.lab.demo import run
 
-    run(keep=keep, pause=pause)
-
-
-def namespace_of(found: Lab, where: str) -> str:
-    """The namespace of a pod, a node or the underlay; raises Invalid, naming what there is."""
-    if where == "underlay":
-        return found.topology.underlay_netns
-    if where in {node.name for node in found.topology.nodes}:
-        return found.topology.node(where).netns
-    return found.topology.pod(where).netns
+    run(name, keep=keep, pause=pause)
 
 
 def environment_of(found: Lab, where: str) -> dict[str, str]:
     """Ours, with our programs in PATH; on a node, netctl asks its agent."""
     environment = dict(os.environ)
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', os.defpath)}"
-    if where in {node.name for node in found.topology.nodes}:
+    if found.topology.has_node(where):
         environment["NETLOOM_SOCKET"] = str(found.files.socket(where))
     return environment

@@ -144,6 +144,18 @@ class Topology:
         """Names of all network namespaces: underlay, nodes, pods."""
         return (self.underlay_netns, *(node.netns for node in self.nodes), *(pod.netns for pod in self.pods))
 
+    def namespace_of(self, where: str) -> str:
+        """Of a pod, a node, or the underlay, by name; raises Invalid, naming what there is."""
+        if where == "underlay":
+            return self.underlay_netns
+        if self.has_node(where):
+            return self.node(where).netns
+        return self.pod(where).netns
+
+    def has_node(self, name: str) -> bool:
+        """Whether there is a node of that name."""
+        return name in {node.name for node in self.nodes}
+
     def node(self, name: str) -> LabNode:
         """Raises Invalid, naming those there are."""
         for node in self.nodes:
