@@ -8,7 +8,7 @@ import pytest
 
 from netloom.config.load import load_text
 from netloom.model.errors import ConfigError, PluginError
-from netloom.plugins import AddressRequest, AttachPoint, CallSlot
+from netloom.plugins import AddressRequest, AttachPoint, CallSlot, Flows
 from netloom.plugins.manager import Active, PluginManager
 from support.plugins import IPAM, Workshop, hook, plugin
 
@@ -113,6 +113,45 @@ async def test_a_plugin_gets_its_section_and_the_nodes_name(shop: Workshop) -> N
 
     (context,) = loomtest_netloom_p.seen
     assert (context.node_name, context.config.port) == ("n7", 9)
+
+
+async def test_a_plugin_that_only_listens_gets_its_settings_at_start(shop: Workshop) -> None:
+    body = (
+        "from dataclasses import dataclass\n@dataclass\nclass Has:\n    port: int = 1\nseen = []\n"
+        + plugin(
+            "p",
+            hook("netloom_config_type", "return Has"),
+            hook("netloom_start", "seen.append(context.config.port)\nawait asyncio.sleep(0)", "context"),
+            hook("netloom_flows", "seen.append(event.lost)", "event"),
+        )
+    )  # fmt: skip
+    shop.install("p", body)
+    manager = shop.discover()
+    await activate(manager, "", PREFIXES + "  p: {port: 9}\n")
+    await manager.notify("netloom_flows", Flows(flows=(), lost=3))
+    import loomtest_netloom_p
+
+    assert loomtest_netloom_p.seen == [9, 3]
+
+
+async def test_an_extension_that_does_not_start_is_not_used_at_all(shop: Workshop) -> None:
+    start = hook("netloom_start", "raise OSError('no license')")
+    listen = hook("netloom_flows", "raise SystemExit('called')")
+    shop.install("p", plugin("p", start, listen, program("mine", "CallSlot.CUSTOM_FROM_CONTAINER")))
+    manager = shop.discover()
+    active = await activate(manager)
+    await manager.notify("netloom_flows", Flows(flows=(), lost=0))
+    assert "p" not in {owned.plugin for owned in active.programs}
+    record = shop.record("p", manager)
+    assert record.state == "failed"
+    assert record.error.startswith("netloom_start raised OSError: no license")
+
+
+async def test_a_chosen_plugin_that_does_not_start_stops_the_agent(shop: Workshop) -> None:
+    start = hook("netloom_start", "raise OSError('no disk')")
+    shop.install("mine", IPAM + plugin("mine", hook("netloom_ipam", "return ThePool()"), start, role="IPAM"))
+    with pytest.raises(PluginError, match='"mine": netloom_start raised OSError: no disk'):
+        await activate(shop.discover(), "ipam: mine\n", "")
 
 
 async def test_a_disabled_extension_is_not_used(shop: Workshop) -> None:

@@ -71,6 +71,20 @@ def netloom_config_type() -> type:  # type: ignore[empty-body]
 
 
 @hookspec
+def netloom_start(context: Context) -> Awaitable[None] | None:
+    """Get the plugin's settings, open what it needs, begin what runs on.
+
+    When:    once at start, for every plugin the node uses, before its other hooks but the two above.
+    Task:    plain or ``async``; tasks made here go on in the plugin's own event loop.
+    Failure: of a chosen plugin: the agent does not start. Of any other: the plugin is not used.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.0
+    """
+
+
+@hookspec
 def netloom_ipam(context: Context) -> Ipam:  # type: ignore[empty-body]
     """Give the address manager. Required of a plugin with role ``ipam``.
 

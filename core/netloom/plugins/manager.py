@@ -7,11 +7,11 @@ Plugins are found with stevedore, checked with pluggy, and called each in a thre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from netloom.config.load import Loaded, NoSection, Unread, load_config
 from netloom.config.schema import closest
@@ -34,6 +34,7 @@ from netloom.plugins.discovery import Plugin
 from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
 from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedRouter, GuardedStore
 
+T = TypeVar("T")
 State = Literal["active", "available", "disabled", "failed"]
 
 
@@ -123,9 +124,12 @@ class PluginManager:
                 _log_change(plugin, "plugin", plugin.failure)
         self.check()
         chosen = {role: self._choose(role, name) for role, name in _choices(settings)}
-        extensions = [p for p in self._plugins if p.usable and p.info and p.info.role not in CHOSEN_ROLES]
-        self._active = (*chosen.values(), *extensions)
-        return await _Activation(settings.node.name, sections).run(chosen, extensions)
+        added = [p for p in self._plugins if p.usable and p.info and p.info.role not in CHOSEN_ROLES]
+        self._active = tuple(chosen.values())
+        activation = _Activation(settings.node.name, sections)
+        extensions = await activation.start(self._active, added)
+        self._active += tuple(extensions)
+        return await activation.run(chosen, extensions)
 
     async def notify(self, hook: str, event: object) -> None:
         """Call a notification hook of every active plugin side by side, and wait for all of them. Never fails."""
@@ -198,6 +202,12 @@ class _Activation:
         self._node_name = node_name
         self._sections = sections
 
+    async def start(self, chosen: Iterable[Plugin], added: Iterable[Plugin]) -> list[Plugin]:
+        """Start all plugins; those of ``added`` that did start. Raises PluginError when a chosen one does not."""
+        for plugin in chosen:
+            await self._start(plugin)
+        return [plugin for plugin in added if await _tolerated(plugin, "netloom_start", self._start(plugin))]
+
     async def run(self, chosen: Mapping[Role, Plugin], extensions: list[Plugin]) -> Active:
         """Raises PluginError."""
         ipam, mode, store = (chosen[role] for role in (Role.IPAM, Role.NETWORK_MODE, Role.STORE))
@@ -231,6 +241,12 @@ class _Activation:
             programs=tuple(programs),
         )
 
+    async def _start(self, plugin: Plugin) -> bool:
+        """True; raises a NetloomError when it does not start."""
+        work = partial(plugin.hooks.get("netloom_start", _no_start), context=self._context(plugin))
+        await plugin.guard.acall("netloom_start", work, accept.nothing)
+        return True
+
     async def _programs_of(self, mode: Plugin) -> tuple[BpfProgram, ...]:
         if "netloom_bpf_programs" not in mode.hooks:
             return ()
@@ -242,16 +258,10 @@ class _Activation:
 
     async def _collect(self, plugin: Plugin, hook: str, check: Any) -> tuple[Any, ...]:
         """What an added plugin gives; nothing when it fails, which its record then says."""
-        if hook not in plugin.hooks or not plugin.usable:
+        if hook not in plugin.hooks:
             return ()
-        try:
-            found: tuple[Any, ...] = await self._require(plugin, hook, check)
-        except PluginFailure:
-            return ()
-        except NetloomError as error:
-            plugin.guard.fail(hook, str(error))
-            return ()
-        return found
+        found: tuple[Any, ...] | None = await _tolerated(plugin, hook, self._require(plugin, hook, check))
+        return found or ()
 
     def _context(self, plugin: Plugin) -> Context:
         config = self._sections.get(plugin.name)
@@ -260,13 +270,24 @@ class _Activation:
         return Context(node_name=self._node_name, config=config)
 
 
+def _no_start(context: Context) -> None:
+    """What a plugin without the hook does; asking for its context has shown whether its settings are there."""
+
+
 async def _notify(plugin: Plugin, hook: str, event: object) -> None:
+    work = partial(plugin.hooks[hook], event=event)
+    await _tolerated(plugin, hook, plugin.guard.acall(hook, work, accept.nothing))
+
+
+async def _tolerated(plugin: Plugin, hook: str, call: Awaitable[T]) -> T | None:
+    """The answer; None when there is none, which the plugin's record then says."""
     try:
-        await plugin.guard.acall(hook, partial(plugin.hooks[hook], event=event), accept.nothing)
+        return await call
     except PluginFailure:
-        return
+        return None
     except NetloomError as error:
         plugin.guard.fail(hook, str(error))
+        return None
 
 
 def _place(program: BpfProgram) -> str:
