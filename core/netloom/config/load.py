@@ -133,17 +133,18 @@ def _rows(value: Any, key: str, origins: Mapping[str, str]) -> list[dict[str, An
         if is_dataclass(part):
             rows += _rows(part, name, origins)
         else:
-            rows.append({"key": name, "value": _plain(part), "origin": origins.get(name, DEFAULT)})
+            rows.append({"key": name, "value": plain(part), "origin": origins.get(name, DEFAULT)})
     return rows
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A setting as JSON would hold it; addresses, prefixes and paths as text."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return str(value)
