@@ -122,7 +122,7 @@ class Agent:
             )
         )
         self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
-        self._routing = Routing(self._active.routers, self.tables, self.node)
+        self._routing = Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device)
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
         self.tables.claim("world", world_claims())

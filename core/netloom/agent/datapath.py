@@ -141,7 +141,8 @@ class Datapath:
 
     async def delete_workload(self, attachment: Attachment) -> None:
         """Remove a workload's interface; everything may be missing."""
-        await self._kernel.run(delete_workload, self._netlink, attachment.host_ifname)
+        # Not in the kernel thread: the kernel waits for an RCU period here, and nothing else need wait with it.
+        await asyncio.to_thread(delete_workload, self._netlink, attachment.host_ifname)
 
     async def adopt_workload(self, endpoint: Endpoint) -> LinkInfo:
         """Take up an interface an earlier run made, with this run's program on it. Raises NotFound when it has gone."""

@@ -195,16 +195,28 @@ def metrics_index(reason: int, direction: int) -> int:
 
 
 ENDPOINTS = MapSpec("endpoints", MapKind.HASH, EndpointKey, EndpointInfo, 65535, "local addresses", flags=NO_PREALLOC)
-DEVICES = MapSpec("devices", MapKind.HASH, DeviceKey, DeviceInfo, 65535, "who may send from which device", flags=NO_PREALLOC)
+DEVICES = MapSpec(
+    "devices", MapKind.HASH, DeviceKey, DeviceInfo, 65535, "who may send from which device", flags=NO_PREALLOC
+)
 IPCACHE = MapSpec(
-    "ipcache", MapKind.LPM_TRIE, IpcacheKey, IpcacheInfo, 512000, "identity and node of every address", flags=NO_PREALLOC
+    "ipcache",
+    MapKind.LPM_TRIE,
+    IpcacheKey,
+    IpcacheInfo,
+    512000,
+    "identity and node of every address",
+    flags=NO_PREALLOC,
 )
 TUNNELS = MapSpec(
     "tunnels", MapKind.LPM_TRIE, TunnelKey, TunnelInfo, 65536, "pod prefixes of other nodes", flags=NO_PREALLOC
 )
-PEERS = MapSpec("peers", MapKind.HASH, PeerKey, PeerInfo, 65536, "nodes whose tunnel traffic is accepted", flags=NO_PREALLOC)
+PEERS = MapSpec(
+    "peers", MapKind.HASH, PeerKey, PeerInfo, 65536, "nodes whose tunnel traffic is accepted", flags=NO_PREALLOC
+)
 NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node")
-METRICS = MapSpec("metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason")
+METRICS = MapSpec(
+    "metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason"
+)
 EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops and traces for the monitor")
 CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
 HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one")

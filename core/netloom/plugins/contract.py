@@ -243,6 +243,7 @@ class LearnedRoute:
 
     prefix: Network
     via: Address
+    """A neighbour on the underlay device."""
 
 
 @runtime_checkable
