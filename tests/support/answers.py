@@ -199,7 +199,10 @@ IPCACHE: dict[str, Any] = {
 
 METRICS: dict[str, Any] = {
     "name": "metrics",
-    "entries": [{"key": {"index": 2}, "value": [{"packets": 7, "bytes": 700}, {"packets": 1, "bytes": 98}]}],
+    "entries": [
+        {"key": {"index": 1}, "value": [{"packets": 0, "bytes": 0}, {"packets": 0, "bytes": 0}]},
+        {"key": {"index": 2}, "value": [{"packets": 7, "bytes": 700}, {"packets": 1, "bytes": 98}]},
+    ],
 }
 
 COUNTERS: list[dict[str, Any]] = [

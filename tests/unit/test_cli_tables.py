@@ -90,6 +90,8 @@ LISTS = {
         Key   Value
         2     packets=7 bytes=700
               packets=1 bytes=98
+
+        1 more entries are zero.
         """,
     "bpf tunnel list": """
         TUNNEL               VALUE

@@ -23,8 +23,16 @@ def _row(view: dict[str, Any]) -> tuple[object, ...]:
 
 
 def render_one(view: dict[str, Any]) -> str:
-    """The answer of ``/v1/maps/{name}``: a row an entry, decoded."""
-    return table(("Key", "Value"), ((fields(entry["key"]), fields(entry["value"])) for entry in view["entries"]))
+    """The answer of ``/v1/maps/{name}``: a row an entry, decoded; counters that never counted are left out."""
+    shown = [entry for entry in view["entries"] if not _is_unused(entry["value"])]
+    text = table(("Key", "Value"), ((fields(entry["key"]), fields(entry["value"])) for entry in shown))
+    unused = len(view["entries"]) - len(shown)
+    return f"{text}\n\n{unused} more entries are zero." if unused else text
+
+
+def _is_unused(value: Any) -> bool:
+    """Whether it is a per-CPU value that is zero on every CPU."""
+    return isinstance(value, list) and not any(number for part in value for number in part.values())
 
 
 def fields(value: Any) -> str:
