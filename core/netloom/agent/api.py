@@ -180,6 +180,7 @@ class Api:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         del request
+        await self._agent.refresh_pools()
         return web.Response(
             body=metrics.render(self._agent.metrics_snapshot), headers={"Content-Type": metrics.CONTENT_TYPE}
         )

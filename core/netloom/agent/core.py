@@ -28,13 +28,14 @@ from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
+from netloom.agent.upkeep import Upkeep
 from netloom.bpf import features
 from netloom.config.load import Loaded
 from netloom.edge.lock import node_lock
-from netloom.model.errors import StoreError, Unsupported
+from netloom.model.errors import NetloomError, StoreError, Unsupported
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
-from netloom.plan.claims import local_node_claims, world_claims
+from netloom.plan.claims import world_claims
 from netloom.plugins.contract import CONTRACT_VERSION, PoolStatus
 from netloom.plugins.manager import PluginManager
 
@@ -122,14 +123,17 @@ class Agent:
             )
         )
         self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
-        self._routing = Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device)
+        self._upkeep = Upkeep(
+            datapath=self.datapath,
+            tables=self.tables,
+            cluster=self.cluster,
+            endpoints=self.endpoints,
+            routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+        )
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
         self.tables.claim("world", world_claims())
-        self.tables.claim(
-            "node",
-            local_node_claims(self.node, self.datapath.host, self.datapath.host_addresses, self.mtu_bytes),
-        )
+        self._upkeep.claim_node()
         await self.endpoints.restore()
         self.datapath.retire_other_generations()
         try:
@@ -141,15 +145,14 @@ class Agent:
         try:
             await asyncio.wait_for(self.cluster.in_sync.wait(), FIRST_SYNC_S)
         except TimeoutError:
-            self._log.warning("cluster.late", hint="starting with what is known; the store has not answered yet")
-        await self.tables.resync()
-        await self.endpoints.announce_restored()
+            self._log.warning("store.late", hint="serving what is there; nothing is changed before the store answers")
+        else:
+            await self._resync()
         self.monitor.start()
         stack.callback(self.monitor.stop)
         self._controllers.every("publish", self._settings.resync_interval_s, self._publish)
         self._controllers.every("resync", self._settings.resync_interval_s, self._resync)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
-        self._ready = True
 
     async def _follow_cluster(self) -> None:
         first = True
@@ -159,27 +162,26 @@ class Agent:
             self.cluster.in_sync.set()
             self._controllers.succeeded("cluster")
             if self._ready:
-                await self.tables.apply()
-                await self._update_masquerade()
+                await self._follow()
             for change in changes:
                 await self._plugins.notify("netloom_node_changed", change)
+
+    async def _follow(self) -> None:
+        """What cannot be written now is tried again at the next resync: the watch goes on."""
+        try:
+            await self._upkeep.follow()
+        except NetloomError as error:
+            self._log.error("cluster.change_not_applied", error=str(error))
+
+    async def _resync(self) -> None:
+        await self._upkeep.resync()
+        if not self._ready:
+            await self.endpoints.announce_restored()
+            self._ready = True
 
     async def _publish(self) -> None:
         await self.endpoints.confirm_identities()
         await self.cluster.republish()
-
-    async def _resync(self) -> None:
-        self._pools = await self._active.ipam.status()
-        await self._update_masquerade()
-        for repair in await self.datapath.repair(self.endpoints.all()):
-            self._log.warning("datapath.repaired", what=repair)
-        await self._routing.refresh()
-        for repaired in await self.tables.resync():
-            self._log.warning("table.repaired", table=repaired.table, key=repaired.key, action=repaired.action)
-
-    async def _update_masquerade(self) -> None:
-        others = (cidr for known in self.cluster.nodes().values() for cidr in known.node.pod_cidrs)
-        await self.datapath.ensure_masquerade(tuple(others))
 
     def require_ready(self) -> None:
         """Raises Unsupported while the agent starts or stops."""
@@ -192,7 +194,7 @@ class Agent:
 
     async def status(self) -> views.Json:
         """``/v1/status``."""
-        self._pools = await self._active.ipam.status()
+        await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         failing = any(controller["state"] == "failing" for controller in controllers)
         records = self._plugins.records()
@@ -200,7 +202,7 @@ class Agent:
         return {
             "node": self.node.name,
             "version": __version__,
-            "state": "degraded" if failing else "ok",
+            "state": ("degraded" if failing else "ok") if self._ready else "starting",
             "started_at": views.instant(self._started_at),
             "uptime_s": round(time.time() - self._started_at, 1),
             "pid": os.getpid(),
@@ -228,6 +230,13 @@ class Agent:
                 "failed": sum(record.state == "failed" for record in records),
             },
         }
+
+    async def refresh_pools(self) -> None:
+        """The last answer stands while the IPAM plugin cannot give one; its record says why."""
+        try:
+            self._pools = await self._active.ipam.status()
+        except NetloomError as error:
+            self._log.warning("ipam.status_unknown", error=str(error))
 
     def version(self) -> views.Json:
         """``/v1/version``."""

@@ -111,7 +111,7 @@ SCHEMAS: dict[str, Json] = {
         {
             "node": STRING,
             "version": STRING,
-            "state": {"type": "string", "enum": ["ok", "degraded"]},
+            "state": {"type": "string", "enum": ["ok", "degraded", "starting"]},
             "started_at": STRING,
             "uptime_s": {"type": "number"},
             "pid": NUMBER,
