@@ -40,7 +40,7 @@ class Steps:
 
 
 def upkeep_of(steps: Steps) -> Upkeep:
-    part = cast(Any, steps)
+    part = cast("Any", steps)
     return Upkeep(datapath=part, tables=part, cluster=part, endpoints=part, routing=part)
 
 
