@@ -33,5 +33,5 @@ int icmp_error(struct __sk_buff *skb)
 		return finish(skb, &flow, verdict);
 	report_drop(skb, &flow, -flow.reason);
 	verdict = answer(skb, &flow, -flow.reason);
-	return verdict < 0 ? TC_ACT_SHOT : verdict;
+	return verdict == TC_ACT_REDIRECT ? TC_ACT_REDIRECT : TC_ACT_SHOT;
 }

@@ -28,6 +28,7 @@ enum drop_reason {
 	DROP_MULTICAST = -201, /* Multicast handled */
 	DROP_NOT_READY = -202, /* Host datapath is not ready */
 	DROP_TOO_BIG = -220, /* Packet too big */
+	DROP_NO_VERDICT = -221, /* No verdict */
 	DROP_EVENT_LOST = -255, /* Event lost */
 };
 

@@ -23,11 +23,11 @@
 #define ntohs(value) ((__u16)htons(value))
 #define ntohl(value) ((__u32)htonl(value))
 
-/* What a direct-action program may return (linux/pkt_cls.h); a redirect is returned by its helper. */
-#define TC_ACT_OK 0
+/* What a direct-action program may tell tc (linux/pkt_cls.h), as far as ours do: none leaves a packet to the stack. */
 #define TC_ACT_SHOT 2
+#define TC_ACT_REDIRECT 7
 
-/* skb->pkt_type of a frame addressed to the receiving device (linux/if_packet.h). */
+/* skb->pkt_type of a frame that is addressed to the receiving device (linux/if_packet.h). */
 #define PACKET_HOST 0
 
 #endif

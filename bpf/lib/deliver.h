@@ -35,7 +35,10 @@ static __always_inline int deliver_from_ingress(struct __sk_buff *skb, struct fl
 
 	if (rc)
 		return rc;
-	/* The device the frame came by has judged its address already: make the judgement fit the new one. */
+	/*
+	 * The device the frame came by has compared its address already, and may have marked it as somebody
+	 * else's. Kernels that do not scrub what is redirected would have the workload's stack drop it.
+	 */
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(endpoint->ifindex, 0);

@@ -11,9 +11,9 @@
 /*
  * Functions that decide about a packet return a verdict:
  *
- *	0		nothing is decided yet: go on
- *	1 to 8		what tc is to do, from the helper that prepared it
- *	next_stage(s)	go on in the program at that slot
+ *	0		nothing is decided yet
+ *	TC_ACT_REDIRECT	it goes on, by the helper that was called last
+ *	next_stage(s)	it goes on in the program at that slot
  *	drop(...)	a drop reason, negative
  *
  * and finish() acts on it. Along with it they fill struct flow with what the report shall say.

@@ -13,6 +13,7 @@
 /* A fragment at 8 bytes can only be meant to overwrite the TCP flags of the first one (RFC 3128). */
 #define OFFSET_OF_OVERWRITE 1
 
+/* What the data path wants to know of an IP packet. */
 struct packet {
 	struct addr source;
 	struct addr destination;
@@ -106,6 +107,7 @@ static __always_inline int skip_ipv6_extensions(struct __sk_buff *skb, struct fl
 {
 	struct ipv6_extension header;
 
+/* Unrolled, this would be a third of every program, for packets that hardly ever come. */
 #pragma clang loop unroll(disable)
 	for (int depth = 0; depth <= IPV6_EXTENSIONS_MAX; depth++) {
 		if (packet->is_later_fragment)

@@ -4,8 +4,8 @@
 #define NETLOOM_REPORT_H
 
 #include "gen/maps.h"
-#include "lib/flow.h"
 #include "lib/access.h"
+#include "lib/flow.h"
 #include "lib/node.h"
 #include "lib/stage.h"
 
@@ -65,23 +65,29 @@ static __always_inline void report_drop(struct __sk_buff *skb, const struct flow
 	emit(skb, flow, EVENT_TYPE_DROP, -reason);
 }
 
+/* A packet between two endpoints of this node leaves the one and enters the other: it counts in both directions. */
+static __always_inline void report_forward(struct __sk_buff *skb, const struct flow *flow)
+{
+	count(skb, DROP_FORWARDED, flow->direction);
+	if (flow->observation == OBSERVE_TO_ENDPOINT && flow->direction == DIR_EGRESS)
+		count(skb, DROP_FORWARDED, DIR_INGRESS);
+	trace(skb, flow, flow->observation);
+}
+
 /*
- * End a program: act on its verdict, account for it, and return what tc knows. A packet between two
- * endpoints of this node leaves the one and enters the other: it counts in both directions.
+ * End a program: act on its verdict, account for it, and return what tc knows. Whatever was not decided
+ * is dropped: the stack behind this hook would route what nobody has checked.
  */
 static __always_inline int finish(struct __sk_buff *skb, struct flow *flow, int verdict)
 {
 	if (verdict >= NEXT_STAGE)
 		verdict = enter_stage(skb, flow, verdict - NEXT_STAGE);
-	if (unlikely(verdict < 0)) {
-		report_drop(skb, flow, verdict);
-		return TC_ACT_SHOT;
+	if (likely(verdict == TC_ACT_REDIRECT)) {
+		report_forward(skb, flow);
+		return TC_ACT_REDIRECT;
 	}
-	count(skb, DROP_FORWARDED, flow->direction);
-	if (flow->observation == OBSERVE_TO_ENDPOINT && flow->direction == DIR_EGRESS)
-		count(skb, DROP_FORWARDED, DIR_INGRESS);
-	trace(skb, flow, flow->observation);
-	return verdict;
+	report_drop(skb, flow, verdict < 0 ? verdict : drop(flow, DROP_NO_VERDICT));
+	return TC_ACT_SHOT;
 }
 
 #endif

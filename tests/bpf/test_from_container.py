@@ -133,13 +133,13 @@ def test_later_fragments_go_by_their_addresses_alone(pipeline: Pipeline, offset:
     payload = packets.udp(destination_port=NODE.tunnel_port)
     packet = packets.ipv4(payload, source=ALICE.ipv4, destination=BOB.ipv4, protocol=packets.UDP, fragment=offset)
     frame = packets.ethernet(packet, source=ALICE.mac, destination=ALICE.node_mac)
-    assert pipeline.run("from_container", frame).verdict == REDIRECT
+    assert pipeline.run("from_container", frame).reason is None
 
 
 def test_bytes_behind_the_packet_are_no_part_of_it(pipeline: Pipeline) -> None:
     """Ethernet pads short frames."""
     padded = to(BOB.ipv4, packets.icmp(8, payload=b""), protocol=packets.ICMP).ljust(60, b"\0")
-    assert pipeline.run("from_container", padded).verdict == REDIRECT
+    assert pipeline.run("from_container", padded).reason is None
 
 
 def test_ip_options_move_the_ports(pipeline: Pipeline) -> None:

@@ -58,7 +58,7 @@ def test_segments_that_are_listed_pass(pipeline: Pipeline) -> None:
     """SCTP's: the workload's own MTU has bounded each, and no field tells their size."""
     gso_by_frags, sctp = 0xFFFF, 132
     frame = to(BOB.ipv4, bytes(3000), protocol=sctp)
-    assert pipeline.run("from_container", frame, gso_size=gso_by_frags).verdict == REDIRECT
+    assert pipeline.run("from_container", frame, gso_size=gso_by_frags).reason is None
 
 
 def test_a_packet_too_long_for_its_length_field_says_zero_and_passes(pipeline: Pipeline) -> None:
@@ -67,8 +67,8 @@ def test_a_packet_too_long_for_its_length_field_says_zero_and_passes(pipeline: P
         packets.tcp(bytes(3000)), source=ALICE.ipv4, destination=BOB.ipv4, protocol=TCP, total_bytes=0
     )
     frame = sent_by(ALICE, packet)
-    assert pipeline.run("from_container", frame, gso_size=1400).verdict == REDIRECT
-    assert pipeline.run("from_container", frame).reason == DropReason.INVALID_PACKET
+    reasons = [pipeline.run("from_container", frame, gso_size=size).reason for size in (1400, 0)]
+    assert reasons == [None, DropReason.INVALID_PACKET]
 
 
 def quoted(outcome: Outcome, headers: int) -> bytes:
@@ -165,4 +165,4 @@ def test_a_node_without_gateway_in_the_family_tells_nothing(pipeline: Pipeline, 
 
 def test_a_packet_for_the_hosts_stack_may_end_its_way_there(pipeline: Pipeline) -> None:
     """The stack is no hop: TTL 1 reaches it, and it tells whatever is to be told beyond."""
-    assert pipeline.run("from_container", to(GATEWAYS[0], ttl=1)).verdict == REDIRECT
+    assert pipeline.run("from_container", to(GATEWAYS[0], ttl=1)).reason is None

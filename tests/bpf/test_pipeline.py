@@ -90,6 +90,23 @@ def test_the_compilers_structs_are_the_registrys_field_by_field() -> None:
     }
 
 
+DEFECTIVE = BpfProgram(
+    name="undecided",
+    file="undecided.bpf.c",
+    target=CallSlot.CUSTOM_FROM_CONTAINER,
+    source="""
+#include "lib/report.h"
+#include "lib/stage.h"
+
+int undecided(struct __sk_buff *skb)
+{
+	struct flow flow = {};
+
+	return finish(skb, &flow, take_over(&flow));
+}
+""",
+)
+"""A plugin's stage that forgets to decide."""
 CUSTOM = BpfProgram(
     name="no_discard",
     file="no_discard.bpf.c",
@@ -169,3 +186,13 @@ def test_a_claimed_slot_that_is_empty_drops(pipeline: Pipeline, claimed: LoadedP
     pipeline.maps.of(CALLS).delete(Index(slot))
     assert run(claimed, to(BOB.ipv4), ifindex=LOOPBACK).verdict == SHOT
     assert pipeline.events()[0].header.code == DropReason.MISSED_TAIL_CALL
+
+
+def test_what_a_plugins_stage_leaves_undecided_is_dropped(
+    pipeline: Pipeline, claimed: LoadedProgram, tmp_path: Path
+) -> None:
+    """The stack behind the hook would route what nobody has checked."""
+    with load_program(Compiler(tmp_path).compile(DEFECTIVE), pipeline.maps) as defective:
+        pipeline.maps.of(CALLS).put(Index(CallSlot.CUSTOM_FROM_CONTAINER), Slot(defective.fd))
+        assert run(claimed, to(BOB.ipv4), ifindex=LOOPBACK).verdict == SHOT
+    assert pipeline.events()[0].header.code == DropReason.NO_VERDICT

@@ -56,6 +56,7 @@ class DropReason(IntEnum):
     MULTICAST = 201, "Multicast handled", "Multicast and broadcast are not carried between workloads."
     NOT_READY = 202, "Host datapath is not ready", "The agent has not finished starting."
     TOO_BIG = 220, "Packet too big", "Larger than the overlay's MTU; the sender was told by ICMP."
+    NO_VERDICT = 221, "No verdict", "A program ended without deciding: a defect in it; the event names the line."
     EVENT_LOST = 255, "Event lost", "Not a drop: the monitor's ring was full, so these events were never seen."
 
     @property
