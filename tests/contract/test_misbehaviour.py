@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 import pytest
 
-from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.errors import NetloomError
-from netloom.model.identity import IdentityId
 from netloom.plugins import EndpointReady, EndpointRemoved, Flows, NodeChanged, hookspecs
 from netloom.plugins.discovery import GROUP, ROLE_HOOKS
 from netloom.plugins.guard import PluginFailure
+from netloom.plugins.testing import endpoint, flow
 from support.plugins import Workshop, activate, hook, plugin
 
 HOOKS = {name: value for name, value in vars(hookspecs).items() if hasattr(value, "netloom_spec")}
 CHOSEN = {"netloom_ipam": "ipam", "netloom_network_mode": "network_mode", "netloom_store": "store"}
 AT_LOADING = {"netloom_plugin_info", "netloom_config_type"}
-ENDPOINT = Endpoint(
-    id=EndpointId(1),
-    attachment=Attachment(container_id="c", ifname="eth0", netns="/proc/1/ns/net"),
-    ipv4=IPv4Address("10.1.0.2"),
-    ipv6=None,
-    ifindex=IfIndex(7),
-    mac=bytes(6),
-    node_mac=bytes(6),
-    identity=IdentityId(256),
-    labels=frozenset(),
-    state=EndpointState.READY,
-)
 EVENTS = {
-    "netloom_endpoint_ready": EndpointReady(endpoint=ENDPOINT),
-    "netloom_endpoint_removed": EndpointRemoved(endpoint=ENDPOINT),
+    "netloom_endpoint_ready": EndpointReady(endpoint=endpoint()),
+    "netloom_endpoint_removed": EndpointRemoved(endpoint=endpoint()),
     "netloom_node_changed": NodeChanged(name="n", node=None),
-    "netloom_flows": Flows(flows=(), lost=0),
+    "netloom_flows": Flows(flows=(flow(),), lost=0),
 }
 WAYS = {
     "raise": ("raise KeyError('boom')", "raised KeyError: 'boom'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import netloom_local.plugin
 import netloom_vxlan.plugin
 from netloom.config.load import load_text
 from netloom.plugins.contract import CONTRACT_VERSION
+from netloom.plugins.discovery import GROUP
 from netloom.plugins.manager import Active, PluginManager, PluginRecord
 
 BUILT_IN = (netloom_hostscope.plugin, netloom_local.plugin, netloom_vxlan.plugin)
@@ -54,10 +55,7 @@ class Workshop:
         distribution = distribution or f"netloom-{name}"
         module = f"loomtest_{distribution.replace('-', '_')}"
         self.directory.joinpath(f"{module}.py").write_text(HEADER + textwrap.dedent(body))
-        info = self.directory / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        info.joinpath("entry_points.txt").write_text(f"[netloom.plugins]\n{name} = {module}:P\n")
+        install(self.directory, distribution, version, {name: f"{module}:P"})
 
     def discover(self, disabled: tuple[str, ...] = (), timeout_s: float = TIMEOUT_S) -> PluginManager:
         """A manager of everything installed now, ours included; ended with the test."""
@@ -69,6 +67,15 @@ class Workshop:
         """How the plugin fares."""
         records = (manager or self.discover()).records()
         return next(record for record in records if record.name == name)
+
+
+def install(directory: Path, distribution: str, version: str, entry_points: Mapping[str, str]) -> None:
+    """What pip leaves of a distribution whose modules are in ``directory``."""
+    info = directory / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+    lines = [f"[{GROUP}]", *(f"{name} = {target}" for name, target in entry_points.items()), ""]
+    info.joinpath("entry_points.txt").write_text("\n".join(lines))
 
 
 def plugin(name: str, *hooks: str, role: str = "EXTENSION", info: str = "") -> str:

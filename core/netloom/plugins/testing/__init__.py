@@ -26,7 +26,8 @@ from netloom.plugins.contract import PluginInfo
 from netloom.plugins.discovery import Plugin, load
 from netloom.plugins.guard import Guard
 from netloom.plugins.testing.ipam import IpamConformance
-from netloom.plugins.testing.mode import NetworkModeConformance, node
+from netloom.plugins.testing.mode import NetworkModeConformance
+from netloom.plugins.testing.samples import endpoint, flow, node
 from netloom.plugins.testing.store import StoreConformance
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "NetworkModeConformance",
     "StoreConformance",
     "check_plugin",
+    "endpoint",
+    "flow",
     "node",
     "read_section",
 ]

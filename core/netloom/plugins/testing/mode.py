@@ -5,25 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from netloom.model.errors import Invalid
 from netloom.model.node import Node
 from netloom.plugins import accept
 from netloom.plugins.contract import NetworkMode
 from netloom.plugins.testing.expect import raises
-
-
-def node(name: str, number: int, mode: str) -> Node:
-    """A node with both IP versions, on the underlay and for pods, unlike any with another ``number``."""
-    return Node(
-        name=name,
-        underlay_ipv4=IPv4Address(f"192.0.2.{number}"),
-        underlay_ipv6=IPv6Address(f"2001:db8::{number}"),
-        pod_cidrs=(IPv4Network(f"10.99.{number}.0/24"), IPv6Network(f"fd00:99:{number}::/64")),
-        gateways=(IPv4Address(f"10.99.{number}.1"), IPv6Address(f"fd00:99:{number}::1")),
-        mode=mode,
-    )
+from netloom.plugins.testing.samples import node
 
 
 class NetworkModeConformance:

@@ -1,0 +1,150 @@
+"""The documentation is true: its code runs, its configs load, its lists are whole and fresh."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from netloom.config import reference as config_reference
+from netloom.config.kinds import fields_of
+from netloom.config.load import load_text
+from netloom.config.settings import Settings
+from netloom.plugins import Flows, reference
+from netloom.plugins.discovery import GROUP
+from netloom.plugins.manager import PluginManager
+from netloom.plugins.testing import check_plugin, flow
+from support.plugins import Workshop, install
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+def titled(document: str) -> dict[str, str]:
+    """Files a page tells its reader to write, by name."""
+    text = (ROOT / "docs" / document).read_text()
+    return {title: body for _, title, body in BLOCK.findall(text) if title}
+
+
+@pytest.fixture
+def tutorial(shop: Workshop) -> Iterator[Mapping[str, Path]]:
+    """Every file of the tutorial, written; the package in it installed."""
+    files = {name: shop.directory / name for name in titled("plugins.md")}
+    for name, body in titled("plugins.md").items():
+        files[name].write_text(body)
+    project = tomllib.loads(files["pyproject.toml"].read_text())["project"]
+    install(shop.directory, project["name"], project["version"], project["entry-points"][GROUP])
+    yield files
+    for name in ("netloom_droplog", "netloom_nomail"):
+        sys.modules.pop(name, None)
+
+
+async def test_the_tutorials_plugin_is_found_configured_and_used(
+    tutorial: Mapping[str, Path], shop: Workshop, tmp_path: Path
+) -> None:
+    config = tutorial["node.yaml"].read_text().replace("/var/log", str(tmp_path))
+    tutorial["node.yaml"].write_text(config + f"  local: {{path: {tmp_path}/store.db}}\n")
+    manager = PluginManager.discover()
+    shop.managers.append(manager)
+    loaded = manager.load(tutorial["node.yaml"])
+    await manager.activate(loaded.settings, loaded.sections)
+    await manager.notify("netloom_flows", Flows(flows=(flow(), flow(text="TTL exceeded")), lost=0))
+    (line,) = (tmp_path / "netloom-drops.json").read_text().splitlines()
+    assert json.loads(line) == {
+        "reason": "Invalid source ip",
+        "endpoint": 17,
+        "from": "10.99.1.66",
+        "to": "10.99.2.9",
+        "protocol": "udp",
+    }
+    assert shop.record("droplog", manager).state == "active"
+
+
+def test_the_tutorials_own_tests_pass(tutorial: Mapping[str, Path]) -> None:
+    directory = tutorial["test_droplog.py"].parent
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_droplog.py"]
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_stage_of_the_tutorial_is_a_plugin(tutorial: Mapping[str, Path]) -> None:
+    """What its program does is tested where programs run."""
+    assert "netloom_nomail.py" in tutorial
+    import netloom_nomail  # type: ignore[import-not-found]
+
+    check_plugin(netloom_nomail.NoMail)
+
+
+@pytest.mark.parametrize("name", reference.hooks())
+def test_every_hook_is_documented_with_its_exact_arguments(name: str) -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    assert f"### `{reference.heading(name, reference.hooks()[name])}`\n" in text
+
+
+@pytest.mark.parametrize("name", reference.hooks())
+def test_every_hook_says_when_how_and_what_if_it_fails(name: str) -> None:
+    text = reference.hooks()[name].__doc__ or ""
+    for word in ("When:", "Task:", "Failure:", ".. versionadded::"):
+        assert word in text, word
+    for parameter in reference.heading(name, reference.hooks()[name]).partition("(")[2].rstrip(")").split():
+        assert f":param {parameter}:" in text
+
+
+def test_the_plugin_reference_is_fresh() -> None:
+    """Otherwise: python -m netloom.plugins.reference."""
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    assert text.endswith(reference.MARK + "\n" + reference.render())
+
+
+def test_the_config_reference_is_fresh() -> None:
+    """Otherwise: python -m netloom.config.reference."""
+    assert config_reference.render(config_reference.own_sections()) == config_reference.DOCUMENT.read_text()
+
+
+def undocumented(cls: type) -> list[str]:
+    """Fields without a word about them."""
+    found = []
+    for name, field in fields_of(cls).items():
+        if hasattr(field.kind.type, "__dataclass_fields__"):
+            found += undocumented(field.kind.type)
+        elif not field.kind.doc:
+            found.append(f"{cls.__name__}.{name}")
+    return found
+
+
+def test_every_setting_is_documented() -> None:
+    assert [name for cls in (Settings, *config_reference.own_sections().values()) for name in undocumented(cls)] == []
+
+
+def configs() -> list[tuple[str, str]]:
+    """Every YAML block in the documentation, with its page."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+    return [(page.name, body) for page in pages for kind, _, body in BLOCK.findall(page.read_text()) if kind == "yaml"]
+
+
+@pytest.mark.parametrize(("page", "text"), configs())
+def test_every_config_in_the_documentation_can_be_used(page: str, text: str) -> None:
+    """Whole, or short of the prefixes without which no node can be; sections of examples are left aside."""
+    tree = yaml.safe_load(text)
+    plugins = tree.setdefault("plugins", {})
+    for name in ("droplog", "sticky"):
+        plugins.pop(name, None)
+    plugins.setdefault("hostscope", {"pod_cidrs": ["10.244.1.0/24"]})
+    manager = PluginManager.discover()
+    load_text(yaml.safe_dump(tree), page, manager.section_types())
+    manager.close()
