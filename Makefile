@@ -34,6 +34,7 @@ bench: setup ## compare with raw veth and a bridge; writes bench/RESULTS.md
 docs: setup ## render generated files again
 	$(BIN)/python -m netloom.datapath.codegen
 	$(BIN)/python -m netloom.config.reference
+	$(BIN)/python -m netloom.plugins.reference
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
