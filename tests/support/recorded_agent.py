@@ -27,6 +27,8 @@ class RecordedAgent:
         """Bodies, by path, that are sent as they are."""
         self.events: list[bytes] = []
         """Lines of ``/v1/monitor``."""
+        self.pause_s = 0.0
+        """How long the monitor is silent before its first line."""
         self.endless = False
         """Whether the monitor's stream stays open after its last line."""
         self.requests: list[tuple[str, str, Any]] = []
@@ -78,6 +80,7 @@ class RecordedAgent:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         response.enable_chunked_encoding()
         await response.prepare(request)
+        await asyncio.sleep(self.pause_s)
         for line in self.events:
             await response.write(line + b"\n")
         if self.endless:

@@ -94,7 +94,9 @@ def complete(socket: Path, *words: str) -> list[str]:
     """
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "NETLOOM_SOCKET": str(socket)}
     command = ["bash", "--norc", "-c", script, "bash", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+    return ended.stdout.split()
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")

@@ -81,6 +81,12 @@ def test_events_of_other_endpoints_are_left_out_but_losses_never(
     assert [*shown, answers.LOST] == [json.loads(line) for line in lines]
 
 
+def test_silence_is_no_time_out(ask: Netctl, watched: RecordedAgent) -> None:
+    ask.monkeypatch.setattr("netloom.cli.client.TIMEOUT_S", 0.1)
+    watched.pause_s = 0.3
+    assert answers.DROP["summary"] in ask("monitor").out
+
+
 def test_a_bad_filter_is_told_before_anything_is_watched(ask: Netctl, agent: RecordedAgent) -> None:
     assert ask("monitor", "--from", "zero").status == 2
     assert agent.requests == []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +18,10 @@ from netloom.cli.errors import AgentAway, Ambiguous
 from netloom.cli.sockets import agents, find_socket
 from support import answers
 from support.netctl import Netctl
+from support.peers import leave_behind, listening
 from support.recorded_agent import RecordedAgent
 
+NOBODY = 65534
 DOCUMENTS = {
     "status": answers.STATUS,
     "endpoint list": answers.ENDPOINTS,
@@ -64,12 +66,6 @@ def test_without_an_agent_it_says_what_to_do_and_ends_with_3(netctl: Netctl, tmp
     assert f"netctl: no agent listens at {missing}: start netloom-agent on this node, or see its log\n" == err
 
 
-def leave_behind(path: Path) -> None:
-    """A socket file as an agent leaves it that was killed."""
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(path))
-
-
 def test_a_socket_nobody_listens_at_any_more_is_an_agent_away(netctl: Netctl, tmp_path: Path) -> None:
     leave_behind(tmp_path / "left.sock")
     assert netctl("--socket", str(tmp_path / "left.sock"), "status").status == 3
@@ -85,6 +81,24 @@ def test_wrong_usage_ends_with_2(ask: Netctl, words: str) -> None:
     status, out, err = ask(*words.split())
     assert (status, out) == (2, "")
     assert "Error: " in err
+
+
+def test_an_agent_that_does_not_answer_is_away(netctl: Netctl, tmp_path: Path) -> None:
+    netctl.monkeypatch.setattr("netloom.cli.client.TIMEOUT_S", 0.05)
+    with listening(tmp_path / "silent.sock", None):
+        status, _, err = netctl("--socket", str(tmp_path / "silent.sock"), "status")
+    assert (status, "has not answered within 0.05 s" in err) == (3, True)
+
+
+def test_a_socket_one_may_not_use_says_what_to_do(ask: Netctl, agent: RecordedAgent) -> None:
+    agent.socket.chmod(0)
+    own = os.geteuid()
+    os.seteuid(own or NOBODY)
+    try:
+        status, _, err = ask("status")
+    finally:
+        os.seteuid(own)
+    assert (status, "run netctl as root, or join the socket's group" in err) == (3, True)
 
 
 def test_an_answer_that_is_cut_short_is_an_agent_away(ask: Netctl, agent: RecordedAgent) -> None:
@@ -115,9 +129,19 @@ def test_names_are_quoted_on_their_way_to_the_agent(ask: Netctl, agent: Recorded
 def test_options_of_a_command_win_over_those_of_netctl_and_those_over_the_environment(
     ask: Netctl, agent: RecordedAgent
 ) -> None:
-    wrong = "/nonexistent.sock"
-    assert ask("--socket", wrong, "version", "--socket", str(agent.socket)).status == 0
+    right, wrong = str(agent.socket), "/nonexistent.sock"
+    assert ask("--socket", wrong, "status", "--socket", right).status == 0
+    assert ask("--socket", right, "status", "--socket", wrong).status == 3
     assert ask("--socket", wrong, "status").status == 3
+    ask.monkeypatch.setenv("NETLOOM_SOCKET", wrong)
+    assert ask("--socket", right, "status").status == 0
+    assert ask("status").status == 3
+
+
+def test_a_node_is_asked_by_its_name(ask: Netctl, agent: RecordedAgent) -> None:
+    ask.monkeypatch.setenv("NETLOOM_SOCKET", "/nonexistent.sock")
+    ask.monkeypatch.setattr("netloom.cli.options.agents", lambda: {"node1": agent.socket})
+    assert (ask("--node", "node1", "status").status, ask("status", "--node", "node1").status) == (0, 0)
 
 
 def test_agents_are_found_by_their_sockets(tmp_path: Path) -> None:
@@ -171,3 +195,14 @@ def test_status_loads_none_of_the_agents_libraries() -> None:
     )
     heavy = {"aiohttp", "asyncio", "pyroute2", "msgspec", "yaml", "stevedore", "pluggy", "structlog", "netloom.agent"}
     assert set() == loaded & heavy
+
+
+def test_a_reader_that_has_gone_before_the_output_came_is_no_news(agent: RecordedAgent) -> None:
+    """The output is small: it is only when netctl ends that the pipe turns out to be broken."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = os.environ | {"NETLOOM_SOCKET": str(agent.socket)}
+    command = [str(Path(sys.executable).with_name("netctl")), "status"]
+    ended = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +15,7 @@ import pytest
 
 from netloom.cni.main import main
 from support import answers
+from support.peers import listening
 from support.recorded_agent import RecordedAgent
 
 PROGRAM = Path(sys.executable).with_name("netloom-cni")
@@ -177,27 +175,6 @@ def test_without_a_socket_in_the_config_the_only_agent_is_meant(
     monkeypatch.setattr("netloom.cni.agent.SOCKETS", f"{runs}/*/netloom.sock")
     answer = run("DEL", socket="").answer
     assert (answer["code"] if answer else 0) == code
-
-
-@contextmanager
-def listening(path: Path, reply: bytes | None) -> Iterator[None]:
-    """Somebody at a socket who sends ``reply`` and hangs up, or (None) never accepts."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
-        thread = threading.Thread(target=reply_once, args=(server, reply))
-        thread.start()
-        yield
-        thread.join()
-
-
-def reply_once(server: socket.socket, reply: bytes | None) -> None:
-    if reply is None:
-        return
-    connection, _ = server.accept()
-    with connection:
-        connection.recv(1 << 16)
-        connection.sendall(reply)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import click
 
 from netloom import __version__
 from netloom.cli.commands import Lazy, LazyGroup
-from netloom.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, exit_status
+from netloom.cli.errors import EXIT_INTERRUPTED, exit_status
 from netloom.cli.options import target_options
 from netloom.model.errors import NetloomError
 
@@ -49,19 +46,14 @@ def cli(**_target: str | None) -> None:
 
 
 def main() -> int:
-    """Run a command; returns the exit status."""
+    """Run a command; returns the exit status. When whoever reads our output has gone, click ends us with 1."""
     try:
         status = cli.main(prog_name="netctl", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
     except NetloomError as error:
         click.echo(f"netctl: {error}", err=True)
         return exit_status(error)

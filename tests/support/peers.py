@@ -1,0 +1,36 @@
+"""Others than agents that may sit at a socket."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def listening(path: Path, reply: bytes | None) -> Iterator[None]:
+    """Somebody at a socket who sends ``reply`` and hangs up, or (None) never accepts."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        thread = threading.Thread(target=reply_once, args=(server, reply))
+        thread.start()
+        yield
+        thread.join()
+
+
+def reply_once(server: socket.socket, reply: bytes | None) -> None:
+    if reply is None:
+        return
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1 << 16)
+        connection.sendall(reply)
+
+
+def leave_behind(path: Path) -> None:
+    """A socket file as an agent leaves it that was killed."""
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
