@@ -30,8 +30,8 @@ class TestStore(StoreConformance):
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ("path: store.db", "not an absolute one that ends in .db"),
-        ("path: /etc/passwd", "not an absolute one that ends in .db"),
+        ("path: store.db", "expected an absolute path"),
+        ("path: /etc/passwd", "does not end in .db"),
         ("poll_interval_s: 0", "from 0.05 to 60"),
     ],
 )

@@ -23,8 +23,8 @@ class LocalSettings:
 
     def __post_init__(self) -> None:
         # A damaged store file is set aside: the ending sees to it that this never happens to another kind of file.
-        if not self.path.is_absolute() or self.path.suffix != ".db":
-            raise ValueError(f"path {self.path}, which is not an absolute one that ends in .db")
+        if self.path.suffix != ".db":
+            raise ValueError(f"path {self.path}, which does not end in .db")
 
 
 class Local:
