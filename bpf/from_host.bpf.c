@@ -24,10 +24,8 @@ static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const 
 
 	if (endpoint && endpoint->flags & ENDPOINT_FLAG_HOST)
 		return drop(flow, DROP_INVALID_PACKET);
-	if (endpoint) {
-		flow->endpoint_id = endpoint->id;
+	if (endpoint)
 		return deliver_from_egress(skb, flow, endpoint);
-	}
 	rc = locate(flow, &packet->destination, &tunnel_endpoint);
 	if (rc < 0)
 		return rc;

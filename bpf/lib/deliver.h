@@ -22,9 +22,14 @@ static __always_inline int rewrite_macs(struct __sk_buff *skb, struct flow *flow
 static __always_inline int address_to_endpoint(struct __sk_buff *skb, struct flow *flow,
 					       const struct endpoint_info *endpoint)
 {
+	int rc = rewrite_macs(skb, flow, endpoint->mac, endpoint->node_mac);
+
+	if (rc)
+		return rc;
 	flow->destination_identity = endpoint->identity;
+	flow->endpoint_id = endpoint->id;
 	flow->observation = OBSERVE_TO_ENDPOINT;
-	return rewrite_macs(skb, flow, endpoint->mac, endpoint->node_mac);
+	return 0;
 }
 
 /* From an ingress hook: straight into the workload's namespace, past the host's stack and queues. */

@@ -103,6 +103,7 @@ ENDS = {
 
 @pytest.mark.parametrize("destination", ENDS, ids=str)
 def test_a_trace_names_both_ends_and_the_way(pipeline: Pipeline, destination: Address) -> None:
+    """And the endpoint concerned: who gets the packet where that is one of this node's, who sent it elsewhere."""
     pipeline.write_node(replace(NODE, trace=1))
     sent = to(destination)
     outcome = pipeline.run("from_container", sent)
@@ -110,7 +111,8 @@ def test_a_trace_names_both_ends_and_the_way(pipeline: Pipeline, destination: Ad
     assert outcome.observations == [Observation.FROM_ENDPOINT, observation]
     last = outcome.events[-1].header
     assert (last.source_identity, last.destination_identity) == (ALICE.identity, identity)
-    assert (last.endpoint_id, last.ifindex, last.packet_bytes) == (ALICE.id, ALICE.ifindex, len(sent))
+    concerned = BOB if observation is Observation.TO_ENDPOINT else ALICE
+    assert (last.endpoint_id, last.ifindex, last.packet_bytes) == (concerned.id, ALICE.ifindex, len(sent))
     assert outcome.events[0].frame == sent[:128]
 
 

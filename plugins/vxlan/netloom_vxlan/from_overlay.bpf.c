@@ -59,7 +59,6 @@ static __always_inline int deliver(struct __sk_buff *skb, struct flow *flow, con
 	flow->destination_identity = endpoint->identity;
 	if (endpoint->flags & ENDPOINT_FLAG_HOST)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_HOST);
-	flow->endpoint_id = endpoint->id;
 	return deliver_from_ingress(skb, flow, endpoint);
 }
 
