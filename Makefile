@@ -21,6 +21,7 @@ check: setup ## format, lint, types, layers, generated files: seconds
 	$(BIN)/mypy tests bench examples
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m netloom.datapath.codegen --check
+	$(BIN)/python -m netloom.cli.reference --check
 
 test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to end
 	$(BIN)/python -m pytest
@@ -33,6 +34,7 @@ bench: setup ## compare with raw veth and a bridge; writes bench/RESULTS.md
 
 docs: setup ## render generated files again
 	$(BIN)/python -m netloom.datapath.codegen
+	$(BIN)/python -m netloom.cli.reference
 	$(BIN)/python -m netloom.config.reference
 	$(BIN)/python -m netloom.plugins.reference
 

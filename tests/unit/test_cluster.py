@@ -228,6 +228,20 @@ async def test_a_store_that_lost_everything_is_told_again(store: LocalStore) -> 
     assert [(entry.key, entry.value) for entry in await store.items("")] == before
 
 
+async def test_a_node_notices_at_once_that_its_records_are_gone(store: LocalStore) -> None:
+    """It need not wait for the next round to publish them again."""
+    two = View(store, NODE2)
+    await two.cluster.publish_node()
+    await two.catch_up()
+    assert not two.cluster.robbed
+    await store.delete("nodes/node2")
+    await two.catch_up()
+    assert two.cluster.robbed
+    await two.cluster.republish()
+    assert not two.cluster.robbed
+    assert await store.get("nodes/node2") is not None
+
+
 async def test_an_identity_given_to_others_meanwhile_gets_another_number(store: LocalStore) -> None:
     """Two label sets never share one."""
     two = View(store, NODE2)

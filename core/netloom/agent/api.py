@@ -17,7 +17,16 @@ from netloom.agent import metrics, views
 from netloom.agent.endpoints import AttachRequest
 from netloom.agent.openapi import document
 from netloom.model.endpoint import Attachment
-from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound, StoreError, Unsupported
+from netloom.model.errors import (
+    Conflict,
+    Exhausted,
+    Invalid,
+    NetloomError,
+    NotFound,
+    StoreError,
+    Unavailable,
+    Unsupported,
+)
 from netloom.model.flow import FlowKind
 from netloom.model.labels import NAMESPACE_KEY, Label, label_set
 
@@ -33,6 +42,7 @@ _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
     (Exhausted, 507, "exhausted"),
+    (Unavailable, 503, "unavailable"),
     (StoreError, 503, "unavailable"),
     (Unsupported, 501, "unsupported"),
     (NetloomError, 500, "internal"),

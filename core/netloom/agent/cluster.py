@@ -53,6 +53,8 @@ class Cluster:
         self._seen: set[str] = set()
         self._published: dict[str, bytes] = {}
         self.in_sync = asyncio.Event()
+        self.robbed = False
+        """Whether the store lost something of this node since the last :meth:`republish`."""
         self._log = structlog.get_logger()
 
     def nodes(self) -> Mapping[str, KnownNode]:
@@ -97,6 +99,7 @@ class Cluster:
 
         Heals what was published while the store was away, a store that was replaced, and what an earlier run left.
         """
+        self.robbed = False
         node_key = NODES + self._local.node.name
         found = {entry.key: entry.value for entry in await self._store.items(self._address_key(None))}
         if (entry := await self._store.get(node_key)) is not None:
@@ -135,6 +138,8 @@ class Cluster:
     def _take_one(self, event: StoreEvent) -> NodeChanged | None:
         value = event.entry.value if event.entry else None
         (self._seen.discard if value is None else self._seen.add)(event.key)
+        if value is None and event.key in self._published:
+            self.robbed = True
         try:
             if event.key.startswith(NODES):
                 return self._take_node(event.key.removeprefix(NODES), value)

@@ -32,7 +32,7 @@ from netloom.agent.upkeep import Upkeep
 from netloom.bpf import features
 from netloom.config.load import Loaded
 from netloom.edge.lock import node_lock
-from netloom.model.errors import NetloomError, StoreError, Unsupported
+from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
 from netloom.plan.claims import world_claims
@@ -163,6 +163,8 @@ class Agent:
             self._controllers.succeeded("cluster")
             if self._ready:
                 await self._follow()
+                if self.cluster.robbed:
+                    await self._publish()
             for change in changes:
                 await self._plugins.notify("netloom_node_changed", change)
 
@@ -184,9 +186,9 @@ class Agent:
         await self.cluster.republish()
 
     def require_ready(self) -> None:
-        """Raises Unsupported while the agent starts or stops."""
+        """Raises Unavailable while the agent starts or stops."""
         if not self._ready:
-            raise Unsupported("this request", needs="a running agent", found="one that is starting or stopping")
+            raise Unavailable("the agent is starting or stopping; try again")
 
     async def forget_node(self, name: str) -> bool:
         """Remove a node that is gone for good from the cluster."""

@@ -9,6 +9,7 @@
     ├── CompileError       eBPF source did not compile; carries the compiler's words
     ├── MapLayoutMismatch  a pinned map has another layout than ours
     ├── StoreError         the cluster store cannot be used
+    ├── Unavailable        not now: whoever asks may try again
     ├── Exhausted          a pool, range or map is full
     ├── Conflict           the object exists already, or somebody else owns it
     ├── NotFound           the object does not exist
@@ -116,6 +117,10 @@ class MapLayoutMismatch(NetloomError):
 
 class StoreError(NetloomError):
     """The cluster store cannot be opened, read or written."""
+
+
+class Unavailable(NetloomError):
+    """Not now: whoever asks may try again."""
 
 
 class Exhausted(NetloomError):
