@@ -22,6 +22,8 @@ check: setup ## format, lint, types, layers, generated files: seconds
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m netloom.datapath.codegen --check
 	$(BIN)/python -m netloom.cli.reference --check
+	$(BIN)/python -m netloom.config.reference --check
+	$(BIN)/python -m netloom.plugins.reference --check
 
 test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to end
 	$(BIN)/python -m pytest

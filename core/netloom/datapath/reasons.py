@@ -7,17 +7,7 @@ over; Netloom's own begin at 220. A number is never used again for another cause
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
-
-
-class Cause(NamedTuple):
-    """One line of the table."""
-
-    number: int
-    text: str
-    """As shown in ``monitor`` and ``bpf metrics list``."""
-    hint: str
-    """What an operator can do about it."""
+from typing import Self
 
 
 class DropReason(IntEnum):
@@ -26,7 +16,8 @@ class DropReason(IntEnum):
     text: str
     hint: str
 
-    def __new__(cls, number: int, text: str, hint: str) -> DropReason:
+    def __new__(cls, number: int, text: str, hint: str) -> Self:
+        """Number, words as shown to operators, and what one can do about it."""
         self = int.__new__(cls, number)
         self._value_ = number
         self.text = text
