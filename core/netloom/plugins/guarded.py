@@ -82,10 +82,10 @@ class GuardedIpam:
         await self._guard.acall("Ipam.release", partial(self._ipam.release, owner), released)
 
     async def status(self) -> tuple[PoolStatus, ...]:
-        """Empty when the plugin fails: how full pools are is no reason to fail a request."""
+        """Empty when the plugin cannot say: how full pools are is no reason to fail a request."""
         try:
             return await self._guard.acall("Ipam.status", self._ipam.status, accept.pools)
-        except PluginFailure:
+        except NetloomError:
             return ()
 
     def _take(self, owner: str, value: Any) -> Allocation:
