@@ -29,7 +29,7 @@ def main() -> None:
     """Needs root and two cores; takes about two and a half minutes with the defaults."""
     arguments = _arguments()
     plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
-    program = build(OUT)
+    program, facts = build(OUT), machine.facts()
     with ExitStack() as stack:
         pairs = [
             stack.enter_context(networks.raw_veth()),
@@ -40,7 +40,7 @@ def main() -> None:
         samples = list(run(program, pairs, plan, lambda sentence: print(sentence, file=sys.stderr)))
     (OUT / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
     figures = summarise(samples, report.bases())
-    page, picture = report.page(machine.facts(), plan, figures), report.picture(plan, figures)
+    page, picture = report.page(facts, plan, figures), report.picture(plan, figures)
     if arguments.dry:
         print(page)
         return

@@ -15,6 +15,7 @@ def facts() -> tuple[tuple[str, str], ...]:
         ("virtualisation", _output("systemd-detect-virt") or "unknown"),
         ("kernel", platform.release()),
         ("BPF JIT", "on" if Path("/proc/sys/net/core/bpf_jit_enable").read_text().strip() != "0" else "off"),
+        ("load before", " ".join(f"{load:.1f}" for load in os.getloadavg())),
         ("compiler", _output("gcc", "--version").splitlines()[0]),
         ("commit", _output("git", "describe", "--always", "--dirty") or "not a checkout"),
     )

@@ -130,8 +130,11 @@ def test_down_ends_what_users_left_running(name: str) -> None:
     pod = lab.topology.pod("busybox1")
     with subprocess.Popen(argv_in(pod.netns, ["sleep", "600"])) as left:
         said: list[str] = []
-        labs.down(name, said.append)
-        left.wait(timeout=5)
+        try:
+            labs.down(name, said.append)
+            left.wait(timeout=5)
+        finally:
+            left.kill()
     assert any("sleep" in sentence for sentence in said)
 
 
