@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from netloom.lab import processes
+from netloom.lab.agents import wait_until
 from netloom.lab.processes import ProcessRecord, start_recorded
 from support.netns import Namespace
 
@@ -33,9 +34,10 @@ def start(netns: Namespace, tmp_path: Path, noted: list[ProcessRecord], *argv: s
 
 def test_a_started_process_runs_in_its_namespace(netns: Namespace, tmp_path: Path, noted: list[ProcessRecord]) -> None:
     """And under the pid that was recorded before it began."""
-    record = start(netns, tmp_path, noted, "sleep", "60")
+    record = start(netns, tmp_path, noted, "sh", "-c", "echo here; exec sleep 60")
     assert noted == [record]
     assert processes.is_running(record)
+    assert wait_until(lambda: (tmp_path / "log").read_text() != "")
     assert [found.pid for found in processes.inside(netns.path)] == [record.pid]
 
 
@@ -49,8 +51,7 @@ def test_ending_waits_until_the_process_is_gone(netns: Namespace, tmp_path: Path
 def test_a_process_that_does_not_obey_is_killed(netns: Namespace, tmp_path: Path, noted: list[ProcessRecord]) -> None:
     """After the time it was given; the caller learns which."""
     record = start(netns, tmp_path, noted, "sh", "-c", "trap '' TERM; echo deaf; exec sleep 60")
-    while not (tmp_path / "log").read_text():
-        pass
+    assert wait_until(lambda: (tmp_path / "log").read_text() != "")
     assert processes.end([record], within_s=0.05) == (record,)
     assert not processes.is_running(record)
 
@@ -81,6 +82,7 @@ def test_a_process_does_not_begin_when_its_starter_dies_before_noting_it(netns: 
     starter = f"""
 import os, signal
 from pathlib import Path
+from netloom.lab.agents import wait_until
 from netloom.lab.processes import start_recorded
 start_recorded("it", ["touch", "{tmp_path}/began"], log=Path("{tmp_path}/log"), netns=Path("{netns.path}"),
                note=lambda record: os.kill(os.getpid(), signal.SIGKILL))
