@@ -100,7 +100,7 @@ def _table(comparison: Comparison, cpu: int, figures: Mapping[Key, Figure]) -> I
 def _cell(network: str, comparison: Comparison, metric: Metric, figure: Figure) -> str:
     if network == comparison.base:
         return _value(metric, figure)
-    return f"{_value(metric, figure)}, **{figure.ratio:.2f}** ({figure.lowest:.2f} to {figure.highest:.2f})"
+    return f"{_value(metric, figure)}, **{figure.ratio:.2f}** ({figure.low:.2f} to {figure.high:.2f})"
 
 
 def _value(metric: Metric, figure: Figure) -> str:
@@ -120,7 +120,7 @@ def _method(plan: Plan) -> list[str]:
             f"{plan.rounds} rounds; in each round every network is measured once, for {plan.seconds:g} s, one after "
             "another, beginning with another one each time. A figure is the median of the rounds. The number in bold "
             "is the ratio to the first column: it is formed within each round, and the median is shown with the "
-            "smallest and largest. "
+            "quartiles, between which half of the rounds lie. "
             f"All networks have an MTU of {MTU_BYTES} bytes, and TCP uses cubic."
         ),
         "",

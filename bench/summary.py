@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 from bench.measure import Sample
 
@@ -42,9 +42,9 @@ class Figure:
     """Median of all rounds, as measured."""
     ratio: float
     """To the base, median of the rounds."""
-    lowest: float
-    """Smallest ratio of any round."""
-    highest: float
+    low: float
+    """First quartile of the rounds' ratios: half of the rounds lie between it and ``high``."""
+    high: float
 
 
 Key = tuple[str, int, str]
@@ -60,7 +60,6 @@ def summarise(samples: Iterable[Sample], bases: dict[str, str]) -> dict[Key, Fig
     for (network, cpu, metric), values in rounds.items():
         base = rounds[bases[network], cpu, metric]
         ratios = [value / base[number] for number, value in values.items()]
-        figures[network, cpu, metric] = Figure(
-            value=median(values.values()), ratio=median(ratios), lowest=min(ratios), highest=max(ratios)
-        )
+        low, middle, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        figures[network, cpu, metric] = Figure(value=median(values.values()), ratio=middle, low=low, high=high)
     return figures

@@ -22,13 +22,13 @@ def test_a_ratio_is_formed_within_a_round() -> None:
     veth = [sample("veth", 0, 10), sample("veth", 1, 100), sample("veth", 2, 10)]
     ours = [sample("ours", 0, 11), sample("ours", 1, 110), sample("ours", 2, 20)]
     figures = summarise([*veth, *ours], {"veth": "veth", "ours": "veth"})
-    assert figures["ours", 0, "rr_p50_ns"] == Figure(value=20, ratio=1.1, lowest=1.1, highest=2.0)
+    assert figures["ours", 0, "rr_p50_ns"] == Figure(value=20, ratio=1.1, low=1.1, high=1.55)
     assert figures["veth", 0, "rr_p50_ns"].ratio == 1.0
 
 
 @pytest.fixture
 def figures() -> dict[Key, Figure]:
-    figure = Figure(value=12345.0, ratio=1.25, lowest=1.2, highest=1.3)
+    figure = Figure(value=12345.0, ratio=1.25, low=1.2, high=1.3)
     return {(name, cpu, metric.name): figure for name in bases() for cpu in PLAN.server_cpus for metric in METRICS}
 
 
