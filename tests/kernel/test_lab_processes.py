@@ -82,7 +82,6 @@ def test_a_process_does_not_begin_when_its_starter_dies_before_noting_it(netns: 
     starter = f"""
 import os, signal
 from pathlib import Path
-from netloom.lab.agents import wait_until
 from netloom.lab.processes import start_recorded
 start_recorded("it", ["touch", "{tmp_path}/began"], log=Path("{tmp_path}/log"), netns=Path("{netns.path}"),
                note=lambda record: os.kill(os.getpid(), signal.SIGKILL))

@@ -57,8 +57,8 @@ PLUGIN_INTRODUCTION = """\
 ## Plugins
 
 Which plugins a node uses is said by `network_mode`, `ipam` and `store`, one each, and by what is installed and
-not named in `hooks.disabled`, for all others. Each plugin has a section of its own under `plugins`; these are the sections of the
-plugins that come with Netloom.
+not named in `hooks.disabled`, for all others. Each plugin has a section of
+its own under `plugins`; these are the sections of the plugins that come with Netloom.
 """
 
 
