@@ -25,6 +25,7 @@ from support.leaks import MARK, look
 pytestmark = pytest.mark.e2e
 
 _numbers = count(1)
+NOBODY = 65534
 SMALL = {"nodes": 1, "pods_per_node": 1}
 STEPS = ("begin", "namespace", "namespace", "namespace", "process", "complete")
 """What a lab of one node and one pod writes to its journal."""
@@ -86,6 +87,15 @@ def test_a_lab_that_is_not_there_cannot_be_taken_away(cluster: Cluster) -> None:
     """The answer names those that are."""
     with pytest.raises(NotFound, match=cluster.lab.files.name):
         labs.down(f"{MARK}-nothing")
+
+
+@pytest.mark.parametrize("command", ["up", "status", "down"])
+def test_who_is_not_root_is_told_so(command: str) -> None:
+    """In one sentence, before anything is tried."""
+    argv = [str(program("netctl")), "lab", command]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, user=NOBODY, group=NOBODY)
+    assert done.returncode == 1
+    assert done.stderr == f"netctl: a lab is not available: needs root (uid 0), found uid {NOBODY}\n"
 
 
 def test_two_labs_stand_side_by_side(cluster: Cluster, name: str) -> None:

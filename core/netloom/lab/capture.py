@@ -42,8 +42,9 @@ def watching(netns: str, watcher: Watcher, *, lines: int) -> Iterator[list[str]]
     with tempfile.TemporaryDirectory(prefix="netloom-") as directory:
         out, said = Path(directory, "out"), Path(directory, "said")
         with _running(argv_in(netns, watcher.argv), out, said) as process:
-            if not wait_until(lambda: watcher.watches(said.read_text()) or process.poll() is not None, SETTLE_S):
-                raise CommandError(watcher.argv, 0, "it did not begin to watch")
+            wait_until(lambda: watcher.watches(said.read_text()) or process.poll() is not None, SETTLE_S)
+            if not watcher.watches(said.read_text()):
+                raise CommandError(watcher.argv, process.poll() or 0, said.read_text() or "it did not begin to watch")
             yield shown
             wait_until(lambda: out.read_text().count("\n") >= lines, SETTLE_S if lines else 0)
         # tcpdump ends its output with an empty line when it is interrupted.

@@ -18,7 +18,7 @@ from netloom.lab.journal import History, Journal
 from netloom.lab.node_config import Tree, render
 from netloom.lab.processes import ProcessRecord
 from netloom.lab.topology import LABS_DIR, LabFiles, LabNode, LabPod, LabSpec, Topology, files_of, lay_out
-from netloom.model.errors import Conflict, NotFound
+from netloom.model.errors import Conflict, NotFound, Unsupported
 
 Say = Callable[[str], None]
 """Called with a sentence for each thing done."""
@@ -114,6 +114,7 @@ class Lab:
 
 def up(spec: LabSpec, settings: Tree | None = None, say: Say = silent) -> Lab:
     """Make a lab; whatever goes wrong, nothing of it stays. Raises Conflict when there is one of that name."""
+    _require_root()
     topology = lay_out(spec)
     files = topology.files
     _claim(files)
@@ -132,6 +133,7 @@ def up(spec: LabSpec, settings: Tree | None = None, say: Say = silent) -> Lab:
 
 def find(name: str) -> Lab:
     """The lab of that name; raises NotFound, naming those there are."""
+    _require_root()
     files = files_of(name)
     history = Journal(files.journal).read()
     if history.spec is None:
@@ -145,6 +147,7 @@ def down(name: str, say: Say = silent) -> None:
 
     Raises NotFound when nothing of it is there, Conflict while another netctl changes it.
     """
+    _require_root()
     files = files_of(name)
     if not files.directory.is_dir():
         raise NotFound(f'no lab "{name}" is up; labs on this machine: {", ".join(names()) or "none"}')
@@ -165,6 +168,11 @@ def down(name: str, say: Say = silent) -> None:
 def names() -> tuple[str, ...]:
     """All labs of this machine."""
     return tuple(sorted(path.name for path in LABS_DIR.iterdir())) if LABS_DIR.is_dir() else ()
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise Unsupported("a lab", needs="root (uid 0)", found=f"uid {os.geteuid()}")
 
 
 def _claim(files: LabFiles) -> None:
