@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,6 +20,7 @@ from netloom.model.labels import label_set
 from netloom.model.node import Node
 from netloom.plugins.contract import DeviceSpec, NodeChanged, Reach, Tunnel, WorkloadKind
 from netloom_local.store import LocalStore
+from support.tables import MemoryTable
 
 NODE1 = Node(
     name="node1",
@@ -60,28 +60,12 @@ class Direct:
         return Reach(tunnels=dict.fromkeys(remote.pod_cidrs, remote.underlay_ipv4))
 
 
-class Memory:
-    """A kernel table in a dictionary."""
-
-    def __init__(self) -> None:
-        self.entries: dict[Any, Any] = {}
-
-    async def read(self) -> Mapping[Any, Any]:
-        return dict(self.entries)
-
-    async def put(self, key: Any, value: Any) -> None:
-        self.entries[key] = value
-
-    async def delete(self, key: Any) -> None:
-        self.entries.pop(key, None)
-
-
 class View:
     """One node's view of the cluster, fed from the store on demand."""
 
     def __init__(self, store: LocalStore, node: Node) -> None:
         self.store = store
-        self.ipcache = Memory()
+        self.ipcache = MemoryTable()
         self.tables = Tables({"ipcache": self.ipcache})
         self.identities = Identities(store)
         local = Local(node=node, mode=Direct(), mtu_bytes=1450)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
@@ -12,6 +10,7 @@ from netloom.model.address import Network
 from netloom.model.errors import PluginError
 from netloom.model.node import Node
 from netloom.plugins.contract import LearnedRoute
+from support.tables import MemoryTable
 
 NODE = Node(
     name="n1",
@@ -23,22 +22,6 @@ NODE = Node(
 )
 FIRST, SECOND = IPv4Network("10.9.0.0/24"), IPv4Network("10.8.0.0/24")
 NEIGHBOUR = IPv4Address("192.0.2.9")
-
-
-class Routes:
-    """The node's routes in a dictionary."""
-
-    def __init__(self) -> None:
-        self.entries: dict[Any, Any] = {}
-
-    async def read(self) -> Mapping[Any, Any]:
-        return dict(self.entries)
-
-    async def put(self, key: Any, value: Any) -> None:
-        self.entries[key] = value
-
-    async def delete(self, key: Any) -> None:
-        self.entries.pop(key, None)
 
 
 class Static:
@@ -67,7 +50,7 @@ async def refresh(routing: Routing, tables: Tables) -> None:
 
 async def test_learnt_routes_lead_out_of_the_underlay_device() -> None:
     """By way of the neighbour that announced them."""
-    routes = Routes()
+    routes = MemoryTable()
     tables = Tables({"routes": routes})
     await refresh(Routing([Static(FIRST)], tables, NODE, "eth0"), tables)
     route = routes.entries[FIRST]
@@ -76,7 +59,7 @@ async def test_learnt_routes_lead_out_of_the_underlay_device() -> None:
 
 async def test_prefixes_are_announced_once() -> None:
     """Not at every resync."""
-    router, tables = Static(FIRST), Tables({"routes": Routes()})
+    router, tables = Static(FIRST), Tables({"routes": MemoryTable()})
     routing = Routing([router], tables, NODE, "eth0")
     await refresh(routing, tables)
     await refresh(routing, tables)
@@ -85,7 +68,7 @@ async def test_prefixes_are_announced_once() -> None:
 
 async def test_a_router_that_fails_harms_no_other() -> None:
     """And is announced to when it works again."""
-    bad, good, routes = Static(FIRST), Static(SECOND), Routes()
+    bad, good, routes = Static(FIRST), Static(SECOND), MemoryTable()
     tables = Tables({"routes": routes})
     routing = Routing([bad, good], tables, NODE, "eth0")
     bad.fails = True
@@ -99,7 +82,7 @@ async def test_a_router_that_fails_harms_no_other() -> None:
 
 async def test_a_router_that_fails_later_keeps_its_routes() -> None:
     """Routes do not come and go with a plugin's health."""
-    router, routes = Static(FIRST), Routes()
+    router, routes = Static(FIRST), MemoryTable()
     tables = Tables({"routes": routes})
     routing = Routing([router], tables, NODE, "eth0")
     await refresh(routing, tables)
