@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ SETTLE_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher:
-    """A program that runs until it is interrupted."""
+    """A program that runs until it is told to end."""
 
     argv: tuple[str, ...]
     watches: Callable[[str], bool]
@@ -47,7 +46,7 @@ def watching(netns: str, watcher: Watcher, *, lines: int) -> Iterator[list[str]]
                 raise CommandError(watcher.argv, process.poll() or 0, said.read_text() or "it did not begin to watch")
             yield shown
             wait_until(lambda: out.read_text().count("\n") >= lines, SETTLE_S if lines else 0)
-        # tcpdump ends its output with an empty line when it is interrupted.
+        # tcpdump ends its output with an empty line when it is told to end.
         shown += [line for line in out.read_text().splitlines() if line]
 
 
@@ -58,5 +57,6 @@ def _running(argv: Sequence[str], out: Path, said: Path) -> Iterator[subprocess.
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
+        # Not SIGINT: whoever is started in the background by a shell ignores it, and so do its children.
+        process.terminate()
         process.wait()
