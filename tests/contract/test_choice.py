@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from netloom.config.load import load_text
 from netloom.model.errors import ConfigError, PluginError
@@ -145,6 +146,26 @@ async def test_an_extension_that_does_not_start_is_not_used_at_all(shop: Worksho
     record = shop.record("p", manager)
     assert record.state == "failed"
     assert record.error.startswith("netloom_start raised OSError: no license")
+
+
+async def test_failures_are_logged_with_plugin_version_and_hook_and_so_is_their_end(shop: Workshop) -> None:
+    """Once each, however often they happen; nothing is logged before an agent uses the plugins."""
+    listen = hook("netloom_flows", "calls.append(1)\nif len(calls) < 3: raise OSError('collector is away')")
+    shop.install("p", "calls = []\n" + plugin("p", listen))
+    shop.install("q", "raise OSError('no')", version="7.0")
+    with capture_logs() as discovered:
+        manager = shop.discover()
+    with capture_logs() as logged:
+        await activate(manager)
+        for _ in range(4):
+            await manager.notify("netloom_flows", Flows(flows=(), lost=0))
+    assert discovered == []
+    found = [(line["event"], line["plugin"], line["version"], line["hook"]) for line in logged]
+    assert found == [
+        ("plugin.failed", "q", "7.0", "plugin"),
+        ("plugin.failed", "p", "1.2.3", "netloom_flows"),
+        ("plugin.recovered", "p", "1.2.3", "netloom_flows"),
+    ]
 
 
 async def test_a_chosen_plugin_that_does_not_start_stops_the_agent(shop: Workshop) -> None:

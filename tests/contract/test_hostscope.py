@@ -52,6 +52,13 @@ class TestManyPrefixes(IpamConformance):
         return pool("10.0.0.0/28", "10.9.0.0/28", "fd00::/112", "10.3.0.0/29")
 
 
+class TestSmallerIpv6(IpamConformance):
+    """IPv6 runs out first, when an IPv4 address was taken already."""
+
+    def make_ipam(self) -> Ipam:
+        return pool("10.0.0.0/24", "fd00::/122")
+
+
 class TestOneIpVersion(IpamConformance):
     """IPv6 alone."""
 

@@ -119,8 +119,8 @@ def test_text_that_is_no_config_is_told_with_its_line(text: str, words: str) -> 
     ("text", "words"),
     [
         ("# " + "x" * MAX_BYTES, f"more than {MAX_BYTES} bytes"),
-        ("a: " + "[" * 1000, f"more than {MAX_DEPTH} levels"),
-        ("hooks: {disabled: [" + "a," * MAX_NODES + "]}", f"more than {MAX_NODES} values"),
+        ("a: " + "[" * 1000, f"yaml: found more than {MAX_DEPTH} levels"),
+        ("hooks: {disabled: [" + "a," * MAX_NODES + "]}", f"yaml: found more than {MAX_NODES} values"),
         ("a: &a [" + "x," * 90 + "]\nhooks: {disabled: [" + "*a," * 200 + "]}", "expected"),
         ("a: &a [*a]", "expected"),
     ],
