@@ -59,7 +59,9 @@ def _tables() -> frozenset[str]:
 
 
 def _pins() -> list[Path]:
-    return [path for path in _BPFFS.rglob("*") if MARK in str(path)] if os.access(_BPFFS, os.R_OK) else []
+    """Not ``rglob``: another run may remove a directory while we look."""
+    walk = ((Path(directory), [*below, *files]) for directory, below, files in os.walk(_BPFFS))
+    return [path for directory, names in walk for name in names if MARK in str(path := directory / name)]
 
 
 def _processes() -> list[str]:

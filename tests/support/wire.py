@@ -16,6 +16,7 @@ from netloom.datapath.registry import CAPTURE_BYTES, EventType, NodeConfig
 from netloom.edge.host import HostSpec, prepare_host
 from netloom.edge.netlink import Netlink
 from netloom.edge.workload import WorkloadSpec, create_workload
+from netloom.lab.agents import wait_until
 from netloom.plugins.contract import RouteSpec
 from netloom_vxlan.mode import VxlanMode
 from support import pipeline as table
@@ -122,6 +123,10 @@ class WireNode:
             program_name=program.name,
         )
         made = self.netns.call(create_workload, self.netlink, spec)
+        # The kernel takes an IPv6 address into use in a work queue of its own: a moment later, when it is busy.
+        assert wait_until(
+            lambda: str(wanted.ipv6) in inside.run("ip", "-6", "route", "show", "table", "local"), WITHIN_S
+        )
         known = replace(wanted, ifindex=made.ifindex, mac=made.mac, node_mac=made.host_mac)
         self.pipeline.write_pod(known)
         return Workload(known, inside)
