@@ -92,7 +92,7 @@ def test_a_lab_that_is_not_there_cannot_be_taken_away(cluster: Cluster) -> None:
 @pytest.mark.parametrize("command", ["up", "status", "down"])
 def test_who_is_not_root_is_told_so(command: str) -> None:
     """In one sentence, before anything is tried."""
-    script = f"import os; os.geteuid = lambda: {NOBODY}; from netloom.cli.main import main; main()"
+    script = f"import os; os.geteuid = lambda: {NOBODY}; from netloom.cli.main import main; raise SystemExit(main())"
     argv = [sys.executable, "-c", script, "lab", command]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
