@@ -29,6 +29,7 @@ enum drop_reason {
 	DROP_NOT_READY = -202, /* Host datapath is not ready */
 	DROP_TOO_BIG = -220, /* Packet too big */
 	DROP_NO_VERDICT = -221, /* No verdict */
+	DROP_DENIED_BY_PLUGIN = -222, /* Denied by plugin */
 	DROP_EVENT_LOST = -255, /* Event lost */
 };
 

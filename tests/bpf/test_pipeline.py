@@ -130,7 +130,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct flow *flow)
 		return rc;
 	if (packet.protocol != PROTOCOL_UDP || !copy_from(skb, packet.l4_offset, ports, sizeof(ports)))
 		return next_stage(SLOT_FORWARD);
-	return ntohs(ports[1]) == PORT_DISCARD ? drop(flow, DROP_UNROUTABLE) : next_stage(SLOT_FORWARD);
+	return ntohs(ports[1]) == PORT_DISCARD ? drop(flow, DROP_DENIED_BY_PLUGIN) : next_stage(SLOT_FORWARD);
 }
 
 int no_discard(struct __sk_buff *skb)
@@ -168,7 +168,7 @@ def test_a_plugins_stage_drops_in_the_workloads_name(pipeline: Pipeline, claimed
     assert run(claimed, to(BOB.ipv4, packets.udp(destination_port=9)), ifindex=LOOPBACK).verdict == SHOT
     header = pipeline.events()[0].header
     assert (header.code, header.source_identity, header.endpoint_id) == (
-        DropReason.UNROUTABLE,
+        DropReason.DENIED_BY_PLUGIN,
         ALICE.identity,
         ALICE.id,
     )

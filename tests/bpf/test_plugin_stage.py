@@ -54,7 +54,7 @@ def test_mail_is_dropped_and_reported_in_the_senders_name(
 ) -> None:
     assert run(entry, tcp_to(25, version), ifindex=LOOPBACK).verdict == SHOT
     (event,) = pipeline.events()
-    assert (event.header.code, event.header.endpoint_id) == (DropReason.UNROUTABLE, ALICE.id)
+    assert (event.header.code, event.header.endpoint_id) == (DropReason.DENIED_BY_PLUGIN, ALICE.id)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -90,12 +90,6 @@ def test_a_family_this_node_does_not_serve_is_left_out() -> None:
     assert [route.prefix for route in reach.routes] == [ip_network("10.99.2.0/24")]
 
 
-def test_overlapping_pods_are_refused_with_both_prefixes() -> None:
-    remote = replace(REMOTE, pod_cidrs=(ip_network("10.99.0.0/16"),))
-    with pytest.raises(Invalid, match=r'10\.99\.0\.0/16 of node "b" overlaps 10\.99\.1\.0/24 of this node'):
-        MODE.reach(LOCAL, remote, 1450)
-
-
 def test_its_programs_fill_the_encap_slot_and_the_tunnels_ingress() -> None:
     programs = {program.name: program for program in Vxlan().netloom_bpf_programs()}
     assert programs["encap"].target is CallSlot.ENCAP

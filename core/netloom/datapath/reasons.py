@@ -48,6 +48,11 @@ class DropReason(IntEnum):
     NOT_READY = 202, "Host datapath is not ready", "The agent has not finished starting."
     TOO_BIG = 220, "Packet too big", "Larger than the overlay's MTU; the sender was told by ICMP."
     NO_VERDICT = 221, "No verdict", "A program ended without deciding: a defect in it; the event names the line."
+    DENIED_BY_PLUGIN = (
+        222,
+        "Denied by plugin",
+        "A plugin's stage refused it: see `netctl plugins list` for who has one.",
+    )
     EVENT_LOST = 255, "Event lost", "Not a drop: the monitor's ring was full, so these events were never seen."
 
     @property

@@ -203,7 +203,10 @@ class NetworkMode(Protocol):
         """Devices to keep in place on this node."""
 
     def reach(self, local: Node, remote: Node, mtu_bytes: int) -> Reach:
-        """How ``local`` reaches ``remote``. Raises Invalid, with a sentence, when it cannot."""
+        """How ``local`` reaches ``remote``, whose pod prefixes do not overlap: the agent has seen to that.
+
+        Raises Invalid, with a sentence, when it cannot.
+        """
 
 
 # --- eBPF programs ------------------------------------------------------------------------------

@@ -58,7 +58,6 @@ class VxlanMode:
                 f'node "{remote.name}" runs network mode "{remote.mode}", this node runs "{NAME}"; '
                 "give all nodes of a cluster the same network_mode"
             )
-        _refuse_overlap(local, remote)
         endpoint = _tunnel_endpoint(local, remote)
         served = [cidr for cidr in remote.pod_cidrs if local.gateway(family_of(cidr)) is not None]
         return Reach(
@@ -90,13 +89,3 @@ def _tunnel_endpoint(local: Node, remote: Node) -> Address:
 def _underlay(node: Node) -> str:
     found = [str(address) for address in (node.underlay_ipv4, node.underlay_ipv6) if address]
     return " and ".join(found) or "none"
-
-
-def _refuse_overlap(local: Node, remote: Node) -> None:
-    for mine in local.pod_cidrs:
-        for theirs in remote.pod_cidrs:
-            if mine.version == theirs.version and mine.overlaps(theirs):
-                raise Invalid(
-                    f'pod prefix {theirs} of node "{remote.name}" overlaps {mine} of this node; '
-                    "give every node prefixes of its own"
-                )

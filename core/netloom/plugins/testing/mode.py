@@ -53,13 +53,6 @@ class NetworkModeConformance:
         with raises(Invalid, "the other node runs another network mode"):
             self.make_mode().reach(node("a", 1, self.mode_name), node("b", 2, f"not-{self.mode_name}"), 1400)
 
-    def test_a_node_with_the_same_pods_is_refused(self) -> None:
-        """Invalid: a packet cannot go to both."""
-        local = node("a", 1, self.mode_name)
-        remote = replace(node("b", 2, self.mode_name), pod_cidrs=local.pod_cidrs)
-        with raises(Invalid, "the pod prefixes overlap"):
-            self.make_mode().reach(local, remote, 1400)
-
     def test_two_nodes_agree_whether_they_reach_each_other(self) -> None:
         """With both IP versions on the underlay, one, or none in common."""
         mode = self.make_mode()
