@@ -126,6 +126,20 @@ def test_an_endpoint_is_attached_and_detached_without_a_trace(
     assert list((running.directory / "state/n1/endpoints").iterdir()) == []
 
 
+def test_a_detachment_that_failed_is_finished_by_the_next(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
+    """Meanwhile the endpoint is closed, says so, and keeps its address from others."""
+    endpoint = running.attach(make_netns("pod"))[1]["endpoint"]
+    link = ("ip", "link", "set", endpoint["host_ifname"])
+    running.netns.run(*link, "alias", "a stranger's")
+    status, answer = running.request("DELETE", "/v1/attachments/c1/eth0")
+    assert (status, endpoint["host_ifname"] in answer["error"]["message"]) == (409, True), answer
+    assert [found["state"] for found in running.get("/v1/endpoints")] == ["disconnecting"]
+    assert running.get("/v1/maps/devices")["entries"] == []
+    running.netns.run(*link, "alias", "netloom:n1")
+    assert running.request("DELETE", "/v1/attachments/c1/eth0") == (200, {"removed": True})
+    assert running.get("/v1/endpoints") == []
+
+
 def test_detaching_what_is_not_there_is_no_error(running: NodeUnderTest) -> None:
     """As the CNI specification asks."""
     assert running.request("DELETE", "/v1/attachments/nobody/eth0") == (200, {"removed": False})

@@ -19,6 +19,7 @@ from netloom.agent.generation import (
     remove_others,
 )
 from netloom.agent.kernel import KernelThread, MapDriver, RouteDriver
+from netloom.agent.node_maps import NodeMaps
 from netloom.agent.tables import Driver
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.maps import MapSet
@@ -26,7 +27,7 @@ from netloom.bpf.programs import LoadedProgram
 from netloom.bpf.ring import EventRing
 from netloom.config.settings import Settings
 from netloom.datapath import registry
-from netloom.datapath.maps import Index, MapSpec
+from netloom.datapath.maps import Index
 from netloom.edge.firewall import MasqueradeSpec, ensure_masquerade, remove_masquerade
 from netloom.edge.host import HostLinks, HostSpec, prepare_host
 from netloom.edge.netlink import Direction, LinkInfo, Netlink
@@ -43,8 +44,6 @@ from netloom.plugins.manager import OwnedProgram
 WORKLOAD_PREFIX = "lxc"
 TABLES = (registry.PEERS, registry.ENDPOINTS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
 """Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS)."""
-SHARED_MAPS = tuple(spec for spec in registry.MAPS if spec.name != registry.CALLS.name)
-"""Maps that outlive a generation of programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +76,11 @@ class Datapath:
         compiling = asyncio.create_task(asyncio.to_thread(self._compile))
         try:
             await self._kernel.run(self._prepare_host)
-            self._maps = MapSet.open(self._directory / "maps", self._specs())
+            self._maps = NodeMaps(self._directory / "maps", self._plan.programs)
             self._write_node_config()
         finally:
             compiled = await compiling
-        self._generation = Generation(next_directory(self._directory / "generations"), compiled, self._maps)
+        self._generation = Generation(next_directory(self._directory / "generations"), compiled, self._maps.all)
         await self._kernel.run(self._attach)
 
     def retire_other_generations(self) -> None:
@@ -99,13 +98,13 @@ class Datapath:
 
     def drivers(self) -> Mapping[str, Driver[Any, Any]]:
         """Drivers of all tables, in the order in which they are written."""
-        maps = {spec.name: MapDriver(self._maps.of(spec)) for spec in TABLES}
+        maps = {spec.name: MapDriver(self._maps.all.of(spec)) for spec in TABLES}
         return {**maps, "routes": RouteDriver(self._kernel, self._netlink)}
 
     @property
     def maps(self) -> MapSet:
-        """The maps that outlive generations."""
-        return self._maps
+        """The maps that outlive generations, plugins' among them."""
+        return self._maps.all
 
     @property
     def generation(self) -> Generation:
@@ -122,13 +121,13 @@ class Datapath:
         """This node's own addresses besides the gateways."""
         return self._underlay.addresses
 
-    def pin_of(self, spec: MapSpec[Any, Any]) -> Path:
+    def pin_of(self, name: str) -> Path:
         """Where a map is pinned."""
-        return self._directory / "maps" / spec.pin_name
+        return self._maps.pin_of(name)
 
     def event_ring(self) -> EventRing:
         """A reader of the events; the caller closes it."""
-        return EventRing(self._maps.of(registry.EVENTS))
+        return EventRing(self._maps.all.of(registry.EVENTS))
 
     def set_trace(self, wanted: bool) -> None:
         """Have programs report every packet, or drops alone."""
@@ -192,10 +191,6 @@ class Datapath:
             devices=self._plan.mode.devices(),
         )
 
-    def _specs(self) -> tuple[MapSpec[Any, Any], ...]:
-        own = tuple(spec for item in self._plan.programs for spec in item.program.maps)
-        return (*SHARED_MAPS, *own)
-
     def _workload_spec(self, endpoint: Endpoint) -> WorkloadSpec:
         program = self._generation.workload_program
         return WorkloadSpec(
@@ -224,7 +219,7 @@ class Datapath:
             host_mac=self.host.mac,
             tunnel_port=tunnel.port if tunnel else 0,
         )
-        self._maps.of(registry.NODE_CONFIG).put(Index(0), config)
+        self._maps.all.of(registry.NODE_CONFIG).put(Index(0), config)
 
     def _attach(self) -> None:
         for point, program in self._generation.filters().items():

@@ -71,6 +71,10 @@ class EndpointManager:
         """Every endpoint, by number."""
         return tuple(sorted(self._by_key.values(), key=lambda endpoint: endpoint.id))
 
+    def ready(self) -> tuple[Endpoint, ...]:
+        """Those that carry traffic, by number."""
+        return tuple(endpoint for endpoint in self.all() if endpoint.state is EndpointState.READY)
+
     def get(self, number: int) -> Endpoint:
         """Raises NotFound."""
         for endpoint in self._by_key.values():
@@ -119,15 +123,15 @@ class EndpointManager:
 
     async def announce_restored(self) -> None:
         """Publish the restored endpoints again, and tell the plugins of them."""
-        for endpoint in self.all():
+        for endpoint in self.ready():
             await self._publish(endpoint)
             await self._parts.plugins.notify("netloom_endpoint_ready", EndpointReady(endpoint=endpoint))
 
     async def confirm_identities(self) -> None:
         """See that every identity in use here is in the store; an endpoint follows when its number had to change."""
-        for endpoint in self.all():
+        for endpoint in self.ready():
             identity = await self._parts.identities.confirm(Identity(endpoint.identity, endpoint.labels))
-            if identity.id != endpoint.identity and endpoint.attachment.key in self._by_key:
+            if identity.id != endpoint.identity and endpoint in self._by_key.values():
                 self._log.warning("endpoint.identity_changed", endpoint=endpoint.id, identity=identity.id)
                 changed = replace(endpoint, identity=identity.id)
                 self._keep(changed)
@@ -144,7 +148,7 @@ class EndpointManager:
             await self._parts.ipam.restore(_allocation(endpoint))
         except NetloomError as error:
             self._log.warning("endpoint.not_restored", container=endpoint.attachment.key, reason=str(error))
-            await self._remove(endpoint)
+            await self._try_to_remove(endpoint)
             return
         self._keep(replace(endpoint, ifindex=IfIndex(link.ifindex), node_mac=link.mac))
 
@@ -169,7 +173,7 @@ class EndpointManager:
                 labels=identity.labels,
                 state=EndpointState.READY,
             )
-            undo.add("close", partial(self._close, endpoint))
+            undo.add("close", partial(self._forget, endpoint))
             self._keep(endpoint)
             await parts.tables.apply(_owner(endpoint))
             await self._publish(endpoint)
@@ -177,16 +181,30 @@ class EndpointManager:
             return endpoint
 
     async def _remove(self, endpoint: Endpoint) -> None:
-        self._save(replace(endpoint, state=EndpointState.DISCONNECTING))
+        """Each step may be repeated: where one fails the endpoint stays, disconnecting, for the next attempt."""
+        leaving = replace(endpoint, state=EndpointState.DISCONNECTING)
+        self._by_key[endpoint.attachment.key] = leaving
+        self._save(leaving)
         await self._close(endpoint)
         await self._parts.datapath.delete_workload(endpoint.attachment)
         await self._parts.ipam.release(endpoint.attachment.key)
         await self._unsave(endpoint)
         await self._free_id(endpoint.id)
+        del self._by_key[endpoint.attachment.key]
+
+    async def _try_to_remove(self, endpoint: Endpoint) -> None:
+        """What cannot be removed now stays, disconnecting, until its runtime detaches it or the agent starts again."""
+        try:
+            await self._remove(endpoint)
+        except NetloomError as error:
+            self._log.error("endpoint.not_removed", container=endpoint.attachment.key, error=str(error))
+
+    async def _forget(self, endpoint: Endpoint) -> None:
+        self._by_key.pop(endpoint.attachment.key, None)
+        await self._close(endpoint)
 
     async def _close(self, endpoint: Endpoint) -> None:
         """No packet to or from it from now on."""
-        self._by_key.pop(endpoint.attachment.key, None)
         self._parts.tables.withdraw(_owner(endpoint))
         await self._parts.tables.apply(_owner(endpoint))
         for address in endpoint.addresses:

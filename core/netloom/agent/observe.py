@@ -29,7 +29,7 @@ def map_list(datapath: Datapath, errors: Mapping[str, int]) -> list[views.Json]:
                 "max_entries": status.max_entries,
                 "key_bytes": spec.key_bytes,
                 "value_bytes": spec.value_bytes,
-                "pin": str(datapath.pin_of(spec)),
+                "pin": str(datapath.pin_of(name)),
                 "purpose": spec.purpose,
                 "errors": errors.get(name, 0),
             }

@@ -51,7 +51,7 @@ class Upkeep:
         self.tables.claim("node", local_node_claims(datapath.node, datapath.host, addresses, datapath.mtu_bytes))
 
     async def _repair_devices(self) -> None:
-        for repair in await self.datapath.repair(self.endpoints.all()):
+        for repair in await self.datapath.repair(self.endpoints.ready()):
             structlog.get_logger().warning("datapath.repaired", what=repair)
         self.claim_node()
 
