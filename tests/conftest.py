@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from netloom.edge.netlink import Netlink
-from support.leaks import MARK, MARK_VARIABLE, look
+from support.leaks import MARK, MARK_VARIABLE, look, remains
 from support.netns import Namespace, NamespaceFactory
 
 _PRIVILEGED = ("bpf", "kernel", "e2e")
@@ -36,7 +36,7 @@ def _nothing_left_by_the_run() -> Iterator[None]:
     os.environ[MARK_VARIABLE] = MARK
     before = look()
     yield
-    assert look().since(before) == {}
+    assert remains(before) == {}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def _nothing_left_by_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = look()
     yield
-    assert look().since(before) == {}
+    assert remains(before) == {}
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,6 +18,8 @@ MARK = f"loomtest{os.getpid()}"
 """Begins the name of every namespace of this run, and is part of the name of every pin directory."""
 MARK_VARIABLE = "NETLOOM_TEST_RUN"
 """Environment variable that every process of this run inherits."""
+SETTLE_S = 3.0
+"""How long a leftover must last to be one."""
 _BPFFS = Path("/sys/fs/bpf")
 
 
@@ -45,6 +48,14 @@ def look() -> Leftovers:
         pins=frozenset(str(path) for path in _pins()),
         processes=frozenset(_processes()),
     )
+
+
+def remains(earlier: Leftovers) -> dict[str, list[str]]:
+    """What is there and stays there. A child that an agent of a shared lab runs for a moment is nothing left behind."""
+    deadline = time.monotonic() + SETTLE_S
+    while (found := look().since(earlier)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def _names(directory: Path) -> list[str]:
