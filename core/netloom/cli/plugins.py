@@ -27,7 +27,7 @@ def render(views: list[dict[str, Any]]) -> str:
 
 
 def installed() -> list[dict[str, Any]]:
-    """The plugins installed here, in the shape of ``/v1/plugins``; raises PluginError when two have one name."""
+    """The plugins installed here, in the shape of ``/v1/plugins``."""
     from netloom.plugins.manager import PluginManager
 
     return [
