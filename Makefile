@@ -10,7 +10,7 @@ all: check test
 
 setup: $(VENV)/.ready ## system packages and the virtual environment
 
-$(VENV)/.ready: setup.cfg pyproject.toml tools/setup.sh
+$(VENV)/.ready: setup.cfg pyproject.toml tools/setup.sh Makefile
 	PACKAGES="$(PACKAGES)" PYTHON=$(PYTHON) VENV=$(VENV) sh tools/setup.sh
 	touch $@
 
