@@ -74,6 +74,7 @@ async def test_a_plugin_that_was_not_chosen_is_not_asked_for_anything(shop: Work
         ("network_mode: [vxlan, ipvlan]\n", "node.yaml:1: network_mode: found a list, expected text"),
         ("hooks: {disabled: [vxlan]}\n", 'node.yaml: network_mode: found "vxlan", which is disabled'),
         ("hooks: {disabled: [vxlna]}\n", 'found "vxlna", which is not installed'),
+        ("masquerade: maybe\nipam: nobody\n", 'node.yaml:2: ipam: found "nobody", which is not installed'),
         ("network_mode: broken\n", 'found "broken", which cannot be used: loading raised OSError'),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from netloom.model.errors import ConfigError, Problem
 PLUGINS = "plugins"
 """The key that holds a section for each plugin, by name."""
 DEFAULTS = Settings()
+
+
+Choices = Mapping[str, Callable[[str], tuple[str, str] | None]]
+"""By top-level key: what is wrong with a value, as what was found and what was expected; None when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,10 @@ class Loaded:
         return rows
 
 
-def load_config(path: Path | None, section_types: Mapping[str, type]) -> Loaded:
+def load_config(path: Path | None, section_types: Mapping[str, type], choices: Choices | None = None) -> Loaded:
     """Read a file; None means that every setting has its default. Raises ConfigError with all problems."""
     if path is None:
-        return load_text("", "defaults", section_types)
+        return load_text("", "defaults", section_types, choices)
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -62,19 +66,28 @@ def load_config(path: Path | None, section_types: Mapping[str, type]) -> Loaded:
         raise _file_error(path, error.strerror or str(error), "a file that can be read") from error
     except UnicodeDecodeError as error:
         raise _file_error(path, f"byte 0x{error.object[error.start]:02x} at {error.start}", "UTF-8 text") from error
-    return load_text(text, str(path), section_types)
+    return load_text(text, str(path), section_types, choices)
 
 
-def load_text(text: str, file: str, section_types: Mapping[str, type]) -> Loaded:
+def load_text(text: str, file: str, section_types: Mapping[str, type], choices: Choices | None = None) -> Loaded:
     """Read YAML text; ``file`` names it in messages. Raises ConfigError with all problems."""
     root = compose(text, file)
     reader = Reader(file)
     rest, plugins = _split(root)
     settings = reader.section(Settings, rest, "")
     sections = _sections(reader, plugins, section_types, _chosen(rest))
+    _check_choices(reader, rest, choices or {})
     reader.finish()
     assert settings is not None, "a reader without problems has read everything"  # noqa: S101
     return Loaded(settings=settings, sections=sections, origins=dict(reader.origins))
+
+
+def _check_choices(reader: Reader, root: yaml.Node | None, choices: Choices) -> None:
+    """Written choices are checked with everything else, so that a bad one is among all the problems."""
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        refuse = choices.get(key.value) if isinstance(key, yaml.ScalarNode) else None
+        if refuse and isinstance(value, yaml.ScalarNode) and (refused := refuse(value.value)):
+            reader.note(value, key.value, *refused)
 
 
 def _split(root: yaml.Node | None) -> tuple[yaml.Node | None, yaml.Node | None]:

@@ -99,7 +99,8 @@ class PluginManager:
 
     def load(self, path: Path | None) -> Loaded:
         """Read a node config and check its choice of plugins. Raises ConfigError, or PluginError from :meth:`check`."""
-        loaded = load_config(path, self.section_types())
+        choices = {_key(role): partial(self._refuse, role) for role in CHOSEN_ROLES}
+        loaded = load_config(path, self.section_types(), choices)
         if problems := tuple(self._choice_problems(loaded)):
             raise ConfigError(problems)
         self.check(loaded.settings.hooks.disabled)
@@ -156,13 +157,18 @@ class PluginManager:
 
     def _choice_problems(self, loaded: Loaded) -> Iterator[Problem]:
         for role, name in _choices(loaded.settings):
-            if reason := self._unfit(role, name, loaded.settings.hooks.disabled):
-                yield _problem(loaded, str(role).replace("-", "_"), f'"{name}", {reason}', self._offer(role))
+            if refused := self._refuse(role, name, loaded.settings.hooks.disabled):
+                yield _problem(loaded, _key(role), *refused)
         names = [plugin.name for plugin in self._plugins]
         for name in loaded.settings.hooks.disabled:
             if name not in names:
                 expected = f"an installed plugin ({', '.join(names)}){closest(name, names)}"
                 yield _problem(loaded, "hooks.disabled", f'"{name}", which is not installed', expected)
+
+    def _refuse(self, role: Role, name: str, disabled: Iterable[str] = ()) -> tuple[str, str] | None:
+        """What was found and what was expected, when the plugin cannot take the role."""
+        reason = self._unfit(role, name, disabled)
+        return (f'"{name}", {reason}', self._offer(role)) if reason else None
 
     def _choose(self, role: Role, name: str) -> Plugin:
         if reason := self._unfit(role, name, ()):
@@ -184,6 +190,11 @@ class PluginManager:
     def _offer(self, role: Role) -> str:
         names = [plugin.name for plugin in self._plugins if plugin.usable and plugin.info and plugin.info.role is role]
         return f"one installed plugin with role {role} ({', '.join(names) or 'none is installed'})"
+
+
+def _key(role: Role) -> str:
+    """The setting that chooses a plugin for the role."""
+    return role.value.replace("-", "_")
 
 
 def _choices(settings: Settings) -> tuple[tuple[Role, str], ...]:
