@@ -284,7 +284,7 @@ def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -
         ifindex=IfIndex(0),
         mac=bytes(6),
         node_mac=bytes(6),
-        identity=IdentityId(Reserved.UNKNOWN),
+        identity=IdentityId(Reserved.UNKNOWN.value),
         labels=request.labels,
         state=EndpointState.REGENERATING,
         pod_name=request.pod_name,

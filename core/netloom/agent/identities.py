@@ -52,7 +52,7 @@ class Identities:
     async def identity_of(self, labels: Labels) -> Identity:
         """The identity of a label set, made if there is none yet. Raises Exhausted or StoreError."""
         if not labels:
-            return Identity(IdentityId(Reserved.INIT), frozenset({Reserved.INIT.label}))
+            return Identity(IdentityId(Reserved.INIT.value), frozenset({Reserved.INIT.label}))
         text = canonical(labels)
         async with self._lock:
             number = self._by_labels.get(text) or await self._find(text) or await self._make(text)

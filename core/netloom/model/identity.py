@@ -51,7 +51,7 @@ class Identity:
 def reserved_identities() -> tuple[Identity, ...]:
     """All reserved identities in number order, without UNKNOWN."""
     return tuple(
-        Identity(IdentityId(item), frozenset({item.label})) for item in Reserved if item is not Reserved.UNKNOWN
+        Identity(IdentityId(item.value), frozenset({item.label})) for item in Reserved if item is not Reserved.UNKNOWN
     )
 
 
