@@ -99,6 +99,14 @@ async def test_a_table_that_is_full_fails_the_one_who_hit_it(kernel: Kernel) -> 
     assert kernel.tables.errors() == {"endpoints": 2, "devices": 2}
 
 
+async def test_what_only_waits_to_be_written_is_no_repair(kernel: Kernel) -> None:
+    """A claim made while the tables are compared is nobody's damage."""
+    await kernel.tables.resync()
+    kernel.claim("a")
+    assert await kernel.tables.resync() == ()
+    assert kernel.endpoints.entries == {"a-key": 1}
+
+
 async def test_what_a_stranger_deleted_is_written_again_and_named(kernel: Kernel) -> None:
     """Repairs are reported."""
     kernel.claim("a")

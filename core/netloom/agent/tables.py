@@ -104,22 +104,12 @@ class Tables:
     async def resync(self) -> tuple[Repair, ...]:
         """Compare every table with the kernel and put right what differs; returns what that was."""
         async with self._lock:
-            for table in self._tables:
-                table.delta.observe(await table.driver.read())
+            repairs = [repair for table in self._tables for repair in _differences(table, await table.driver.read())]
             first, self._in_sync = not self._in_sync, True
-            repairs = () if first else self._repairs()
             problems = await self._write()
         if problems:
             raise problems[0].error
-        return repairs
-
-    def _repairs(self) -> tuple[Repair, ...]:
-        found: list[Repair] = []
-        for table in self._tables:
-            pending = table.delta.pending()
-            found += [Repair(table.name, str(key), "written") for key in pending.upserts]
-            found += [Repair(table.name, str(key), "deleted") for key in pending.deletes]
-        return tuple(found)
+        return () if first else tuple(repairs)
 
     async def _write(self) -> list[_Problem]:
         problems: list[_Problem] = []
@@ -140,3 +130,16 @@ class Tables:
             self._log.error("table.write_failed", table=table.name, key=str(key), error=str(error))
         else:
             table.delta.applied(key, value)
+
+
+def _differences(table: Table[Any, Any], actual: Mapping[Any, Any]) -> list[Repair]:
+    """What somebody else did to the table; what was claimed and is only waiting to be written is nobody's damage."""
+    waiting = table.delta.pending()
+    table.delta.observe(actual)
+    found = table.delta.pending()
+    written = [key for key in found.upserts if key not in waiting.upserts]
+    deleted = [key for key in found.deletes if key not in waiting.deletes]
+    return [
+        *(Repair(table.name, str(key), "written") for key in written),
+        *(Repair(table.name, str(key), "deleted") for key in deleted),
+    ]
