@@ -66,11 +66,13 @@ static __always_inline void report_drop(struct __sk_buff *skb, const struct flow
 }
 
 /* A packet between two endpoints of this node leaves the one and enters the other: it counts in both directions. */
-static __always_inline void report_forward(struct __sk_buff *skb, const struct flow *flow)
+static __always_inline void report_forward(struct __sk_buff *skb, struct flow *flow)
 {
 	count(skb, DROP_FORWARDED, flow->direction);
-	if (flow->observation == OBSERVE_TO_ENDPOINT && flow->direction == DIR_EGRESS)
+	if (flow->observation == OBSERVE_TO_ENDPOINT && flow->direction == DIR_EGRESS) {
+		flow->direction = DIR_INGRESS; /* as seen from the endpoint that gets it */
 		count(skb, DROP_FORWARDED, DIR_INGRESS);
+	}
 	trace(skb, flow, flow->observation);
 }
 

@@ -111,8 +111,10 @@ def test_a_trace_names_both_ends_and_the_way(pipeline: Pipeline, destination: Ad
     assert outcome.observations == [Observation.FROM_ENDPOINT, observation]
     last = outcome.events[-1].header
     assert (last.source_identity, last.destination_identity) == (ALICE.identity, identity)
-    concerned = BOB if observation is Observation.TO_ENDPOINT else ALICE
-    assert (last.endpoint_id, last.ifindex, last.packet_bytes) == (concerned.id, ALICE.ifindex, len(sent))
+    arrives = observation is Observation.TO_ENDPOINT
+    concerned, direction = (BOB, Direction.INGRESS) if arrives else (ALICE, Direction.EGRESS)
+    assert (last.endpoint_id, last.direction) == (concerned.id, direction)
+    assert (last.ifindex, last.packet_bytes) == (ALICE.ifindex, len(sent))
     assert outcome.events[0].frame == sent[:128]
 
 

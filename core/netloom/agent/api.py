@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from netloom.model.errors import (
     Unavailable,
     Unsupported,
 )
-from netloom.model.flow import FlowKind
+from netloom.model.flow import Flow, FlowKind
 from netloom.model.labels import NAMESPACE_KEY, Label, label_set
 
 if TYPE_CHECKING:
@@ -201,15 +202,23 @@ class Api:
             raise Invalid(f"monitor type {', '.join(sorted(unknown))} is unknown; expected drop or trace")
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         response.enable_chunked_encoding()
-        await response.prepare(request)
-        with self._agent.monitor.listen(traces=FlowKind.TRACE.value in kinds) as listener:
+        with (
+            self._agent.monitor.listen(traces=FlowKind.TRACE.value in kinds) as listener,
+            suppress(ConnectionResetError),  # the client has left
+        ):
+            await response.prepare(request)
             while True:
-                flows, lost = await listener.next()
-                lines = [msgspec.json.encode(views.flow_view(flow)) for flow in flows if flow.kind.value in kinds]
-                if lost:
-                    lines.append(msgspec.json.encode({"kind": "lost", "count": lost}))
-                if lines:
-                    await response.write(b"\n".join(lines) + b"\n")
+                await _send(response, *await listener.next(), kinds)
+        return response
+
+
+async def _send(response: web.StreamResponse, flows: Iterable[Flow], lost: int, kinds: set[str]) -> None:
+    """Write flows of the kinds wanted, and how many were lost, a line each."""
+    lines = [msgspec.json.encode(views.flow_view(flow)) for flow in flows if flow.kind.value in kinds]
+    if lost:
+        lines.append(msgspec.json.encode({"kind": "lost", "count": lost}))
+    if lines:
+        await response.write(b"\n".join(lines) + b"\n")
 
 
 def _reader(read: Callable[[], Any]) -> Handler:

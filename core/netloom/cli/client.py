@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -46,10 +46,21 @@ class Client:
         """``DELETE /v1/<path>``, decoded."""
         return self._call("DELETE", path)
 
-    def stream(self, path: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
-        """Objects of an ndjson stream, one by one as they come. Ends by raising AgentAway when the agent stops."""
-        with self._translated(), self._request("GET", f"/v1/{path}?{urlencode(query)}") as (connection, response):
+    @contextmanager
+    def stream(self, path: str, query: dict[str, str]) -> Iterator[Iterator[dict[str, Any]]]:
+        """Objects of an ndjson stream as they come; the agent has begun it when the block begins.
+
+        The iterator ends by raising AgentAway when the agent stops.
+        """
+        with ExitStack() as stack:
+            with self._translated():
+                request = self._request("GET", f"/v1/{path}?{urlencode(query)}")
+                connection, response = stack.enter_context(request)
             connection.sock.settimeout(None)
+            yield self._objects(response)
+
+    def _objects(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        with self._translated():
             while line := response.readline(MAX_LINE_BYTES):
                 yield json.loads(line)
         raise AgentAway(f"the agent at {self.socket_path} has stopped")

@@ -85,8 +85,8 @@ def monitor(client: Client, /, kinds: tuple[str, ...], form: str, **endpoints: t
         sent_by=frozenset(endpoints["from"]),
         sent_to=frozenset(endpoints["to"]),
     )
-    stream = client.stream("monitor", {"type": ",".join(kinds or KINDS)})
-    click.echo("Watching; press Ctrl-C to stop.", err=True)
-    for event in stream:
-        if event["kind"] == "lost" or wanted.wants(event):
-            click.echo(line(event, form))
+    with client.stream("monitor", {"type": ",".join(kinds or KINDS)}) as events:
+        click.echo("Watching; press Ctrl-C to stop.", err=True)
+        for event in events:
+            if event["kind"] == "lost" or wanted.wants(event):
+                click.echo(line(event, form))
