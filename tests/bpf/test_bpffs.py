@@ -22,7 +22,7 @@ print(sum(" /sys/fs/bpf " in line for line in Path("/proc/self/mountinfo").read_
 
 def test_the_file_system_is_mounted_once_where_everybody_expects_it() -> None:
     """In a mount namespace of its own, where it was unmounted before; directories are for root alone."""
-    unmounted = 'while umount /sys/fs/bpf 2>/dev/null; do :; done; exec "$0" -c "$1"'
-    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", unmounted, sys.executable, SCRIPT]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    alone = "set -e; mount --make-rprivate /sys; while umount /sys/fs/bpf 2>/dev/null; do :; done"
+    argv = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", f'{alone}; exec "$0" -c "$1"']
+    done = subprocess.run([*argv, sys.executable, SCRIPT], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["bpf", "0o700", "1"]
