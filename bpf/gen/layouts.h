@@ -148,7 +148,7 @@ struct event_header {
 	__u8 type;
 	__u8 code; /* Drop reason, or observation point. */
 	__u8 direction;
-	__u8 flags;
+	__u8 pad0[1];
 	__u32 source_identity;
 	__u32 destination_identity;
 	__u16 endpoint_id; /* The local endpoint concerned; 0 when there is none. */
@@ -162,7 +162,6 @@ _Static_assert(sizeof(struct event_header) == 32, "size of struct event_header")
 _Static_assert(__builtin_offsetof(struct event_header, type) == 0, "type");
 _Static_assert(__builtin_offsetof(struct event_header, code) == 1, "code");
 _Static_assert(__builtin_offsetof(struct event_header, direction) == 2, "direction");
-_Static_assert(__builtin_offsetof(struct event_header, flags) == 3, "flags");
 _Static_assert(__builtin_offsetof(struct event_header, source_identity) == 4, "source_identity");
 _Static_assert(__builtin_offsetof(struct event_header, destination_identity) == 8, "destination_identity");
 _Static_assert(__builtin_offsetof(struct event_header, endpoint_id) == 12, "endpoint_id");

@@ -37,7 +37,6 @@ static __always_inline void emit(struct __sk_buff *skb, const struct flow *flow,
 	event->header.type = type;
 	event->header.code = code;
 	event->header.direction = flow->direction;
-	event->header.flags = 0;
 	event->header.source_identity = flow->source_identity;
 	event->header.destination_identity = flow->destination_identity;
 	event->header.endpoint_id = flow->endpoint_id;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,21 @@ from support.wire import WireNode, wire_node
 
 
 @pytest.fixture(scope="session")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    pipeline = Pipeline.build(tmp_path_factory.mktemp("bpf"))
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bpf")
+
+
+@pytest.fixture(scope="session")
+def loaded(cache_dir: Path) -> Iterator[Pipeline]:
+    pipeline = Pipeline.build(cache_dir)
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture(scope="session")
+def loaded_for_devices(cache_dir: Path) -> Iterator[Pipeline]:
+    """With maps of its own: a real device says good-bye to its groups while it goes, some time after its test."""
+    pipeline = Pipeline.build(cache_dir)
     yield pipeline
     pipeline.close()
 
@@ -26,7 +40,8 @@ def pipeline(loaded: Pipeline) -> Pipeline:
 
 
 @pytest.fixture
-def wire(pipeline: Pipeline, make_netns: Callable[[str], Namespace]) -> Iterator[WireNode]:
+def wire(loaded_for_devices: Pipeline, make_netns: Callable[[str], Namespace]) -> Iterator[WireNode]:
     """A node with real devices, and no workloads yet."""
-    with wire_node(pipeline, make_netns) as node:
+    loaded_for_devices.reset()
+    with wire_node(loaded_for_devices, make_netns) as node:
         yield node

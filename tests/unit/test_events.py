@@ -22,7 +22,6 @@ HEADER = EventHeader(
     type=EventType.DROP,
     code=DropReason.TTL_EXCEEDED,
     direction=Direction.EGRESS,
-    flags=0,
     source_identity=300,
     destination_identity=301,
     endpoint_id=7,

@@ -153,7 +153,6 @@ class EventHeader:
     code: U8
     """Drop reason, or observation point."""
     direction: U8
-    flags: U8
     source_identity: U32
     destination_identity: U32
     endpoint_id: U16
