@@ -11,6 +11,7 @@ import asyncio
 import os
 import platform
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -162,16 +163,17 @@ class Agent:
             self.cluster.in_sync.set()
             self._controllers.succeeded("cluster")
             if self._ready:
-                await self._follow()
+                # Masquerading depends on nodes alone: a pod somewhere in the cluster must not cost a run of nft.
+                await self._apply(self._upkeep.follow if changes else self.tables.apply)
                 if self.cluster.robbed:
                     await self._publish()
             for change in changes:
                 await self._plugins.notify("netloom_node_changed", change)
 
-    async def _follow(self) -> None:
+    async def _apply(self, write: Callable[[], Awaitable[None]]) -> None:
         """What cannot be written now is tried again at the next resync: the watch goes on."""
         try:
-            await self._upkeep.follow()
+            await write()
         except NetloomError as error:
             self._log.error("cluster.change_not_applied", error=str(error))
 

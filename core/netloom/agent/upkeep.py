@@ -36,7 +36,7 @@ class Upkeep:
         await _all(self.masquerade, self._repair_devices, self.routing.refresh, self._repair_tables)
 
     async def follow(self) -> None:
-        """Take a change of the cluster into the kernel."""
+        """Take a change of the cluster's nodes into the kernel."""
         await _all(self.tables.apply, self.masquerade)
 
     async def masquerade(self) -> None:
