@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from netloom.lab import agents
 from support.leaks import MARK
 from support.netns import Namespace
 
@@ -21,12 +22,7 @@ WITHIN_S = 30.0
 UNDERLAY = ("192.168.78.11/24", "fd00:78::11/64")
 
 
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Whether the condition came true in time."""
-    deadline = time.monotonic() + WITHIN_S
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return met
+wait_until = partial(agents.wait_until, within_s=WITHIN_S)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -84,10 +84,16 @@ def load_text(text: str, file: str, section_types: Mapping[str, type], choices: 
 
 def _check_choices(reader: Reader, root: yaml.Node | None, choices: Choices) -> None:
     """Written choices are checked with everything else, so that a bad one is among all the problems."""
-    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
-        refuse = choices.get(key.value) if isinstance(key, yaml.ScalarNode) else None
+    for key, value in _written(root):
+        refuse = choices.get(key)
         if refuse and isinstance(value, yaml.ScalarNode) and (refused := refuse(value.value)):
-            reader.note(value, key.value, *refused)
+            reader.note(value, key, *refused)
+
+
+def _written(root: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
+    """The top-level keys that are text, with their values, in the order of the file."""
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    return [(key.value, value) for key, value in pairs if isinstance(key, yaml.ScalarNode)]
 
 
 def _split(root: yaml.Node | None) -> tuple[yaml.Node | None, yaml.Node | None]:
@@ -102,8 +108,7 @@ def _split(root: yaml.Node | None) -> tuple[yaml.Node | None, yaml.Node | None]:
 
 def _chosen(root: yaml.Node | None) -> frozenset[str]:
     """Names of the plugins the config chooses, known even when something else in it is wrong."""
-    written = root.value if isinstance(root, yaml.MappingNode) else []
-    names = {key.value: value.value for key, value in written if isinstance(key, yaml.ScalarNode)}
+    names = {key: value.value for key, value in _written(root)}
     return frozenset(str(names.get(role, getattr(DEFAULTS, role))) for role in ("network_mode", "ipam", "store"))
 
 

@@ -10,8 +10,6 @@ from netloom.model.address import Address
 from netloom.model.flow import Flow, FlowKind, Packet
 
 HEADER_BYTES = layout_of(EventHeader).size
-RECORD_BYTES = HEADER_BYTES + CAPTURE_BYTES
-"""Longest record; what follows is not looked at."""
 
 _OBSERVATIONS = {
     Observation.TO_ENDPOINT: "-> endpoint",

@@ -54,18 +54,10 @@ class Delta(Generic[K, V]):
         """Whether ``owner`` wants something under ``key``."""
         return key in self._claims.get(owner, {})
 
-    def owners(self) -> frozenset[str]:
-        """Who claims something."""
-        return frozenset(self._claims)
-
     def desired(self, key: K) -> V | None:
         """What the table should hold under ``key``."""
         claimants = self._claimants.get(key)
         return claimants[min(claimants)] if claimants else None
-
-    def desired_items(self) -> dict[K, V]:
-        """Everything the table should hold."""
-        return {key: claimants[min(claimants)] for key, claimants in self._claimants.items()}
 
     def observe(self, actual: Mapping[K, V]) -> None:
         """Learn what the table really holds; differences become pending."""
