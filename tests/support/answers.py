@@ -72,6 +72,8 @@ ENDPOINTS: list[dict[str, Any]] = [
         "state": "ready",
         "pod_name": "busybox1",
         "pod_namespace": "default",
+        "pod_uid": "5b7a3f0e-0000-4000-8000-000000000001",
+        "network": "netloom",
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
     {
@@ -90,6 +92,8 @@ ENDPOINTS: list[dict[str, Any]] = [
         "state": "regenerating",
         "pod_name": "",
         "pod_namespace": "",
+        "pod_uid": "",
+        "network": "",
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
 ]

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from netloom.cni import agent
+from netloom.cni.frame import pack
 from netloom.lab import agents
 from support.leaks import MARK
 from support.netns import Namespace
@@ -23,6 +25,14 @@ UNDERLAY = ("192.168.78.11/24", "fd00:78::11/64")
 
 
 wait_until = partial(agents.wait_until, within_s=WITHIN_S)
+
+
+class CniAnswer(NamedTuple):
+    """How a CNI program must end."""
+
+    status: int
+    output: Any
+    """What it prints, decoded; None for nothing."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -124,6 +134,14 @@ class NodeUnderTest:
         """Ask for an interface in the namespace ``pod``."""
         body = {"container_id": container, "ifname": "eth0", "netns": str(pod.path), "labels": ["k8s:app=x"]}
         return self.request("PUT", "/v1/attachments", body | more)
+
+    def cni(self, command: str, container: str = "c1", **more: Any) -> CniAnswer:
+        """Hand the agent a CNI call as the program does; ``more``: keys of the network config, or CNI_ variables."""
+        environment = {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": "eth0"}
+        environment |= {name: str(more.pop(name)) for name in list(more) if name.startswith("CNI_")}
+        config = {"cniVersion": "1.1.0", "name": "netloom", "type": "netloom-cni"} | more
+        status, output = agent.call(str(self.socket), pack(environment, json.dumps(config).encode()))
+        return CniAnswer(status, json.loads(output) if output else None)
 
     def _serves(self) -> bool:
         try:

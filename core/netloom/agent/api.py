@@ -15,8 +15,10 @@ import structlog
 from aiohttp import web
 
 from netloom.agent import metrics, views
+from netloom.agent.cni import CniCalls
 from netloom.agent.endpoints import AttachRequest
 from netloom.agent.openapi import document
+from netloom.cni.frame import EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
 from netloom.model.endpoint import Attachment
 from netloom.model.errors import (
     Conflict,
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
     from netloom.agent.core import Agent
 
 SOCKET_MODE = 0o660
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = MAX_FRAME_BYTES + 1
+"""No request is longer than a call of a runtime; one byte more, so that a config too long by a byte is told so."""
 MAX_NAME_CHARACTERS = 253
 
 _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
@@ -114,6 +117,7 @@ class Api:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
+        self._calls = CniCalls(agent)
         self._app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
         self._app.add_routes(self._routes())
         self._runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -152,6 +156,7 @@ class Api:
             web.get("/v1/endpoints/{id}", self._endpoint),
             web.get("/v1/maps/{name}", self._map),
             web.get("/v1/monitor", self._monitor),
+            web.post(TARGET, self._call),
             web.put("/v1/attachments", self._attach),
             web.delete("/v1/attachments/{container_id}/{ifname}", self._detach),
             web.delete("/v1/nodes/{name}", self._forget_node),
@@ -185,6 +190,12 @@ class Api:
             netns=request.query.get("netns", ""),
         )
         return _json({"removed": await asyncio.shield(self._agent.endpoints.detach(attachment))})
+
+    async def _call(self, request: web.Request) -> web.Response:
+        # A runtime that loses patience must not leave half an attachment: what was begun is finished, or undone.
+        answer = await asyncio.shield(self._calls.answer(await request.read()))
+        headers = {EXIT_STATUS_HEADER: str(answer.exit_status)}
+        return web.Response(body=answer.output, headers=headers, content_type="application/json")
 
     async def _forget_node(self, request: web.Request) -> web.Response:
         return _json({"removed": await self._agent.forget_node(request.match_info["name"])})

@@ -202,7 +202,7 @@ class Agent:
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         failing = any(controller["state"] == "failing" for controller in controllers)
         records = self._plugins.records()
-        following = next((item for item in controllers if item["name"] == "cluster"), None)
+        store_error = self.store_error()
         return {
             "node": self.node.name,
             "version": __version__,
@@ -219,8 +219,8 @@ class Agent:
             "ipam_plugin": self._settings.ipam,
             "store": {
                 "plugin": self._settings.store,
-                "state": "failing" if following and following["state"] == "failing" else "ok",
-                "error": following["last_error"] if following and following["state"] == "failing" else "",
+                "state": "failing" if store_error else "ok",
+                "error": store_error,
             },
             "nodes": 1 + len(self.cluster.nodes()),
             "unreachable": sorted(name for name, known in self.cluster.nodes().items() if known.error),
@@ -235,12 +235,18 @@ class Agent:
             },
         }
 
-    async def refresh_pools(self) -> None:
-        """The last answer stands while the IPAM plugin cannot give one; its record says why."""
+    def store_error(self) -> str:
+        """Why the store cannot be followed now; "" when it can."""
+        states = (state for state in self._controllers.states() if state.name == "cluster")
+        return next((state.last_error for state in states if state.failing), "")
+
+    async def refresh_pools(self) -> tuple[PoolStatus, ...]:
+        """How full the pools are. The last answer stands while the IPAM plugin cannot give one; its record says why."""
         try:
             self._pools = await self._active.ipam.status()
         except NetloomError as error:
             self._log.warning("ipam.status_unknown", error=str(error))
+        return self._pools
 
     def version(self) -> views.Json:
         """``/v1/version``."""

@@ -41,6 +41,8 @@ class AttachRequest:
     labels: Labels
     pod_name: str = ""
     pod_namespace: str = ""
+    pod_uid: str = ""
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,17 @@ class EndpointManager:
             await self._parts.plugins.notify("netloom_endpoint_removed", EndpointRemoved(endpoint=endpoint))
             self._log.info("endpoint.removed", endpoint=endpoint.id, container=key)
         return endpoint is not None
+
+    def of_attachment(self, key: str) -> Endpoint:
+        """The endpoint of an attachment. Raises NotFound."""
+        endpoint = self._by_key.get(key)
+        if endpoint is None:
+            raise NotFound(f"container {key} has no endpoint on this node")
+        return endpoint
+
+    def of_network(self, network: str) -> tuple[Endpoint, ...]:
+        """Those that a runtime's network attached, by number."""
+        return tuple(endpoint for endpoint in self.all() if endpoint.network == network)
 
     async def restore(self) -> None:
         """Take up the endpoints an earlier run left; clean up those that were never finished or have gone."""
@@ -289,4 +302,6 @@ def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -
         state=EndpointState.REGENERATING,
         pod_name=request.pod_name,
         pod_namespace=request.pod_namespace,
+        pod_uid=request.pod_uid,
+        network=request.network,
     )

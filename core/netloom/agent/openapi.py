@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netloom import __version__
+from netloom.cni.frame import CONTENT_TYPE, TARGET
 
 Json = dict[str, Any]
 
@@ -26,6 +27,7 @@ class Operation:
     status: int = 200
     body: str | None = None
     media: str = "application/json"
+    body_media: str = "application/json"
     parameters: tuple[tuple[str, str, str], ...] = ()
     """Name, place (path or query), meaning."""
 
@@ -68,6 +70,14 @@ OPERATIONS = (
         schema="Flow",
         media="application/x-ndjson",
         parameters=(("type", "query", "drop, trace, or both with a comma between (default)"),),
+    ),
+    Operation(
+        method="post",
+        path=TARGET,
+        summary="Carry out a CNI call; the answer is what the program called must print, its exit status a header",
+        schema="CniAnswer",
+        body="CniCall",
+        body_media=CONTENT_TYPE,
     ),
     Operation(
         method="put",
@@ -152,6 +162,8 @@ SCHEMAS: dict[str, Json] = {
             "state": STRING,
             "pod_name": STRING,
             "pod_namespace": STRING,
+            "pod_uid": STRING,
+            "network": STRING,
             "policy": OBJECT,
         }
     ),
@@ -213,6 +225,12 @@ SCHEMAS: dict[str, Json] = {
     "Attached": _schema(
         {"endpoint": {"$ref": "#/components/schemas/Endpoint"}, "gateways": STRINGS, "mtu_bytes": NUMBER}
     ),
+    "CniCall": {
+        "type": "string",
+        "contentMediaType": "application/octet-stream",
+        "description": "NAME=value and a zero byte for each CNI_ variable, a zero byte, then standard input",
+    },
+    "CniAnswer": {**OBJECT, "description": "A result or an error of the CNI specification; nothing for most commands"},
     "Removed": _schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,
@@ -260,6 +278,6 @@ def _render(operation: Operation) -> Json:
     if operation.body:
         rendered["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _ref(operation.body)}},
+            "content": {operation.body_media: {"schema": _ref(operation.body)}},
         }
     return rendered

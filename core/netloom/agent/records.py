@@ -35,6 +35,9 @@ class EndpointRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     state: str
     pod_name: str
     pod_namespace: str
+    pod_uid: str = ""
+    network: str = ""
+    """Empty in records of versions that did not keep it."""
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +84,8 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
             state=endpoint.state.value,
             pod_name=endpoint.pod_name,
             pod_namespace=endpoint.pod_namespace,
+            pod_uid=endpoint.pod_uid,
+            network=endpoint.network,
         )
     )
 
@@ -102,6 +107,8 @@ def decode_endpoint(raw: bytes, what: str) -> Endpoint:
             state=EndpointState(record.state),
             pod_name=record.pod_name,
             pod_namespace=record.pod_namespace,
+            pod_uid=record.pod_uid,
+            network=record.network,
         )
     except (ValueError, Invalid) as error:
         raise Invalid(f"{what} cannot be used: {error}") from error

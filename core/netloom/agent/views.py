@@ -69,6 +69,8 @@ def endpoint_view(endpoint: Endpoint) -> Json:
         "state": endpoint.state.value,
         "pod_name": endpoint.pod_name,
         "pod_namespace": endpoint.pod_namespace,
+        "pod_uid": endpoint.pod_uid,
+        "network": endpoint.network,
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     }
 

@@ -1,24 +1,36 @@
-"""What a runtime asks for: environment and standard input, checked. Pure."""
+"""What a runtime asks for: environment and standard input, checked. Pure.
+
+DEL is read with the least that names an attachment, so that a config which ADD refused, or which somebody broke
+since, keeps nobody from cleaning up. What only ADD looks at stands in :mod:`netloom.cni.options`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from netloom.cni.errors import CniError, Code
+from netloom.cni.frame import MAX_CONFIG_BYTES
 
 SUPPORTED_VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
-MAX_CONFIG_BYTES = 1 << 20
 MAX_IFNAME_BYTES = 15
 """Linux IFNAMSIZ less the ending zero."""
+MAX_NAME_CHARACTERS = 253
+"""Of a container's id and of a network's name; runtimes use up to 64."""
+MAX_PATH_BYTES = 4095
+"""Linux PATH_MAX less the ending zero."""
+MAX_DEPTH = 32
+"""How deep lists and objects of ``prevResult`` may stand in each other; results of real plugins need 4."""
 COMMANDS = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
+VALID_ATTACHMENTS = "cni.dev/valid-attachments"
 _NEEDS = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "CHECK": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "DEL": ("CNI_CONTAINERID", "CNI_IFNAME"),
 }
 """DEL may come without a network namespace: it is gone already."""
+_NEEDS_NAME = ("ADD", "GC")
 _SINCE = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 
 
@@ -30,58 +42,99 @@ class Request(NamedTuple):
     netns: str
     ifname: str
     arguments: Mapping[str, str]
-    """CNI_ARGS."""
+    """CNI_ARGS of an ADD; empty for other commands."""
     version: str
     """``cniVersion`` of the network config, one of SUPPORTED_VERSIONS unless the command is VERSION."""
+    network: str
+    """``name`` of the network config; "" where the command does without."""
     socket: str
     """Path of the agent's socket; "" to take the only one there is."""
-    labels: tuple[str, ...]
-    """``source:key=value``."""
-    previous: Mapping[str, Any]
-    """``prevResult``, with ``interfaces``, ``ips`` and ``routes`` lists of objects; empty when there is none."""
+    config: Mapping[str, Any]
+    """The network config, of which only the above is checked."""
+
+    @property
+    def key(self) -> str:
+        """Names the attachment on its node."""
+        return f"{self.container_id}/{self.ifname}"
 
 
 def parse(environment: Mapping[str, str], stdin: bytes) -> Request:
     """Check a call and put it in order; raises CniError."""
     command = environment.get("CNI_COMMAND", "")
     if command not in COMMANDS:
-        raise _bad_variable("CNI_COMMAND", command, f"one of {', '.join(COMMANDS)}")
-    config = _decode(stdin)
-    version = _text(config, "cniVersion", "0.1.0")
+        raise bad_variable("CNI_COMMAND", command, f"one of {', '.join(COMMANDS)}")
+    config = decode(stdin)
+    version = text(config, "cniVersion", "0.1.0")
     if command != "VERSION":
         _check_version(command, version)
     for name in _NEEDS.get(command, ()):
         if not environment.get(name):
-            raise _bad_variable(name, "", f"a value: {command} needs it")
+            raise bad_variable(name, "", f"a value: {command} needs it")
     container_id, ifname = environment.get("CNI_CONTAINERID", ""), environment.get("CNI_IFNAME", "")
-    _check_names(container_id, ifname)
+    netns = environment.get("CNI_NETNS", "")
+    _check_names(container_id, ifname, netns)
     return Request(
         command=command,
         container_id=container_id,
-        netns=environment.get("CNI_NETNS", ""),
+        netns=netns,
         ifname=ifname,
-        arguments=_arguments(environment.get("CNI_ARGS", "")),
+        arguments=_arguments(environment.get("CNI_ARGS", "")) if command == "ADD" else {},
         version=version,
-        socket=_text(config, "socket", ""),
-        labels=_labels(config),
-        previous=_previous(config),
+        network=_network(config, command),
+        socket=text(config, "socket", ""),
+        config=config,
     )
 
 
 def version_of(stdin: bytes) -> str:
     """``cniVersion`` of a config, for an error about it; the newest when it cannot be read."""
     try:
-        version = _text(_decode(stdin), "cniVersion", "")
+        version = text(decode(stdin), "cniVersion", "")
     except CniError:
         version = ""
     return version or SUPPORTED_VERSIONS[-1]
 
 
-def _decode(stdin: bytes) -> dict[str, Any]:
+def previous_of(request: Request) -> dict[str, Any]:
+    """``prevResult``, with ``interfaces``, ``ips`` and ``routes`` lists of objects; empty when there is none."""
+    previous = table(request.config, "prevResult")
+    for key in ("interfaces", "ips", "routes"):
+        objects(previous, key)
+    for ip in previous.get("ips") or ():
+        text(ip, "address", "")
+    for interface in previous.get("interfaces") or ():
+        text(interface, "name", "")
+    table(previous, "dns")
+    if _is_deeper_than(previous, MAX_DEPTH):
+        raise CniError(Code.INVALID_CONFIG, f'"prevResult" is nested more than {MAX_DEPTH} levels deep')
+    return {key: value for key, value in previous.items() if value is not None}
+
+
+def valid_attachments(request: Request) -> frozenset[str]:
+    """Keys of the attachments that GC must leave alone; raises CniError unless the list is whole and sound.
+
+    A list that is missing is no empty list: an empty one removes everything.
+    """
+    if VALID_ATTACHMENTS not in request.config:
+        raise CniError(Code.INVALID_CONFIG, f'GC came without "{VALID_ATTACHMENTS}", expected a list')
+    keys = set()
+    for attachment in objects(request.config, VALID_ATTACHMENTS):
+        container_id, ifname = text(attachment, "containerID", ""), text(attachment, "ifname", "")
+        if not container_id or not ifname:
+            raise CniError(
+                Code.INVALID_CONFIG,
+                f'"{VALID_ATTACHMENTS}" has {attachment!r:.80}, expected "containerID" and "ifname"',
+            )
+        keys.add(f"{container_id}/{ifname}")
+    return frozenset(keys)
+
+
+def decode(stdin: bytes) -> dict[str, Any]:
+    """The network config as it came; raises CniError when it is no JSON object."""
     if len(stdin) > MAX_CONFIG_BYTES:
         raise CniError(Code.CANNOT_DECODE, f"the network config has more than {MAX_CONFIG_BYTES} bytes")
     try:
-        config = json.loads(stdin)
+        config = json.loads(stdin, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise CniError(Code.CANNOT_DECODE, f"the network config on standard input is no JSON: {error}") from error
     if not isinstance(config, dict):
@@ -89,38 +142,60 @@ def _decode(stdin: bytes) -> dict[str, Any]:
     return config
 
 
-def _text(table: Mapping[str, Any], key: str, default: str) -> str:
-    value = table.get(key, default)
+def text(parent: Mapping[str, Any], key: str, default: str) -> str:
+    """The text under ``key``; raises CniError when something else stands there."""
+    value = parent.get(key, default)
     if not isinstance(value, str):
-        raise CniError(Code.INVALID_CONFIG, f'"{key}" in the network config is {value!r:.60}, expected text')
+        raise wrong_kind(key, value, "text")
     return value
 
 
-def _table(table: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = table.get(key)
+def table(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object under ``key``, {} for none or null; raises CniError when something else stands there."""
+    value = parent.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise CniError(Code.INVALID_CONFIG, f'"{key}" in the network config is {value!r:.60}, expected an object')
+        raise wrong_kind(key, value, "an object")
     return value
 
 
-def _previous(config: Mapping[str, Any]) -> dict[str, Any]:
-    previous = _table(config, "prevResult")
-    for key in ("interfaces", "ips", "routes"):
-        _objects(previous, key)
-    for ip in previous.get("ips") or ():
-        _text(ip, "address", "")
-    return {key: value for key, value in previous.items() if value is not None}
-
-
-def _objects(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    value = table.get(key) or []
+def objects(parent: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The list of objects under ``key``, [] for none or null; raises CniError when something else stands there."""
+    value = parent.get(key)
+    if value is None:
+        return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise CniError(
-            Code.INVALID_CONFIG, f'"{key}" in the network config is {value!r:.60}, expected a list of objects'
-        )
+        raise wrong_kind(key, value, "a list of objects")
     return value
+
+
+def wrong_kind(key: str, value: object, expected: str) -> CniError:
+    """The error for a setting that is not of the kind it must be."""
+    return CniError(Code.INVALID_CONFIG, f'"{key}" in the network config is {value!r:.60}, expected {expected}')
+
+
+def bad_variable(name: str, found: str, expected: str) -> CniError:
+    """The error for a variable of the environment that cannot be used."""
+    return CniError(Code.INVALID_ENVIRONMENT, f'{name} is "{found[:80]}", expected {expected}')
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _network(config: Mapping[str, Any], command: str) -> str:
+    name = config.get("name", "")
+    if command not in _NEEDS_NAME:
+        return name if isinstance(name, str) else ""
+    name = text(config, "name", "")
+    if not _is_name(name):
+        raise CniError(
+            Code.INVALID_CONFIG,
+            f'"name" in the network config is "{name[:80]}", expected up to {MAX_NAME_CHARACTERS} letters, digits and '
+            "_ . - after a letter or digit",
+        )
+    return name
 
 
 def _check_version(command: str, version: str) -> None:
@@ -140,39 +215,54 @@ def _check_version(command: str, version: str) -> None:
         )
 
 
-def _bad_variable(name: str, found: str, expected: str) -> CniError:
-    return CniError(Code.INVALID_ENVIRONMENT, f'{name} is "{found[:80]}", expected {expected}')
+def _is_name(name: str) -> bool:
+    rest = name.replace("_", "").replace(".", "").replace("-", "")
+    return rest.isascii() and rest.isalnum() and name[0].isalnum() and len(name) <= MAX_NAME_CHARACTERS
 
 
-def _check_names(container_id: str, ifname: str) -> None:
-    rest = container_id.replace("_", "").replace(".", "").replace("-", "")
-    if container_id and not (rest.isascii() and rest.isalnum() and container_id[0].isalnum()):
-        raise _bad_variable("CNI_CONTAINERID", container_id, "letters, digits and _ . - after a letter or digit")
+def _check_names(container_id: str, ifname: str, netns: str) -> None:
+    if container_id and not _is_name(container_id):
+        raise bad_variable(
+            "CNI_CONTAINERID",
+            container_id,
+            f"up to {MAX_NAME_CHARACTERS} letters, digits and _ . - after a letter or digit",
+        )
     too_long = len(ifname.encode(errors="surrogateescape")) > MAX_IFNAME_BYTES
     if (
         too_long
         or ifname in (".", "..")
         or any(char in "/:" or not char.isprintable() or char == " " for char in ifname)
     ):
-        raise _bad_variable("CNI_IFNAME", ifname, f"an interface name of at most {MAX_IFNAME_BYTES} bytes")
+        raise bad_variable("CNI_IFNAME", ifname, f"an interface name of at most {MAX_IFNAME_BYTES} bytes")
+    if not _is_utf8(netns) or len(netns.encode()) > MAX_PATH_BYTES:
+        raise bad_variable("CNI_NETNS", netns, f"a path in UTF-8 of at most {MAX_PATH_BYTES} bytes")
 
 
-def _arguments(text: str) -> dict[str, str]:
+def _arguments(given: str) -> dict[str, str]:
     """``KEY=value;KEY=value``."""
+    if not _is_utf8(given):
+        raise bad_variable("CNI_ARGS", given, "text in UTF-8")
     arguments = {}
-    for pair in text.split(";") if text else ():
+    for pair in given.split(";") if given else ():
         key, equals, value = pair.partition("=")
         if not equals:
-            raise _bad_variable("CNI_ARGS", text, "KEY=value pairs with semicolons between")
+            raise bad_variable("CNI_ARGS", given, "KEY=value pairs with semicolons between")
         arguments[key] = value
     return arguments
 
 
-def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The convention ``args.cni.labels``: a list of ``{"key", "value"}``; a key without source is Kubernetes'."""
-    labels = []
-    for label in _objects(_table(_table(config, "args"), "cni"), "labels"):
-        key, value = _text(label, "key", ""), _text(label, "value", "")
-        source = "" if ":" in key else "k8s:"
-        labels.append(f"{source}{key}={value}")
-    return tuple(labels)
+def _is_utf8(given: str) -> bool:
+    """Whether it came as UTF-8: what did not has lone surrogates in its place."""
+    return given.encode(errors="replace").decode() == given
+
+
+def _is_deeper_than(value: object, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(item, (dict, list)) for item in level)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from netloom.cni.request import Request
+from netloom.cni.request import SUPPORTED_VERSIONS, Request
 
 Json = dict[str, Any]
 
 
-def added(request: Request, answer: Mapping[str, Any]) -> Json:
-    """What ADD prints for the agent's answer to ``PUT /v1/attachments``; extends ``prevResult`` when chained."""
-    endpoint = answer["endpoint"]
-    previous = request.previous
+class Added(NamedTuple):
+    """What an ADD made."""
+
+    endpoint: Mapping[str, Any]
+    """As the agent's API shows it."""
+    gateways: Sequence[str]
+    """At most one of each family."""
+    mtu_bytes: int
+    dns: Mapping[str, Any]
+
+
+def render_added(request: Request, previous: Mapping[str, Any], made: Added) -> Json:
+    """What ADD prints; extends ``prevResult`` when chained."""
+    endpoint = made.endpoint
     interfaces = [
         *previous.get("interfaces", []),
         {"name": endpoint["host_ifname"], "mac": endpoint["node_mac"]},
@@ -21,9 +31,9 @@ def added(request: Request, answer: Mapping[str, Any]) -> Json:
     ]
     if request.version == "1.1.0":
         for interface in interfaces[-2:]:
-            interface["mtu"] = answer["mtu_bytes"]
+            interface["mtu"] = made.mtu_bytes
     container = len(interfaces) - 1
-    gateways = {_family(gateway): gateway for gateway in answer["gateways"]}
+    gateways = {_family(gateway): gateway for gateway in made.gateways}
     ips = [_ip(request.version, address, gateways, container) for address in _addresses(endpoint)]
     routes = [{"dst": _DEFAULT[_family(ip["address"])], "gw": ip["gateway"]} for ip in ips if "gateway" in ip]
     return {
@@ -31,20 +41,27 @@ def added(request: Request, answer: Mapping[str, Any]) -> Json:
         "interfaces": interfaces,
         "ips": [*previous.get("ips", []), *ips],
         "routes": [*previous.get("routes", []), *routes],
-        "dns": previous.get("dns", {}),
+        "dns": {**previous.get("dns", {}), **made.dns},
     }
 
 
-def differences(request: Request, endpoint: Mapping[str, Any]) -> tuple[str, ...]:
+def versions(request: Request) -> Json:
+    """What VERSION prints."""
+    return {"cniVersion": request.version, "supportedVersions": list(SUPPORTED_VERSIONS)}
+
+
+def differences(request: Request, previous: Mapping[str, Any], endpoint: Mapping[str, Any]) -> tuple[str, ...]:
     """In what an endpoint is not as ``prevResult`` says; sentences."""
-    found = []
-    interfaces = request.previous.get("interfaces", [])
+    interfaces = previous.get("interfaces", [])
     ours = [
         index
         for index, interface in enumerate(interfaces)
         if interface.get("name") == request.ifname and interface.get("sandbox")
     ]
-    promised = {ip.get("address", "") for ip in request.previous.get("ips", []) if ip.get("interface") in ours}
+    if not ours:
+        return (f'prevResult has no interface "{request.ifname}" in a sandbox',)
+    found = []
+    promised = {ip.get("address", "") for ip in previous.get("ips", []) if ip.get("interface") in ours}
     actual = {_host_prefix(address) for address in _addresses(endpoint)}
     if promised != actual:
         found.append(f"it has {_words(actual)}, expected {_words(promised)}")

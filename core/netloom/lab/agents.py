@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from netloom.cni.agent import call
+from netloom.cni.agent import AgentAway, get
 from netloom.cni.errors import CniError
 from netloom.lab import processes
 from netloom.lab.inside import netns_path, program
@@ -51,16 +51,16 @@ def start(topology: Topology, node: LabNode, journal: Journal) -> ProcessRecord:
 def request(files: LabFiles, node: str, path: str) -> Any:
     """``GET`` of a node's API, decoded; raises AgentError."""
     try:
-        return call(str(files.socket(node)), "GET", path)
-    except CniError as error:
+        return get(str(files.socket(node)), path)
+    except (AgentAway, CniError) as error:
         raise AgentError(files, node, f"did not answer {path}: {error.message}") from error
 
 
 def state_of(files: LabFiles, node: str) -> str:
     """``state`` of its status, or ``away`` when nobody answers."""
     try:
-        return str(call(str(files.socket(node)), "GET", "/v1/status")["state"])
-    except CniError:
+        return str(get(str(files.socket(node)), "/v1/status")["state"])
+    except (AgentAway, CniError):
         return "away"
 
 

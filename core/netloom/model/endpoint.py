@@ -70,6 +70,9 @@ class Endpoint:
     state: EndpointState
     pod_name: str = ""
     pod_namespace: str = ""
+    pod_uid: str = ""
+    network: str = ""
+    """Name of the runtime's network that attached it; "" when that was not told."""
 
     @property
     def addresses(self) -> Iterator[Address]:
