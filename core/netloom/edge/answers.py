@@ -1,11 +1,23 @@
-"""What the kernel says of links, addresses, routes and filters, as frozen values."""
+"""What the kernel says of links, addresses, routes and filters, as frozen values.
+
+An answer comes as the bytes of one message, struct nlmsghdr included. Links are asked about all the time, so those are
+read here; the rest is read by pyroute2.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from pyroute2.netlink import nla, nlmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+from netloom.edge.messages import LINK_ATTRIBUTES_AT, attributes, link_fields
 from netloom.edge.ownership import FILTER_PREFIX, LINK_GROUP
 from netloom.model.address import Address, Network
 
@@ -14,6 +26,42 @@ ARPHRD_ETHER = 1
 IFF_UP = 0x1
 IFF_NOARP = 0x80
 _AF_INET = 2
+_IFLA_ADDRESS = 1
+_IFLA_IFNAME = 3
+_IFLA_MTU = 4
+_IFLA_LINK = 5
+_IFLA_LINKINFO = 18
+_IFLA_IFALIAS = 20
+_IFLA_GROUP = 27
+_IFLA_INFO_KIND = 1
+
+
+class bpf_options(nla):  # noqa: N801 - named as pyroute2 names its messages
+    """Attributes of a cls_bpf filter; pyroute2's own list ends before the program's tag and number."""
+
+    nla_map = (  # type: ignore[assignment] # pyroute2 takes tuples and dicts
+        ("TCA_BPF_UNSPEC", "none"),
+        ("TCA_BPF_ACT", "hex"),
+        ("TCA_BPF_POLICE", "hex"),
+        ("TCA_BPF_CLASSID", "uint32"),
+        ("TCA_BPF_OPS_LEN", "uint16"),
+        ("TCA_BPF_OPS", "hex"),
+        ("TCA_BPF_FD", "uint32"),
+        ("TCA_BPF_NAME", "asciiz"),
+        ("TCA_BPF_FLAGS", "uint32"),
+        ("TCA_BPF_FLAGS_GEN", "uint32"),
+        ("TCA_BPF_TAG", "hex"),
+        ("TCA_BPF_ID", "uint32"),
+    )
+
+
+class filter_message(nlmsg):  # noqa: N801 - as above
+    """struct tcmsg with the attributes of cls_bpf."""
+
+    prefix = "TCA_"  # type: ignore[assignment]
+    fields = tcmsg.fields  # type: ignore[assignment]
+    nla_map = (("TCA_UNSPEC", "none"), ("TCA_KIND", "asciiz"), ("TCA_OPTIONS", "bpf_options"))  # type: ignore[assignment]
+    bpf_options = bpf_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,41 +130,37 @@ class FilterInfo:
         return self.kind == "bpf" and self.name.startswith(FILTER_PREFIX)
 
 
-def link_info(message: Any) -> LinkInfo:
-    """Read an answer to RTM_GETLINK."""
-    mac = message.get_attr("IFLA_ADDRESS") or ""
+def link_info(raw: bytes) -> LinkInfo:
+    """Read an answer to RTM_GETLINK, or a notice of a link."""
+    device_type, ifindex, flags = link_fields(raw)
+    found = dict(attributes(raw, LINK_ATTRIBUTES_AT))
     return LinkInfo(
-        name=message.get_attr("IFLA_IFNAME"),
-        ifindex=message["index"],
-        mac=_mac(mac),
-        mtu_bytes=message.get_attr("IFLA_MTU") or 0,
-        kind=link_kind(message),
-        up=bool(message["flags"] & IFF_UP),
-        noarp=bool(message["flags"] & IFF_NOARP),
-        ethernet=message["ifi_type"] == ARPHRD_ETHER,
-        alias=message.get_attr("IFLA_IFALIAS") or "",
-        group=message.get_attr("IFLA_GROUP") or 0,
-        peer_ifindex=message.get_attr("IFLA_LINK") or 0,
+        name=_text(found.get(_IFLA_IFNAME, b"")),
+        ifindex=ifindex,
+        mac=found.get(_IFLA_ADDRESS, b""),
+        mtu_bytes=_number(found.get(_IFLA_MTU, b"")),
+        kind=_text(dict(attributes(found.get(_IFLA_LINKINFO, b""), 0)).get(_IFLA_INFO_KIND, b"")),
+        up=bool(flags & IFF_UP),
+        noarp=bool(flags & IFF_NOARP),
+        ethernet=device_type == ARPHRD_ETHER,
+        alias=_text(found.get(_IFLA_IFALIAS, b"")),
+        group=_number(found.get(_IFLA_GROUP, b"")),
+        peer_ifindex=_number(found.get(_IFLA_LINK, b"")),
     )
 
 
-def link_kind(message: Any) -> str:
-    """The kernel link kind, "" for hardware."""
-    info = message.get_attr("IFLA_LINKINFO")
-    return (info.get_attr("IFLA_INFO_KIND") or "") if info else ""
-
-
-def link_attributes(message: Any) -> dict[str, Any]:
+def link_attributes(raw: bytes) -> dict[str, Any]:
     """Attributes of the link's kind by pyroute2's short lower-case names, for example ``vxlan_port``."""
-    info = message.get_attr("IFLA_LINKINFO")
+    info = _read(ifinfmsg, raw).get_attr("IFLA_LINKINFO")
     data = info.get_attr("IFLA_INFO_DATA") if info else None
     if not isinstance(data, dict):
         return {}
     return {str(name).removeprefix("IFLA_").lower(): value for name, value in data["attrs"]}
 
 
-def address_info(message: Any) -> AddressInfo:
+def address_info(raw: bytes) -> AddressInfo:
     """Read an answer to RTM_GETADDR; on a point-to-point device the local end counts."""
+    message = _read(ifaddrmsg, raw)
     text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
     flags = message.get_attr("IFA_FLAGS")
     return AddressInfo(
@@ -128,8 +172,9 @@ def address_info(message: Any) -> AddressInfo:
     )
 
 
-def route_info(message: Any) -> RouteInfo:
+def route_info(raw: bytes) -> RouteInfo:
     """Read an answer to RTM_GETROUTE."""
+    message = _read(rtmsg, raw)
     everything = "0.0.0.0" if message["family"] == _AF_INET else "::"
     via, source = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_PREFSRC")
     metrics = message.get_attr("RTA_METRICS")
@@ -143,8 +188,9 @@ def route_info(message: Any) -> RouteInfo:
     )
 
 
-def filter_info(message: Any) -> FilterInfo | None:
+def filter_info(raw: bytes) -> FilterInfo | None:
     """Read an answer to RTM_GETTFILTER; None for the empty entry that goes before the programs of a priority."""
+    message = _read(filter_message, raw)
     kind = message.get_attr("TCA_KIND")
     if kind != "bpf":
         return FilterInfo(kind=kind, name="", program_id=0, tag="")
@@ -164,5 +210,15 @@ def _first_hop(message: Any) -> int:
     return int(hops[0]["oif"]) if hops else 0
 
 
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", "")) if text else b""
+def _read(kind: type[nlmsg], raw: bytes) -> Any:
+    message = kind(raw)
+    message.decode()  # type: ignore[no-untyped-call]
+    return message
+
+
+def _text(payload: bytes) -> str:
+    return payload.rstrip(b"\0").decode(errors="surrogateescape")
+
+
+def _number(payload: bytes) -> int:
+    return int.from_bytes(payload, sys.byteorder)

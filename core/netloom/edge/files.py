@@ -25,8 +25,12 @@ def write_atomic(path: Path, data: bytes) -> None:
     scratch = path.with_name(f".{path.name}.new")
     try:
         fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        finally:
+            os.close(fd)
         scratch.replace(path)
     except OSError as error:
         scratch.unlink(missing_ok=True)

@@ -1,8 +1,10 @@
 """Routing netlink: requests sent in one piece, answers matched to them.
 
-pyroute2 describes the messages; this module carries them. Requests that belong together go to the kernel in one
-datagram, which it works through in order before the call returns: fewer system calls, and a process that is killed
-cannot leave half of them. What the kernel says of a refusal (its extended acknowledgement) ends up in the error.
+Messages come and go as bytes; what is in them is made in :mod:`netloom.edge.requests` and read in
+:mod:`netloom.edge.answers`. Requests that belong together go to the kernel in one datagram, which it works through in
+order before the call returns: fewer system calls, and a process that is killed cannot leave half of them. Only the
+last of them asks to be acknowledged: a refusal is answered in any case, so the acknowledgement of the last says that
+all others went well. What the kernel says of a refusal (its extended acknowledgement) ends up in the error.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pyroute2.netlink import (
     NETLINK_EXT_ACK,
@@ -26,7 +28,6 @@ from pyroute2.netlink import (
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
-    nlmsg,
 )
 
 from netloom.model.errors import KernelError
@@ -41,12 +42,12 @@ _ACK_TLVS_AT = _ERROR_AT + 4 + _HEADER.size
 _NLM_F_DUMP_INTR = 0x10
 _NLM_F_ACK_TLVS = 0x200
 _NLMSGERR_ATTR_MSG = 1
-_RECEIVE_BYTES = 1 << 18
-"""Room for what one receive gives: the kernel fills at most 32 KiB of a dump at once, and queued acknowledgements."""
+_RECEIVE_BYTES = 1 << 16
+"""Room for what one receive gives: the kernel fills at most 32 KiB of a dump at once, and one other message is less."""
 _MAX_BATCH = 32
 """Requests in one datagram: the answers to all of them wait in the socket's buffer (208 KiB by default) at once."""
-_TIMEOUT_S = 30.0
-"""The kernel always answers; others may hold its lock for seconds."""
+_TIMEOUT = struct.pack("@ll", 30, 0)
+"""struct timeval. The kernel always answers; others may hold its lock for seconds."""
 _DUMP_ATTEMPTS = 5
 
 
@@ -58,8 +59,8 @@ class Request:
     obj: str
     kind: int
     """RTM_* number."""
-    body: Any
-    """A pyroute2 message with its fields and attributes set."""
+    body: bytes
+    """The family's header and the attributes."""
     flags: int = 0
     """NLM_F_* beyond REQUEST and ACK."""
     accept: frozenset[int] = frozenset()
@@ -69,7 +70,7 @@ class Request:
 @dataclass(slots=True)
 class _Pending:
     request: Request
-    messages: list[Any]
+    messages: list[bytes]
     keep: Callable[[bytes], bool] = lambda _: True
     done: bool = False
     error: KernelError | None = None
@@ -83,7 +84,8 @@ class RtnlSocket:
         for option in (NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK, _CAP_ACK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         self._socket.bind((0, 0))
-        self._socket.settimeout(_TIMEOUT_S)
+        # The kernel's own timeout: Python's would cost a poll(2) for every call.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
         self._sequence = int.from_bytes(os.urandom(3))
 
     def __enter__(self) -> Self:
@@ -96,12 +98,12 @@ class RtnlSocket:
         """No request may follow."""
         self._socket.close()
 
-    def batch(self, requests: Iterable[Request]) -> list[list[Any]]:
+    def batch(self, requests: Iterable[Request]) -> list[list[bytes]]:
         """Send all; what each was answered, in order.
 
         The kernel goes on after a refused request. Raises KernelError of the first refused one, after all.
         """
-        answers: list[list[Any]] = []
+        answers: list[list[bytes]] = []
         for group in self._groups(requests):
             pending = self._transact(group)
             for item in pending:
@@ -110,49 +112,46 @@ class RtnlSocket:
             answers.extend(item.messages for item in pending)
         return answers
 
-    def call(self, request: Request) -> list[Any]:
+    def call(self, request: Request) -> list[bytes]:
         """Send one; its answer. Raises KernelError."""
         return self.batch([request])[0]
 
-    def dump(self, request: Request, keep: Callable[[bytes], bool] = lambda _: True) -> list[Any]:
+    def dump(self, request: Request, keep: Callable[[bytes], bool] = lambda _: True) -> list[bytes]:
         """All objects of a kind, seen at one moment: asked again when they changed meanwhile.
 
-        ``keep`` is shown each answer undecoded, so that the few of very many are found in little time.
+        Only answers that ``keep`` wants are kept.
         """
         for _ in range(_DUMP_ATTEMPTS):
+            item = _Pending(request, [], keep)
             sequence, data = self._encode(request, NLM_F_DUMP)
-            pending = {sequence: _Pending(request, [], keep)}
             self._send(request, data)
-            if not self._receive(pending):
+            if not self._receive({sequence: item}):
                 break
-        item = pending[sequence]
         if item.error is not None and item.error.errno not in request.accept:
             raise item.error
         return item.messages
 
-    def _groups(self, requests: Iterable[Request]) -> Iterable[list[tuple[int, bytes, Request]]]:
+    def _groups(self, requests: Iterable[Request]) -> Iterable[list[Request]]:
         rest = iter(requests)
-        while group := [(*self._encode(request, NLM_F_ACK), request) for request in islice(rest, _MAX_BATCH)]:
+        while group := list(islice(rest, _MAX_BATCH)):
             yield group
 
-    def _transact(self, group: Sequence[tuple[int, bytes, Request]]) -> list[_Pending]:
-        pending = {sequence: _Pending(request, []) for sequence, _, request in group}
-        self._send(group[0][2], b"".join(data for _, data, _ in group))
+    def _transact(self, group: Sequence[Request]) -> list[_Pending]:
+        pending: dict[int, _Pending] = {}
+        parts = []
+        for request in group:
+            sequence, data = self._encode(request, NLM_F_ACK if request is group[-1] else 0)
+            pending[sequence] = _Pending(request, [])
+            parts.append(data)
+        self._send(group[0], b"".join(parts))
         self._receive(pending)
         return list(pending.values())
 
     def _encode(self, request: Request, flags: int) -> tuple[int, bytes]:
         self._sequence = (self._sequence + 1) & 0x7FFFFFFF
-        message = request.body
-        message["header"] = {
-            "type": request.kind,
-            "flags": NLM_F_REQUEST | flags | request.flags,
-            "sequence_number": self._sequence,
-            "pid": 0,
-        }
-        message.reset()
-        message.encode()
-        return self._sequence, bytes(message.data)
+        length = _HEADER.size + len(request.body)
+        header = _HEADER.pack(length, request.kind, NLM_F_REQUEST | flags | request.flags, self._sequence, 0)
+        return self._sequence, header + request.body + b"\0" * (-length & 3)
 
     def _send(self, request: Request, data: bytes) -> None:
         try:
@@ -161,16 +160,17 @@ class RtnlSocket:
             raise KernelError(request.op, request.obj, error.errno or errno.EIO) from error
 
     def _receive(self, pending: dict[int, _Pending]) -> bool:
-        """Take answers until every request is done; says whether a dump was interrupted by changes."""
+        """Take answers until the last request is done; says whether a dump was interrupted by changes."""
         interrupted = False
-        while any(not item.done for item in pending.values()):
-            first = next(item.request for item in pending.values() if not item.done)
+        last = next(reversed(pending.values()))
+        while not last.done:
             try:
                 data = self._socket.recv(_RECEIVE_BYTES)
-            except TimeoutError as error:
-                raise KernelError(first.op, first.obj, errno.ETIMEDOUT, "the kernel did not answer") from error
+            except BlockingIOError as error:
+                request = last.request
+                raise KernelError(request.op, request.obj, errno.ETIMEDOUT, "the kernel did not answer") from error
             except OSError as error:
-                raise KernelError(first.op, first.obj, error.errno or errno.EIO) from error
+                raise KernelError(last.request.op, last.request.obj, error.errno or errno.EIO) from error
             for offset, length, kind, flags, sequence in _messages(data):
                 # Anything else is left from a request given up earlier.
                 if sequence in pending:
@@ -199,11 +199,8 @@ def _take(item: _Pending, kind: int, flags: int, data: bytes) -> None:
             text = _kernel_text(data, kind) if flags & _NLM_F_ACK_TLVS else ""
             item.error = KernelError(request.op, request.obj, -negative, text and f"the kernel says: {text}")
         return
-    if not item.keep(data):
-        return
-    message = type(item.request.body)(data)
-    message.decode()
-    item.messages.append(message)
+    if item.keep(data):
+        item.messages.append(data)
 
 
 def _kernel_text(data: bytes, kind: int) -> str:
@@ -217,12 +214,3 @@ def _kernel_text(data: bytes, kind: int) -> str:
             return data[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
         offset += (length + 3) & ~3
     return ""
-
-
-def new_message(kind: type[nlmsg], fields: dict[str, int], attributes: Iterable[tuple[str, Any]] = ()) -> Any:
-    """A pyroute2 message with fields and attributes set."""
-    message = kind()
-    for name, value in fields.items():
-        message[name] = value
-    message["attrs"] = [list(pair) for pair in attributes]
-    return message

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from netloom.model.errors import KernelError, Unsupported
 
 _ROOT = Path("/proc/sys/net")
+_MAX_BYTES = 4096
+"""The kernel gives a setting in one piece of at most a page."""
 _STRICT, _LOOSE = 1, 2
 """Of rp_filter (RFC 3704): the way back must be the way in, or any way."""
 _HOST_ACCEPTS, _ROUTER_ACCEPTS = 1, 2
@@ -26,7 +29,11 @@ def require_ipv6() -> None:
 def read_sysctl(name: str) -> str | None:
     """Value of ``ipv4/ip_forward`` and the like; None when this kernel has no such setting."""
     try:
-        return (_ROOT / name).read_text().strip()
+        fd = os.open(f"{_ROOT}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, _MAX_BYTES).decode().strip()
+        finally:
+            os.close(fd)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -38,7 +45,11 @@ def write_sysctl(name: str, value: int) -> bool:
     if read_sysctl(name) in (None, str(value)):
         return False
     try:
-        (_ROOT / name).write_text(str(value))
+        fd = os.open(f"{_ROOT}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, str(value).encode())
+        finally:
+            os.close(fd)
     except OSError as error:
         hint = "is /proc/sys mounted read-only?"
         raise KernelError("write", f"{value} to setting net/{name}", error.errno or 0, hint) from error

@@ -127,8 +127,7 @@ def _create_pair(netlink: Netlink, host: VethEnd, peer: VethEnd, netns: str) -> 
             raise
         taken = f'"{host.name}" on the node' if netlink.link(host.name) else f'"{peer.name}" in "{netns}"'
         raise Conflict(f"interface {taken} exists already; delete it or ask for another name") from error
-    ifindex: int = answers[1][0]["index"]
-    return ifindex
+    return link_info(answers[1][0]).ifindex
 
 
 def _host_requests(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[Request]:
@@ -145,7 +144,7 @@ def _host_requests(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[R
 def _configure_inside(spec: WorkloadSpec) -> None:
     """Runs in the container's namespace."""
     with RtnlSocket() as socket:
-        ifindex: int = socket.call(requests.get_link(spec.ifname))[0]["index"]
+        ifindex = link_info(socket.call(requests.get_link(spec.ifname))[0]).ifindex
         if _has_ipv6(spec):
             enable_ipv6(spec.ifname)
             # No neighbour may teach the container routes.
