@@ -12,6 +12,7 @@ from netloom.model.errors import NetloomError
 
 COMMANDS = {
     "bpf": Lazy("netloom.cli.bpf:bpf", "Show the tables the eBPF programs decide by."),
+    "cni": Lazy("netloom.cli.cni:cni", "Install what container runtimes call, take it off again."),
     "completion": Lazy("netloom.cli.completion:completion", "Print a script that completes commands in a shell."),
     "config": Lazy("netloom.cli.config:config", "Check a node config, show the one in use."),
     "endpoint": Lazy("netloom.cli.endpoint:endpoint", "Show the workload interfaces of the node."),

@@ -15,8 +15,9 @@ WIDTH = 100
 INTRODUCTION = """\
 # netctl
 
-The command people look at a node with. It asks the node's agent over a unix socket; nothing it does needs more
-rights than reading and writing that socket (root, or the group named by `api.group` in the node config).
+The command people look at a node with. It asks the node's agent over a unix socket, which needs no more rights than
+reading and writing that socket (root, or the group named by `api.group` in the node config). Only `netctl cni` writes
+files and `netctl lab` makes a cluster: both are for root.
 
 This page is rendered from the commands by `python -m netloom.cli.reference`.
 

@@ -189,7 +189,7 @@ def _network(config: Mapping[str, Any], command: str) -> str:
     if command not in _NEEDS_NAME:
         return name if isinstance(name, str) else ""
     name = text(config, "name", "")
-    if not _is_name(name):
+    if not is_name(name):
         raise CniError(
             Code.INVALID_CONFIG,
             f'"name" in the network config is "{name[:80]}", expected up to {MAX_NAME_CHARACTERS} letters, digits and '
@@ -215,13 +215,14 @@ def _check_version(command: str, version: str) -> None:
         )
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether it does for a container or a network: the specification's letters, and a bound on how many."""
     rest = name.replace("_", "").replace(".", "").replace("-", "")
     return rest.isascii() and rest.isalnum() and name[0].isalnum() and len(name) <= MAX_NAME_CHARACTERS
 
 
 def _check_names(container_id: str, ifname: str, netns: str) -> None:
-    if container_id and not _is_name(container_id):
+    if container_id and not is_name(container_id):
         raise bad_variable(
             "CNI_CONTAINERID",
             container_id,

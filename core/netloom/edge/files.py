@@ -1,4 +1,4 @@
-"""Small files written whole or not at all, readable by root alone."""
+"""Small files written whole or not at all, readable by root alone unless said otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FileError(NetloomError):
     """A file cannot be read or written."""
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = _MODE) -> None:
     """Put ``data`` in the place of what the file held; a reader, or a crash, sees the old bytes or the new.
 
     Not synced to the disk: what these files tell of (interfaces, namespaces) does not outlive the machine's power
@@ -24,7 +24,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     scratch = path.with_name(f".{path.name}.new")
     try:
-        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
             rest = memoryview(data)
             while rest:
