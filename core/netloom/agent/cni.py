@@ -76,6 +76,7 @@ class CniCalls:
         self._agent.require_ready()
         previous, options = previous_of(request), options_of(request)
         wanted = _attach_request(request, options)
+        await self._agent.detachments.settle(wanted.attachment)
         endpoint = await self._agent.endpoints.attach(wanted)
         made = Added(
             endpoint=views.endpoint_view(endpoint),
@@ -86,8 +87,11 @@ class CniCalls:
         return render_added(request, previous, made)
 
     async def _delete(self, request: Request) -> None:
-        self._agent.require_ready()
-        await self._agent.endpoints.detach(_attachment(request))
+        """A container must be able to go away whatever state we are in."""
+        if self._agent.is_ready:
+            await self._agent.detachments.detach(_attachment(request))
+        else:
+            self._agent.detachments.remember(request)
 
     async def _check(self, request: Request) -> None:
         self._agent.require_ready()
@@ -114,7 +118,7 @@ class CniCalls:
     async def _try_to_detach(self, endpoint: Endpoint) -> str:
         """Why it could not be; "" when it was."""
         try:
-            await self._agent.endpoints.detach(endpoint.attachment)
+            await self._agent.detachments.detach(endpoint.attachment)
         except NetloomError as error:
             return f"{endpoint.attachment.key}: {error}"
         return ""

@@ -23,6 +23,7 @@ from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.controllers import Controllers
 from netloom.agent.datapath import Datapath, DatapathPlan
+from netloom.agent.detachments import Detachments
 from netloom.agent.endpoints import EndpointManager, Parts
 from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
@@ -50,6 +51,7 @@ class Agent:
     node: Node
     mtu_bytes: int
     endpoints: EndpointManager
+    detachments: Detachments
     monitor: Monitor
 
     def __init__(self, loaded: Loaded, plugins: PluginManager) -> None:
@@ -90,11 +92,12 @@ class Agent:
         self.tables = Tables(self.datapath.drivers())
         await self._active.store.open()
         stack.push_async_callback(self._active.store.close)
-        self._build(state_dir)
+        socket = run_dir / "netloom.sock"
+        self._build(state_dir, socket)
         stack.push_async_callback(self._controllers.stop)
         await self._bring_up(stack)
         self._api = Api(self)
-        await self._api.start(run_dir / "netloom.sock", group)
+        await self._api.start(socket, group)
         stack.push_async_callback(self._api.stop)
 
     def _datapath_plan(self) -> DatapathPlan:
@@ -107,7 +110,7 @@ class Agent:
             programs=active.programs,
         )
 
-    def _build(self, state_dir: Path) -> None:
+    def _build(self, state_dir: Path, socket: Path) -> None:
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
         self.cluster = Cluster(self._active.store, local, self.tables, self._identities)
         directory = state_dir / "endpoints"
@@ -123,6 +126,7 @@ class Agent:
                 plugins=self._plugins,
             )
         )
+        self.detachments = Detachments(socket, self.endpoints)
         self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
         self._upkeep = Upkeep(
             datapath=self.datapath,
@@ -153,6 +157,8 @@ class Agent:
         stack.callback(self.monitor.stop)
         self._controllers.every("publish", self._settings.resync_interval_s, self._publish)
         self._controllers.every("resync", self._settings.resync_interval_s, self._resync)
+        await self._finish_detachments()
+        self._controllers.every("detachments", self._settings.resync_interval_s, self._finish_detachments)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
 
     async def _follow_cluster(self) -> None:
@@ -183,9 +189,19 @@ class Agent:
             await self.endpoints.announce_restored()
             self._ready = True
 
+    async def _finish_detachments(self) -> None:
+        """Not before the tables may be written; then before anybody may ask for an attachment."""
+        if self._ready:
+            await self.detachments.finish_all()
+
     async def _publish(self) -> None:
         await self.endpoints.confirm_identities()
         await self.cluster.republish()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether endpoints may be changed."""
+        return self._ready
 
     def require_ready(self) -> None:
         """Raises Unavailable while the agent starts or stops."""
