@@ -314,7 +314,7 @@ def test_deleting_removes_both_ends_once(
     netns: Namespace, pod: Namespace, netlink: Netlink, create: Creator, spec: WorkloadSpec
 ) -> None:
     create(spec)
-    assert [netns.call(delete_workload, netlink, spec.host_ifname) for _ in range(2)] == [True, False]
+    assert [netns.call(delete_workload, netlink.node, spec.host_ifname) for _ in range(2)] == [True, False]
     assert (links_of(netns), links_of(pod)) == (set(), set())
 
 
@@ -323,13 +323,13 @@ def test_deleting_what_ended_with_its_namespace_is_no_error(
 ) -> None:
     create(spec)
     pod.run("ip", "link", "delete", "eth0")
-    assert netns.call(delete_workload, netlink, spec.host_ifname) is False
+    assert netns.call(delete_workload, netlink.node, spec.host_ifname) is False
 
 
 def test_a_foreign_link_is_not_deleted(netns: Namespace, netlink: Netlink, spec: WorkloadSpec) -> None:
     netns.run("ip", "link", "add", spec.host_ifname, "type", "bridge")
     with pytest.raises(Conflict, match="lxc0123456789ab"):
-        netns.call(delete_workload, netlink, spec.host_ifname)
+        netns.call(delete_workload, netlink.node, spec.host_ifname)
     assert links_of(netns) == {spec.host_ifname}
 
 

@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.edge.rtnl import _kernel_text, _messages
+from netloom.edge.rtnl import _kernel_text, messages
 
 ERROR, DONE = 2, 3
 ACK_TLVS = 0x200
@@ -19,7 +19,7 @@ def header(length: int, kind: int = ERROR, flags: int = 0, sequence: int = 1) ->
 
 @given(st.binary(max_size=200))
 def test_any_bytes_give_messages_that_lie_within_them(data: bytes) -> None:
-    for offset, length, *_ in _messages(data):
+    for offset, length, *_ in messages(data):
         assert 0 <= offset <= len(data) - 16
         assert length >= 16
 
@@ -31,14 +31,14 @@ def test_any_bytes_give_a_text(data: bytes, kind: int) -> None:
 
 def test_messages_are_found_one_after_another_with_their_padding() -> None:
     data = header(17) + b"x" + b"\0" * 3 + header(16, sequence=2)
-    assert [(offset, length, sequence) for offset, length, _, _, sequence in _messages(data)] == [
+    assert [(offset, length, sequence) for offset, length, _, _, sequence in messages(data)] == [
         (0, 17, 1),
         (20, 16, 2),
     ]
 
 
 def test_a_length_that_leads_nowhere_ends_the_reading() -> None:
-    assert list(_messages(header(0) + header(16))) == []
+    assert list(messages(header(0) + header(16))) == []
 
 
 def test_the_kernels_sentence_is_found_behind_other_attributes() -> None:

@@ -20,6 +20,7 @@ from netloom.agent.generation import (
 )
 from netloom.agent.kernel import KernelThread, MapDriver, RouteDriver
 from netloom.agent.node_maps import NodeMaps
+from netloom.agent.removals import Removals
 from netloom.agent.tables import Driver
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.maps import MapSet
@@ -32,7 +33,7 @@ from netloom.edge.firewall import MasqueradeSpec, ensure_masquerade, remove_masq
 from netloom.edge.host import HostLinks, HostSpec, prepare_host
 from netloom.edge.netlink import Direction, LinkInfo, Netlink
 from netloom.edge.underlay import Underlay, find_underlay
-from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload, delete_workload
+from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload
 from netloom.model.address import Address, Family, Network
 from netloom.model.endpoint import Attachment, Endpoint
 from netloom.model.errors import NotFound
@@ -75,6 +76,7 @@ class Datapath:
         """Devices, maps, programs, filters: idempotent, and closed towards workloads until tables are written."""
         compiling = asyncio.create_task(asyncio.to_thread(self._compile))
         try:
+            self._removals = Removals(self._plan.settings.node.name)
             await self._kernel.run(self._prepare_host)
             self._maps = NodeMaps(self._directory / "maps", self._plan.programs)
             self._write_node_config()
@@ -93,6 +95,8 @@ class Datapath:
             self._generation.close()
         if hasattr(self, "_maps"):
             self._maps.close()
+        if hasattr(self, "_removals"):
+            await self._removals.close()
         if hasattr(self, "_netlink"):
             await self._kernel.run(self._netlink.close)
 
@@ -138,10 +142,9 @@ class Datapath:
         """Make a workload's interface, its program attached before it is up. Raises NetloomError, leaving nothing."""
         return await self._kernel.run(create_workload, self._netlink, self._workload_spec(endpoint))
 
-    async def delete_workload(self, attachment: Attachment) -> None:
-        """Remove a workload's interface; everything may be missing."""
-        # Not in the kernel thread: the kernel waits for an RCU period here, and nothing else need wait with it.
-        await asyncio.to_thread(delete_workload, self._netlink, attachment.host_ifname)
+    async def delete_workload(self, attachment: Attachment, ifindex: int = 0) -> None:
+        """Remove a workload's interface; everything may be missing. ``ifindex``: of its host side, 0 if unknown."""
+        await self._removals.remove(attachment.host_ifname, ifindex)
 
     async def adopt_workload(self, endpoint: Endpoint) -> LinkInfo:
         """Take up an interface an earlier run made, with this run's program on it. Raises NotFound when it has gone."""

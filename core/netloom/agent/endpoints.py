@@ -67,6 +67,7 @@ class EndpointManager:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ids: set[int] = set()
         self._last_id = 0
+        self._announcing: dict[str, asyncio.Task[None]] = {}
         self._log = structlog.get_logger()
 
     def all(self) -> tuple[Endpoint, ...]:
@@ -137,7 +138,7 @@ class EndpointManager:
     async def announce_restored(self) -> None:
         """Publish the restored endpoints again, and tell the plugins of them."""
         for endpoint in self.ready():
-            await self._publish(endpoint)
+            self._announce(endpoint)
             await self._parts.plugins.notify("netloom_endpoint_ready", EndpointReady(endpoint=endpoint))
 
     async def confirm_identities(self) -> None:
@@ -150,7 +151,7 @@ class EndpointManager:
                 self._keep(changed)
                 self._save(changed)
                 await self._parts.tables.apply(_owner(changed))
-                await self._publish(changed)
+                self._announce(changed)
 
     async def _restore_one(self, endpoint: Endpoint) -> None:
         self._ids.add(endpoint.id)
@@ -176,7 +177,10 @@ class EndpointManager:
             self._save(endpoint)
             undo.add("remove file", partial(self._unsave, endpoint))
             workload = await parts.datapath.create_workload(endpoint)
-            undo.add("delete interface", partial(parts.datapath.delete_workload, request.attachment))
+            undo.add(
+                "delete interface",
+                partial(parts.datapath.delete_workload, request.attachment, IfIndex(workload.ifindex)),
+            )
             endpoint = replace(
                 endpoint,
                 ifindex=IfIndex(workload.ifindex),
@@ -189,9 +193,9 @@ class EndpointManager:
             undo.add("close", partial(self._forget, endpoint))
             self._keep(endpoint)
             await parts.tables.apply(_owner(endpoint))
-            await self._publish(endpoint)
             self._save(endpoint)
-            return endpoint
+        self._announce(endpoint)
+        return endpoint
 
     async def _remove(self, endpoint: Endpoint) -> None:
         """Each step may be repeated: where one fails the endpoint stays, disconnecting, for the next attempt."""
@@ -199,7 +203,11 @@ class EndpointManager:
         self._by_key[endpoint.attachment.key] = leaving
         self._save(leaving)
         await self._close(endpoint)
-        await self._parts.datapath.delete_workload(endpoint.attachment)
+        withdrawing = asyncio.create_task(self._withdraw(endpoint))
+        try:
+            await self._parts.datapath.delete_workload(endpoint.attachment, endpoint.ifindex)
+        finally:
+            await withdrawing
         await self._parts.ipam.release(endpoint.attachment.key)
         await self._unsave(endpoint)
         await self._free_id(endpoint.id)
@@ -220,12 +228,31 @@ class EndpointManager:
         """No packet to or from it from now on."""
         self._parts.tables.withdraw(_owner(endpoint))
         await self._parts.tables.apply(_owner(endpoint))
-        for address in endpoint.addresses:
-            await self._parts.cluster.withdraw_address(address)
 
-    async def _publish(self, endpoint: Endpoint) -> None:
-        for address in endpoint.addresses:
-            await self._parts.cluster.publish_address(address, endpoint.identity)
+    def _announce(self, endpoint: Endpoint) -> None:
+        """Tell the other nodes, after what they were told before; whoever asked for the endpoint need not wait."""
+        key = endpoint.attachment.key
+        self._announcing[key] = asyncio.create_task(self._publish(endpoint, self._announcing.get(key)))
+
+    async def _publish(self, endpoint: Endpoint, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        publish = self._parts.cluster.publish_address
+        try:
+            await asyncio.gather(*(publish(address, endpoint.identity) for address in endpoint.addresses))
+        finally:
+            if self._announcing.get(endpoint.attachment.key) is asyncio.current_task():
+                del self._announcing[endpoint.attachment.key]
+
+    async def _withdraw(self, endpoint: Endpoint) -> None:
+        """The other nodes forget it; after this its addresses may be another's."""
+        if (announcing := self._announcing.get(endpoint.attachment.key)) is not None:
+            await announcing
+        await asyncio.gather(*map(self._parts.cluster.withdraw_address, endpoint.addresses))
+
+    async def finish(self) -> None:
+        """Wait until the other nodes were told of everything."""
+        await asyncio.gather(*self._announcing.values())
 
     def _lock(self, key: str) -> asyncio.Lock:
         """One lock per attachment, for as long as somebody holds or awaits it."""

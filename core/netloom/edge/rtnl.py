@@ -171,7 +171,7 @@ class RtnlSocket:
                 raise KernelError(request.op, request.obj, errno.ETIMEDOUT, "the kernel did not answer") from error
             except OSError as error:
                 raise KernelError(last.request.op, last.request.obj, error.errno or errno.EIO) from error
-            for offset, length, kind, flags, sequence in _messages(data):
+            for offset, length, kind, flags, sequence in messages(data):
                 # Anything else is left from a request given up earlier.
                 if sequence in pending:
                     interrupted |= bool(flags & _NLM_F_DUMP_INTR)
@@ -179,7 +179,7 @@ class RtnlSocket:
         return interrupted
 
 
-def _messages(data: bytes) -> Iterable[tuple[int, int, int, int, int]]:
+def messages(data: bytes) -> Iterable[tuple[int, int, int, int, int]]:
     """Offset, length, type, flags and sequence number of each message."""
     offset = 0
     while offset + _HEADER.size <= len(data):

@@ -95,13 +95,13 @@ def adopt_workload(netlink: Netlink, spec: WorkloadSpec) -> LinkInfo:
     return link
 
 
-def delete_workload(netlink: Netlink, host_ifname: str) -> bool:
-    """Remove both ends; says whether they were there. Raises Conflict when the name is somebody else's link.
+def delete_workload(node: str, host_ifname: str) -> bool:
+    """Remove both ends of a workload of ``node``; says whether they were there.
 
-    The kernel takes tens of milliseconds to be sure that nobody uses the device any more. This waits on a socket of
-    its own, so it may run in another thread of the node's namespace while ``netlink`` serves others.
+    Waits until the kernel is sure that nobody uses the device any more, which takes tens of milliseconds, on a socket
+    of its own: it may run in any thread of the node's namespace. Raises Conflict when the name is somebody else's link.
     """
-    with Netlink(netlink.node) as own:
+    with Netlink(node) as own:
         return own.delete_link(host_ifname)
 
 
