@@ -99,7 +99,9 @@ class CniCalls:
         if not previous:
             raise CniError(Code.INVALID_CONFIG, "CHECK came without prevResult, expected the result of the ADD")
         endpoint = self._agent.endpoints.of_attachment(request.key)
-        if problems := differences(request, previous, views.endpoint_view(endpoint)):
+        problems = differences(request, previous, views.endpoint_view(endpoint))
+        problems += await self._agent.datapath.condition_of(endpoint, request.netns)
+        if problems:
             raise CniError(Code.CHANGED, f"container {request.key} is not as it was attached: {'; '.join(problems)}")
 
     async def _collect_garbage(self, request: Request) -> None:
