@@ -94,6 +94,7 @@ class Agent:
         stack.push_async_callback(self._active.store.close)
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
+        stack.push_async_callback(self.endpoints.finish)
         stack.push_async_callback(self._controllers.stop)
         await self._bring_up(stack)
         self._api = Api(self)
