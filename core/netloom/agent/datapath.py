@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from netloom.agent.condition import Expectation, faults
 from netloom.agent.generation import (
     Compiled,
     Generation,
@@ -31,6 +32,7 @@ from netloom.datapath import registry
 from netloom.datapath.maps import Index
 from netloom.edge.firewall import MasqueradeSpec, ensure_masquerade, remove_masquerade
 from netloom.edge.host import HostLinks, HostSpec, prepare_host
+from netloom.edge.inspection import look_at_workload
 from netloom.edge.netlink import Direction, LinkInfo, Netlink
 from netloom.edge.underlay import Underlay, find_underlay
 from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload
@@ -149,6 +151,18 @@ class Datapath:
     async def adopt_workload(self, endpoint: Endpoint) -> LinkInfo:
         """Take up an interface an earlier run made, with this run's program on it. Raises NotFound when it has gone."""
         return await self._kernel.run(adopt_workload, self._netlink, self._workload_spec(endpoint))
+
+    async def condition_of(self, endpoint: Endpoint, netns: str) -> tuple[str, ...]:
+        """In what an interface is not as it was made, sentences; ``netns``: a path of the container's namespace.
+
+        Raises NotFound when the namespace does not exist, Invalid when it is none.
+        """
+        names = (endpoint.attachment.host_ifname, endpoint.attachment.ifname)
+        found = await self._kernel.run(look_at_workload, self._netlink, *names, netns)
+        expected = Expectation(
+            program_id=self._generation.workload_program.id, gateways=self._plan.gateways, mtu_bytes=self.mtu_bytes
+        )
+        return faults(endpoint, expected, found)
 
     async def delete_other_workloads(self, endpoints: Iterable[Endpoint]) -> None:
         """Remove interfaces of ours that belong to no endpoint."""
