@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netloom.agent import views
@@ -16,7 +17,8 @@ from netloom.cni.errors import CniError, Code, render_error
 from netloom.cni.frame import unpack
 from netloom.cni.options import Options, options_of
 from netloom.cni.request import Request, parse, previous_of, valid_attachments, version_of
-from netloom.cni.result import Added, differences, render_added, versions
+from netloom.cni.result import Added, differences, promised_addresses, render_added, versions
+from netloom.model.address import Address
 from netloom.model.endpoint import Attachment, Endpoint
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound, StoreError, Unavailable
 from netloom.model.labels import NAMESPACE_KEY, Label, Labels, label_set
@@ -100,7 +102,8 @@ class CniCalls:
             raise CniError(Code.INVALID_CONFIG, "CHECK came without prevResult, expected the result of the ADD")
         endpoint = self._agent.endpoints.of_attachment(request.key)
         problems = differences(request, previous, views.endpoint_view(endpoint))
-        problems += await self._agent.datapath.condition_of(endpoint, request.netns)
+        addresses = _parsed(promised_addresses(request, previous))
+        problems += await self._agent.datapath.condition_of(endpoint, request.netns, addresses)
         if problems:
             raise CniError(Code.CHANGED, f"container {request.key} is not as it was attached: {'; '.join(problems)}")
 
@@ -161,6 +164,13 @@ def _attach_request(request: Request, options: Options) -> AttachRequest:
         pod_uid=options.pod_uid,
         network=request.network,
     )
+
+
+def _parsed(addresses: Iterable[str]) -> list[Address]:
+    try:
+        return [ip_interface(text).ip for text in addresses]
+    except ValueError as error:
+        raise CniError(Code.INVALID_CONFIG, f'"prevResult" has an address that is none: {error}') from error
 
 
 def _labels(options: Options) -> Labels:

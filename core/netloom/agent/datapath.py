@@ -152,15 +152,18 @@ class Datapath:
         """Take up an interface an earlier run made, with this run's program on it. Raises NotFound when it has gone."""
         return await self._kernel.run(adopt_workload, self._netlink, self._workload_spec(endpoint))
 
-    async def condition_of(self, endpoint: Endpoint, netns: str) -> tuple[str, ...]:
+    async def condition_of(self, endpoint: Endpoint, netns: str, addresses: Iterable[Address]) -> tuple[str, ...]:
         """In what an interface is not as it was made, sentences; ``netns``: a path of the container's namespace.
 
-        Raises NotFound when the namespace does not exist, Invalid when it is none.
+        ``addresses``: what it must have. Raises NotFound when the namespace does not exist, Invalid when it is none.
         """
         names = (endpoint.attachment.host_ifname, endpoint.attachment.ifname)
         found = await self._kernel.run(look_at_workload, self._netlink, *names, netns)
         expected = Expectation(
-            program_id=self._generation.workload_program.id, gateways=self._plan.gateways, mtu_bytes=self.mtu_bytes
+            program_id=self._generation.workload_program.id,
+            addresses=frozenset(addresses),
+            gateways=self._plan.gateways,
+            mtu_bytes=self.mtu_bytes,
         )
         return faults(endpoint, expected, found)
 

@@ -52,27 +52,37 @@ def versions(request: Request) -> Json:
 
 def differences(request: Request, previous: Mapping[str, Any], endpoint: Mapping[str, Any]) -> tuple[str, ...]:
     """In what an endpoint is not as ``prevResult`` says; sentences."""
-    interfaces = previous.get("interfaces", [])
-    ours = [
-        index
-        for index, interface in enumerate(interfaces)
-        if interface.get("name") == request.ifname and interface.get("sandbox")
-    ]
+    ours = _inside(request, previous)
     if not ours:
         return (f'prevResult has no interface "{request.ifname}" in a sandbox',)
     found = []
-    promised = {ip.get("address", "") for ip in previous.get("ips", []) if ip.get("interface") in ours}
+    promised = promised_addresses(request, previous)
     actual = {_host_prefix(address) for address in _addresses(endpoint)}
-    if promised != actual:
+    if not actual <= promised:
         found.append(f"it has {_words(actual)}, expected {_words(promised)}")
     if endpoint["state"] != "ready":
         found.append(f'its state is "{endpoint["state"]}", expected "ready"')
     found += [
-        f"its MAC address is {endpoint['mac']}, expected {interfaces[index]['mac']}"
-        for index in ours
-        if interfaces[index].get("mac", endpoint["mac"]) != endpoint["mac"]
+        f"its MAC address is {endpoint['mac']}, expected {interface['mac']!r:.40}"
+        for interface in ours.values()
+        if interface.get("mac", endpoint["mac"]) != endpoint["mac"]
     ]
     return tuple(found)
+
+
+def promised_addresses(request: Request, previous: Mapping[str, Any]) -> set[str]:
+    """``address/length`` of everything that ``prevResult`` says the container's interface has."""
+    ours = _inside(request, previous)
+    return {ip.get("address", "") for ip in previous.get("ips", []) if ip.get("interface") in ours}
+
+
+def _inside(request: Request, previous: Mapping[str, Any]) -> dict[object, Mapping[str, Any]]:
+    """Interfaces of ``prevResult`` that are the container's, by their number there."""
+    return {
+        index: interface
+        for index, interface in enumerate(previous.get("interfaces", []))
+        if interface.get("name") == request.ifname and interface.get("sandbox")
+    }
 
 
 _DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
