@@ -18,6 +18,7 @@ from netloom.agent import metrics, views
 from netloom.agent.cni import CniCalls
 from netloom.agent.endpoints import AttachRequest
 from netloom.agent.openapi import document
+from netloom.agent.walk import part_view, read_walk
 from netloom.cni.frame import EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
 from netloom.model.endpoint import Attachment
 from netloom.model.errors import (
@@ -160,6 +161,7 @@ class Api:
             web.put("/v1/attachments", self._attach),
             web.delete("/v1/attachments/{container_id}/{ifname}", self._detach),
             web.delete("/v1/nodes/{name}", self._forget_node),
+            web.post("/v1/walk", self._walk),
             web.get("/metrics", self._metrics),
         ]
 
@@ -196,6 +198,10 @@ class Api:
         answer = await asyncio.shield(self._calls.answer(await request.read()))
         headers = {EXIT_STATUS_HEADER: str(answer.exit_status)}
         return web.Response(body=answer.output, headers=headers, content_type="application/json")
+
+    async def _walk(self, request: web.Request) -> web.Response:
+        self._agent.require_ready()
+        return _json(part_view(await self._agent.walker.walk(read_walk(await request.read()))))
 
     async def _forget_node(self, request: web.Request) -> web.Response:
         return _json({"removed": await self._agent.forget_node(request.match_info["name"])})

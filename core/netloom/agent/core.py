@@ -33,6 +33,9 @@ from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
 from netloom.bpf import features
 from netloom.config.load import Loaded
+from netloom.agent.walk import Sources, Walker
+from netloom.agent.walk_node import NodeFacts
+from netloom.agent.watch import Watch
 from netloom.edge.lock import node_lock
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
@@ -97,6 +100,7 @@ class Agent:
         stack.push_async_callback(self.endpoints.finish)
         stack.push_async_callback(self._controllers.stop)
         await self._bring_up(stack)
+        stack.callback(self.walker.close)
         self._api = Api(self)
         await self._api.start(socket, group)
         stack.push_async_callback(self._api.stop)
@@ -132,6 +136,11 @@ class Agent:
         self._upkeep = Upkeep(
             datapath=self.datapath,
             tables=self.tables,
+        self.walker = Walker(
+            Sources(
+                generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
+            )
+        )
             cluster=self.cluster,
             endpoints=self.endpoints,
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
@@ -215,6 +224,18 @@ class Agent:
 
     async def status(self) -> views.Json:
         """``/v1/status``."""
+    def _walk_facts(self) -> NodeFacts:
+        return NodeFacts(
+            node=self.node,
+            endpoints=tuple(self.endpoints.all()),
+            others=tuple(known.node for known in self.cluster.nodes().values()),
+            underlay_device=self.datapath.underlay.device,
+            tunnel=self._active.mode.tunnel,
+            masquerade=self._settings.masquerade,
+            programs={program.id: program.name for program in self.datapath.generation.programs()},
+            specs={name: item.spec for name, item in self.datapath.maps.items()},
+        )
+
         await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         failing = any(controller["state"] == "failing" for controller in controllers)

@@ -74,6 +74,7 @@ class Generation:
     def __init__(self, directory: Path, compiled: Compiled, shared: MapSet) -> None:
         """Load everything; nothing is attached yet. Raises VerifierError or KernelError, leaving nothing pinned."""
         self.directory = directory
+        self.objects = compiled.objects
         self._targets = compiled.targets
         self._calls = MapSet.open(directory, [CALLS])
         self._programs: dict[str, LoadedProgram] = {}
@@ -106,6 +107,16 @@ class Generation:
     def programs(self) -> tuple[LoadedProgram, ...]:
         """All of them, by name."""
         return tuple(self._programs[name] for name in sorted(self._programs))
+
+    def slots(self) -> dict[CallSlot, str]:
+        """Name of the program in each slot."""
+        return {slot: name for slot, name in self._targets.items() if isinstance(slot, CallSlot)}
+
+    def repin(self) -> Iterator[Path]:
+        """Pin again what somebody unpinned: without pins, tail calls end with the agent. Raises KernelError."""
+        found = {self.directory / name: program.pin for name, program in self._programs.items()}
+        calls = {self.directory / CALLS.pin_name: self._calls.of(CALLS).pin}
+        return (path for path, pin in (found | calls).items() if pin(path))
 
     def close(self) -> None:
         """Let go of the descriptors; what is attached and pinned stays."""

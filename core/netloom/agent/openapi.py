@@ -97,6 +97,13 @@ OPERATIONS = (
             ("ifname", "path", "as given when attaching"),
         ),
     ),
+    Operation(
+        method="post",
+        path="/v1/walk",
+        summary="The way of a packet through this node, without sending it",
+        schema="WalkPart",
+        body="Walk",
+    ),
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
@@ -234,6 +241,22 @@ SCHEMAS: dict[str, Json] = {
     "Removed": _schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,
+    "Walk": _schema(
+        {"start": {"type": "string", "enum": ["endpoint", "host", "world", "wire"]}},
+        {"endpoint": NUMBER, "packet": {"$ref": "#/components/schemas/WalkPacket"}, "frame": STRING},
+    ),
+    "WalkPacket": _schema(
+        {"destination": STRING},
+        {
+            "source": STRING,
+            "protocol": {"type": "string", "enum": ["icmp", "tcp", "udp"]},
+            "port": NUMBER,
+            "size_bytes": {"type": ["integer", "null"]},
+            "ttl": NUMBER,
+            "reply": TRUTH,
+        },
+    ),
+    "WalkPart": _schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
     "Error": _schema({"error": _schema({"kind": STRING, "message": STRING})}),
 }
 

@@ -105,6 +105,24 @@ class BpfMap(Generic[K, V]):
         self._refuse(not self._percpu, "items()")
         return {decode(self.spec.key, raw_key): self._split(raw) for raw_key, raw in self._raw_entries()}
 
+    def raw_items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All entries undecoded, for copying into a map of the same shape; in a per-CPU map, all CPUs' values together.
+
+        Raises KernelError.
+        """
+        return self._raw_entries()
+
+    def put_raw(self, key: bytes, value: bytes) -> None:
+        """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises KernelError."""
+        result = libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY)
+        libbpf.check(result, "write", f"{self._object} at {key.hex()}")
+
+    def delete_raw(self, key: bytes) -> None:
+        """Remove an entry by its undecoded key; no error when there is none. Raises KernelError."""
+        result = libbpf.library().bpf_map_delete_elem(self._fd, key)
+        if result != -errno.ENOENT:
+            libbpf.check(result, "delete", f"{self._object} at {key.hex()}")
+
     def info(self) -> MapStatus:
         """How full the map is: one call for arrays, a walk without decoding for others. Raises KernelError."""
         info = libbpf.map_info(self._fd, self._object)

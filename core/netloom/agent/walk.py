@@ -1,0 +1,222 @@
+"""Packet walks: one node's part of the way of a packet that nobody sends.
+
+Twins of the programs are loaded for the first walk, serve until the programs are replaced, and go when nobody has asked
+for a while. Walks go one after another, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Literal
+
+import msgspec
+import structlog
+
+from netloom.agent import views
+from netloom.agent.generation import Generation
+from netloom.agent.walk_ends import from_wire, from_world, leave_host, leave_pod
+from netloom.agent.walk_node import NodeFacts, NodeSurroundings
+from netloom.agent.walk_path import walk_on
+from netloom.agent.walk_state import Step, Walk
+from netloom.bpf.maps import MapSet
+from netloom.bpf.twin import Twins
+from netloom.datapath import craft
+from netloom.datapath.packets import ETHERNET_BYTES
+from netloom.model.address import Address
+from netloom.model.errors import Invalid
+from netloom.model.walk import Hop, Part
+
+IDLE_S = 300.0
+"""How long twins are kept after a walk: some megabytes of the kernel's memory that nobody may need again."""
+MAX_FRAME_BYTES = ETHERNET_BYTES + craft.MAX_PACKET_BYTES + 70
+"""A packet with the headers of a tunnel around it."""
+MAX_PORT = 65535
+MAX_TTL = 255
+
+
+class PacketBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is sent."""
+
+    destination: str
+    source: str = ""
+    """"" takes the sender's own."""
+    protocol: Literal["icmp", "tcp", "udp"] = "icmp"
+    port: int = 0
+    size_bytes: int | None = None
+    ttl: int = craft.DEFAULT_TTL
+    reply: bool = False
+
+
+class WalkBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/walk``."""
+
+    start: Literal["endpoint", "host", "world", "wire"]
+    endpoint: int = 0
+    """Its number, for ``endpoint``."""
+    packet: PacketBody | None = None
+    """For every start but ``wire``."""
+    frame: str = ""
+    """For ``wire``: the frame as hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkRequest:
+    """A checked request."""
+
+    start: Literal["endpoint", "host", "world", "wire"]
+    endpoint: int
+    probe: craft.Probe | None
+    """With a source that is to be replaced unless :attr:`source` is given."""
+    source: Address | None
+    frame: bytes
+
+
+def read_walk(raw: bytes) -> WalkRequest:
+    """Decode and check; raises Invalid."""
+    try:
+        body = msgspec.json.decode(raw, type=WalkBody)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"the walk cannot be read: {error}") from error
+    if body.start == "wire":
+        return WalkRequest(start="wire", endpoint=0, probe=None, source=None, frame=_frame(body.frame))
+    if body.packet is None:
+        raise Invalid(f'a walk that starts at "{body.start}" needs a packet')
+    probe = _probe(body.packet)
+    source = _address(body.packet.source, "source") if body.packet.source else None
+    if body.start == "world" and source is None:
+        raise Invalid("a packet from the world needs a source address")
+    craft.ip_packet(probe)  # raises Invalid for what cannot be a packet
+    return WalkRequest(start=body.start, endpoint=body.endpoint, probe=probe, source=source, frame=b"")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where a walker gets what changes: asked at the beginning of every walk."""
+
+    generation: Callable[[], Generation]
+    maps: Callable[[], MapSet]
+    facts: Callable[[], NodeFacts]
+
+
+class Walker:
+    """Serves the walks of one node."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._lock = asyncio.Lock()
+        self._twins: Twins | None = None
+        self._twins_of: Generation | None = None
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def walk(self, request: WalkRequest) -> Part:
+        """One packet's way through this node.
+
+        Raises NotFound for an endpoint that does not exist, Invalid for a packet that cannot be, Unavailable while
+        programs are replaced, Unsupported for programs that cannot be walked.
+        """
+        async with self._lock:
+            self._stay_awake()
+            facts = self._sources.facts()
+            twins = await self._current_twins()
+            try:
+                return await asyncio.to_thread(_walk, NodeSurroundings(facts, twins), request)
+            finally:
+                self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._forget)
+
+    def close(self) -> None:
+        """Let go of the twins. May be called twice."""
+        self._stay_awake()
+        self._forget()
+
+    async def _current_twins(self) -> Twins:
+        generation = self._sources.generation()
+        if self._twins is None or self._twins_of is not generation:
+            self._forget()
+            self._twins = await asyncio.to_thread(Twins, generation.objects, self._sources.maps(), generation.slots())
+            self._twins_of = generation
+            structlog.get_logger().info("walk.twins_loaded", programs=len(generation.objects))
+        return self._twins
+
+    def _stay_awake(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _forget(self) -> None:
+        twins, self._twins, self._twins_of = self._twins, None, None
+        if twins is not None:
+            twins.close()
+
+
+def part_view(part: Part) -> views.Json:
+    """The answer of ``POST /v1/walk``; frames are hexadecimal digits."""
+    return {
+        "node": part.node,
+        "hops": [_hop_view(hop) for hop in part.hops],
+        "ending": views.plain(part.ending) | {"frame": part.ending.frame.hex()},
+    }
+
+
+def _hop_view(hop: Hop) -> views.Json:
+    view: views.Json = views.plain(hop)
+    return view | {"frame": hop.frame.hex()}
+
+
+def _walk(around: NodeSurroundings, request: WalkRequest) -> Part:
+    walk = Walk(around)
+    try:
+        return walk_on(walk, _first_step(walk, request))
+    finally:
+        around.close()
+
+
+def _first_step(walk: Walk, request: WalkRequest) -> Step:
+    probe = request.probe
+    if probe is None:
+        return from_wire(walk, request.frame)
+    if request.start == "world":
+        return from_world(walk, probe)
+    if request.start == "host":
+        return leave_host(walk, probe.destination, request.source, lambda source: replace(probe, source=source))
+    endpoint = walk.around.endpoint(request.endpoint)
+    source = request.source or (endpoint.ipv4 if probe.destination.version == 4 else endpoint.ipv6)
+    if source is None:
+        raise Invalid(f"endpoint {endpoint.id} has no IPv{probe.destination.version} address to send from")
+    return leave_pod(walk, endpoint, replace(probe, source=source))
+
+
+def _probe(body: PacketBody) -> craft.Probe:
+    destination = _address(body.destination, "destination")
+    source = _address(body.source, "source") if body.source else destination
+    for name, found, highest in (("port", body.port, MAX_PORT), ("ttl", body.ttl, MAX_TTL)):
+        if not 0 <= found <= highest:
+            raise Invalid(f"{name} {found} cannot be walked, expected 0 to {highest}")
+    return craft.Probe(
+        source=source,
+        destination=destination,
+        protocol=body.protocol,
+        port=body.port,
+        size_bytes=body.size_bytes,
+        ttl=body.ttl,
+        reply=body.reply,
+    )
+
+
+def _address(text: str, name: str) -> Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise Invalid(f'{name} "{text[:60]}" is no IP address') from None
+
+
+def _frame(text: str) -> bytes:
+    try:
+        frame = bytes.fromhex(text)
+    except ValueError:
+        raise Invalid("the frame is not written in hexadecimal digits") from None
+    if not ETHERNET_BYTES < len(frame) <= MAX_FRAME_BYTES:
+        raise Invalid(f"a frame of {len(frame)} bytes cannot be walked, expected up to {MAX_FRAME_BYTES}")
+    return frame

@@ -1,0 +1,99 @@
+"""What one walk knows while it goes on: where the packet may be, and the hops so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from netloom.agent.walk_node import NodeSurroundings
+from netloom.bpf.instrument import TunnelInput
+from netloom.datapath.events import format_packet
+from netloom.datapath.headers import rewrites
+from netloom.datapath.packets import read_packet
+from netloom.edge.answers import LinkInfo
+from netloom.edge.netlink import Direction as Hook
+from netloom.model.walk import Drop, Ending, Fate, Hop, Place, Stage
+
+KERNEL_DROP = "KERNEL"
+"""Name of the reason when it was the kernel that dropped the packet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtHook:
+    """At a device, before its hook."""
+
+    link: LinkInfo
+    hook: Hook
+    frame: bytes
+    mark: int = 0
+    tunnel: TunnelInput | None = None
+    """Metadata that goes with the packet: from a tunnel device on ingress, for one on egress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InStack:
+    """In the node's stack, received by a device."""
+
+    link: LinkInfo
+    frame: bytes
+    mark: int = 0
+
+
+Step = AtHook | InStack | Ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is to be said of a hop, besides where it is and what it did to the frame."""
+
+    text: str
+    device: str = ""
+    hook: str = ""
+    captured: bool = False
+    program: str = ""
+    stages: tuple[Stage, ...] = ()
+    drop: Drop | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Walk:
+    """One walk on one node."""
+
+    around: NodeSurroundings
+    hops: list[Hop] = field(default_factory=list)
+    drop: Drop | None = None
+    """Why the packet was dropped, once it is; what goes on is an answer."""
+
+    @property
+    def tunnel_port(self) -> int:
+        """UDP port of the overlay; 0 without one."""
+        tunnel = self.around.facts.tunnel
+        return tunnel.port if tunnel else 0
+
+    def note(self, place: Place, found: Found, before: bytes, after: bytes) -> None:
+        """Add a hop that took ``before`` and left ``after``."""
+        self.hops.append(
+            Hop(
+                node=self.around.facts.node.name,
+                place=place,
+                device=found.device,
+                direction=found.hook,
+                text=found.text,
+                packet=format_packet(read_packet(after)),
+                frame=after,
+                captured=found.captured,
+                program=found.program,
+                tag=self.around.tag(found.program) if found.program else "",
+                stages=found.stages,
+                changes=rewrites(before, after, self.tunnel_port),
+                drop=found.drop,
+                answer=self.drop is not None and found.drop is None,
+                notes=found.notes,
+            )
+        )
+
+    def kernel_drops(self, place: Place, found: Found, frame: bytes) -> Ending:
+        """Add a hop at which the kernel drops the packet for the reason in ``found.text``."""
+        drop = Drop(reason=0, name=KERNEL_DROP, text=found.text)
+        self.note(place, Found(text=found.text, device=found.device, hook=found.hook, drop=drop), frame, frame)
+        return Ending(fate=Fate.DROPPED, text=found.text, drop=drop)

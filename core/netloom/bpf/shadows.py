@@ -1,0 +1,79 @@
+"""Which maps a packet walk may share with the data path, and stand-ins for the others.
+
+A walk must meet the entries real packets meet, and change none. The verifier knows which maps a program writes: it
+refuses to load a program that could write to a map made read-only for programs (BPF_F_RDONLY_PROG, Linux 5.2). So each
+program is loaded once against read-only maps of the same shapes; what it is refused for gets a stand-in, and what it
+is not refused for is proven to be only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from netloom.bpf.maps import BpfMap, MapSet
+from netloom.bpf.objects import ProgramObject
+from netloom.bpf.programs import load_program
+from netloom.datapath.maps import MapKind, MapSpec
+from netloom.model.errors import VerifierError
+
+READ_ONLY = 0x80
+"""BPF_F_RDONLY_PROG (linux/bpf.h)."""
+RING_BYTES = 1 << 18
+"""Of a ring that stands in for another: a walk's few events."""
+_ALWAYS_OWN = (MapKind.RINGBUF, MapKind.PROG_ARRAY)
+"""Rings are written by nature; a program array leads to programs, which here are others."""
+
+Spec = MapSpec[Any, Any]
+
+
+def written_maps(programs: Sequence[ProgramObject], specs: Iterable[Spec]) -> frozenset[str]:
+    """Names of the maps any of ``programs`` may write, as the verifier judges.
+
+    Makes empty maps and loads programs that nobody runs. Raises VerifierError for a program that is refused whatever
+    the maps are, KernelError otherwise.
+    """
+    known = {spec.name: spec for spec in specs}
+    written = {name for name, spec in known.items() if spec.kind in _ALWAYS_OWN}
+    for program in programs:
+        used = {name for _, name in program.map_refs}
+        if not _loads(program, known, read_only=used - written):
+            written |= {name for name in used - written if not _loads(program, known, read_only={name})}
+            _require(program, known, read_only=used - written)
+    return frozenset(written)
+
+
+def stand_in(spec: Spec) -> Spec:
+    """An empty map of the same shape; a ring is smaller."""
+    return replace(spec, max_entries=RING_BYTES) if spec.kind is MapKind.RINGBUF else spec
+
+
+def copy_entries(source: BpfMap[Any, Any], target: BpfMap[Any, Any]) -> None:
+    """Make ``target`` hold what ``source`` holds; both of one shape, neither a ring nor a program array."""
+    fresh = dict(source.raw_items())
+    for key, _ in list(target.raw_items()):
+        if key not in fresh:
+            target.delete_raw(key)
+    for key, value in fresh.items():
+        target.put_raw(key, value)
+
+
+def _loads(program: ProgramObject, known: dict[str, Spec], *, read_only: Iterable[str]) -> bool:
+    try:
+        _require(program, known, read_only=read_only)
+    except VerifierError:
+        return False
+    return True
+
+
+def _require(program: ProgramObject, known: dict[str, Spec], *, read_only: Iterable[str]) -> None:
+    closed = frozenset(read_only)
+    names = dict.fromkeys(name for _, name in program.map_refs)
+    specs = [_read_only(known[name]) if name in closed else stand_in(known[name]) for name in names]
+    with MapSet.ephemeral(specs) as maps, load_program(program, maps):
+        pass
+
+
+def _read_only(spec: Spec) -> Spec:
+    return replace(spec, flags=spec.flags | READ_ONLY)
