@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from netloom.cni.frame import EXIT_STATUS_HEADER, TARGET, unpack
 from support.answers import ANSWERS
 
 ACCEPT_STEPS = 8
@@ -33,6 +34,12 @@ class RecordedAgent:
         """Whether the monitor's stream stays open after its last line."""
         self.requests: list[tuple[str, str, Any]] = []
         """Method, path with query, and decoded body of what was asked."""
+        self.calls: list[tuple[dict[str, str], bytes]] = []
+        """CNI calls: environment and standard input."""
+        self.ending = (0, b"{}\n")
+        """Exit status and output with which CNI calls are answered."""
+        self.refusal: tuple[int, bytes] | None = None
+        """HTTP status and body with which they are answered instead."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -49,7 +56,13 @@ class RecordedAgent:
 
     async def _start(self) -> web.AppRunner:
         app = web.Application()
-        app.add_routes([web.get("/v1/monitor", self._monitor), web.route("*", "/{path:.*}", self._answer)])
+        app.add_routes(
+            [
+                web.post(TARGET, self._call),
+                web.get("/v1/monitor", self._monitor),
+                web.route("*", "/{path:.*}", self._answer),
+            ]
+        )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.UnixSite(runner, str(self.socket)).start()
@@ -59,6 +72,13 @@ class RecordedAgent:
         for _ in range(ACCEPT_STEPS):
             await asyncio.sleep(0)
         await self._runner.cleanup()
+
+    async def _call(self, request: web.Request) -> web.Response:
+        if self.refusal:
+            return web.Response(status=self.refusal[0], body=self.refusal[1])
+        self.calls.append(unpack(await request.read()))
+        status, output = self.ending
+        return web.Response(body=output, headers={EXIT_STATUS_HEADER: str(status)})
 
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.cni.errors import CniError, Code
-from netloom.cni.request import COMMANDS, MAX_CONFIG_BYTES, Request, parse, version_of
+from netloom.cni.frame import MAX_CONFIG_BYTES
+from netloom.cni.request import (
+    COMMANDS,
+    VALID_ATTACHMENTS,
+    Request,
+    parse,
+    previous_of,
+    valid_attachments,
+    version_of,
+)
 
 ENVIRONMENT = {
     "CNI_COMMAND": "ADD",
@@ -40,15 +49,10 @@ def test_a_call_is_read_from_environment_and_config() -> None:
         ifname="eth0",
         arguments={"IgnoreUnknown": "1", "K8S_POD_NAME": "busybox1", "K8S_POD_NAMESPACE": "default"},
         version="1.0.0",
+        network="net",
         socket="/run/a.sock",
-        labels=(),
-        previous={},
+        config=CONFIG,
     )
-
-
-def test_labels_come_from_args_and_are_kubernetes_unless_they_name_a_source() -> None:
-    labels = [{"key": "app", "value": "x"}, {"key": "any:tier"}]
-    assert parsed({"args": {"cni": {"labels": labels}}}).labels == ("k8s:app=x", "any:tier=")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,11 @@ def test_labels_come_from_args_and_are_kubernetes_unless_they_name_a_source() ->
         ("CNI_IFNAME", "a b"),
         ("CNI_IFNAME", "a\nb"),
         ("CNI_IFNAME", "netzwerkgerät00"),
+        ("CNI_CONTAINERID", "x" * 254),
+        ("CNI_NETNS", "/proc/\udcff"),
+        ("CNI_NETNS", "/" + "x" * 4095),
         ("CNI_ARGS", "K8S_POD_NAME"),
+        ("CNI_ARGS", "K8S_POD_NAME=\udcff"),
     ],
 )
 def test_a_bad_variable_is_named_with_code_4(variable: str, value: str) -> None:
@@ -78,8 +86,38 @@ def test_a_bad_variable_is_named_with_code_4(variable: str, value: str) -> None:
     assert (error.code, variable in error.message) == (Code.INVALID_ENVIRONMENT, True)
 
 
+@pytest.mark.parametrize("variable", ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"])
+def test_a_variable_that_is_missing_is_named_with_code_4(variable: str) -> None:
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != variable}
+    with pytest.raises(CniError, match=variable) as caught:
+        parse(environment, json.dumps(CONFIG).encode())
+    assert caught.value.code == Code.INVALID_ENVIRONMENT
+
+
 def test_a_detachment_may_come_when_the_namespace_has_gone() -> None:
     assert parsed(CNI_COMMAND="DEL", CNI_NETNS="").netns == ""
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"name": ""},
+        {"name": 1},
+        {"args": []},
+        {"prevResult": "gone"},
+        {"runtimeConfig": {"bandwidth": {"ingressRate": 1}}},
+    ],
+)
+def test_a_detachment_needs_no_more_of_the_config_than_its_version(broken: dict[str, Any]) -> None:
+    """What ADD refuses must not keep a container from going away."""
+    assert parsed(broken, CNI_COMMAND="DEL", CNI_ARGS="nonsense").key == "c0ffee01/eth0"
+
+
+@pytest.mark.parametrize("command", ["ADD", "GC"])
+@pytest.mark.parametrize("name", ["", None, 5, "a b", "-a", "x" * 254])
+def test_a_network_without_a_usable_name_has_code_7(command: str, name: object) -> None:
+    error = refusal({"name": name, "cniVersion": "1.1.0"}, CNI_COMMAND=command)
+    assert (error.code, '"name"' in error.message) == (Code.INVALID_CONFIG, True)
 
 
 @pytest.mark.parametrize("version", ["0.2.0", "2.0.0", ""])
@@ -98,7 +136,7 @@ def test_a_command_younger_than_the_config_is_refused(command: str, version: str
 
 
 @pytest.mark.parametrize(
-    "stdin", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"a": "' + b"x" * MAX_CONFIG_BYTES + b'"}']
+    "stdin", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"a": "' + b"x" * MAX_CONFIG_BYTES + b'"}', b'{"a": NaN}']
 )
 def test_what_is_no_config_has_code_6(stdin: bytes) -> None:
     with pytest.raises(CniError) as caught:
@@ -111,17 +149,64 @@ def test_what_is_no_config_has_code_6(stdin: bytes) -> None:
     [
         {"socket": 1},
         {"cniVersion": 1.0},
-        {"args": []},
-        {"args": {"cni": {"labels": {"app": "x"}}}},
-        {"args": {"cni": {"labels": [{"key": 1}]}}},
-        {"args": {"cni": {"labels": ["app=x"]}}},
-        {"prevResult": []},
-        {"prevResult": {"interfaces": [1]}},
-        {"prevResult": {"ips": [{"address": 1}]}},
     ],
 )
 def test_a_setting_of_the_wrong_kind_has_code_7(config: dict[str, Any]) -> None:
     assert refusal(config).code == Code.INVALID_CONFIG
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "previous",
+    [
+        [],
+        {"interfaces": [1]},
+        {"interfaces": [{"name": 1}]},
+        {"ips": [{"address": 1}]},
+        {"routes": {}},
+        {"dns": []},
+        {"ips": [{"address": "10.0.0.1/8", "more": nested(40)}]},
+    ],
+)
+def test_a_previous_result_that_is_none_has_code_7(previous: object) -> None:
+    with pytest.raises(CniError) as caught:
+        previous_of(parsed({"prevResult": previous}))
+    assert caught.value.code == Code.INVALID_CONFIG
+
+
+def valid(attachments: object) -> frozenset[str]:
+    config = {"cniVersion": "1.1.0", VALID_ATTACHMENTS: attachments}
+    return valid_attachments(parsed(config, CNI_COMMAND="GC"))
+
+
+def test_gc_leaves_alone_what_the_runtime_lists() -> None:
+    listed = [{"containerID": "a", "ifname": "eth0"}, {"containerID": "b", "ifname": "net1"}]
+    assert valid(listed) == {"a/eth0", "b/net1"}
+
+
+@pytest.mark.parametrize("nothing", [[], None])
+def test_gc_with_an_empty_list_leaves_nothing_alone(nothing: object) -> None:
+    assert valid(nothing) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "listed", ["a", [1], {}, [{}], [{"containerID": "a"}], [{"containerID": "a", "ifname": 1}], [{"ifname": "eth0"}]]
+)
+def test_gc_with_a_list_it_cannot_read_takes_nothing_away(listed: object) -> None:
+    with pytest.raises(CniError) as caught:
+        valid(listed)
+    assert caught.value.code == Code.INVALID_CONFIG
+
+
+def test_gc_without_a_list_takes_nothing_away() -> None:
+    with pytest.raises(CniError, match="expected a list"):
+        valid_attachments(parsed({"cniVersion": "1.1.0"}, CNI_COMMAND="GC"))
 
 
 JSON = st.recursive(
@@ -139,9 +224,11 @@ TEXTS = st.text(max_size=20) | st.sampled_from(["eth0", "c0ffee01", "A=b;C=d"])
 def outcome(environment: dict[str, str], stdin: bytes) -> Request | CniError:
     """What becomes of a call; any other exception fails the test."""
     try:
-        return parse(environment, stdin)
+        request = parse(environment, stdin)
+        previous_of(request)
     except CniError as error:
         return error
+    return request
 
 
 @given(

@@ -73,10 +73,11 @@ def differences(request: Request, previous: Mapping[str, Any], endpoint: Mapping
 def promised_addresses(request: Request, previous: Mapping[str, Any]) -> set[str]:
     """``address/length`` of everything that ``prevResult`` says the container's interface has."""
     ours = _inside(request, previous)
-    return {ip.get("address", "") for ip in previous.get("ips", []) if ip.get("interface") in ours}
+    ips = ((ip.get("address", ""), ip.get("interface")) for ip in previous.get("ips", []))
+    return {address for address, interface in ips if isinstance(interface, int) and interface in ours}
 
 
-def _inside(request: Request, previous: Mapping[str, Any]) -> dict[object, Mapping[str, Any]]:
+def _inside(request: Request, previous: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
     """Interfaces of ``prevResult`` that are the container's, by their number there."""
     return {
         index: interface
