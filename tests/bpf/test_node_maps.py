@@ -40,10 +40,10 @@ def test_a_map_that_two_programs_of_a_plugin_share_stands_once() -> None:
 
 def test_a_plugins_map_is_pinned_under_its_name_beside_the_agents(pins: Path) -> None:
     """And is found again, with what it held."""
-    first = NodeMaps(pins, [OwnedProgram("mail", PROGRAM)])
+    first = NodeMaps(pins, [OwnedProgram("mail", PROGRAM)], {})
     first.all.of(MAILS).put(Index(0), Counter(3, 4))
     first.close()
-    again = NodeMaps(pins, [OwnedProgram("mail", PROGRAM)])
+    again = NodeMaps(pins, [OwnedProgram("mail", PROGRAM)], {})
     assert again.all.of(MAILS).get(Index(0)) == Counter(3, 4)
     assert again.pin_of("mails") == pins / "mail_mails_v1"
     again.close()
@@ -54,4 +54,4 @@ def test_a_plugins_map_cannot_take_the_name_of_an_agents(pins: Path) -> None:
     """The sentence names it."""
     clash = replace(PROGRAM, maps=(replace(MAILS, name="endpoints"),))
     with pytest.raises(Invalid, match="endpoints"):
-        NodeMaps(pins, [OwnedProgram("mail", clash)])
+        NodeMaps(pins, [OwnedProgram("mail", clash)], {})

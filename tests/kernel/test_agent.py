@@ -261,7 +261,7 @@ def test_a_map_entry_a_stranger_deletes_is_put_back(running: NodeUnderTest, make
     pin = str(running.pins / "maps/endpoints_v1")
     key = ["00", "00", "00", "00", "00", "00", "00", "00", "00", "00", "ff", "ff", "0a", "f4", "01", "02"]
     running.netns.run("bpftool", "map", "delete", "pinned", pin, "key", "hex", *key)
-    assert wait_until(lambda: "table.repaired" in running.log_text())
+    assert wait_until(lambda: "map entry" in running.log_text())
     after = running.get("/v1/maps/endpoints")["entries"]
     assert sorted(map(str, after)) == sorted(map(str, before))
 

@@ -10,9 +10,16 @@ from ipaddress import ip_network
 
 import pytest
 
-from netloom.edge import firewall
-from netloom.edge.firewall import FirewallError, MasqueradeSpec, ensure_masquerade, remove_masquerade
-from netloom.edge.ownership import firewall_table
+from netloom.edge import firewall, nft
+from netloom.edge.firewall import (
+    FirewallError,
+    MasqueradeSpec,
+    ensure_guard,
+    ensure_masquerade,
+    remove_firewall,
+    remove_masquerade,
+)
+from netloom.edge.ownership import LINK_GROUP, guard_table, masquerade_table
 from netloom.model.errors import Unsupported
 from support.netns import Namespace, NamespaceFactory
 
@@ -138,11 +145,12 @@ def test_a_new_node_in_the_cluster_changes_the_table(netns: Namespace) -> None:
         "delete table inet {table}",
         "add rule inet {table} postrouting counter",
         "insert rule inet {table} postrouting accept",
+        "replace rule inet {table} postrouting handle 5 accept",
     ],
 )
 def test_a_damaged_table_is_put_right(netns: Namespace, damage: str) -> None:
     ensure(netns)
-    before, table = table_text(netns), firewall_table("n1")
+    before, table = table_text(netns), masquerade_table("n1")
     netns.run("nft", damage.format(table=table))
     assert (ensure(netns), table_text(netns)) == (True, before)
 
@@ -183,5 +191,50 @@ def test_what_nft_says_of_a_refusal_is_told(netns: Namespace) -> None:
 
 
 def test_the_rules_are_plain_data() -> None:
-    text = json.dumps(firewall.render(SPEC))
-    assert text == json.dumps(firewall.render(replace(SPEC, cluster_cidrs=SPEC.cluster_cidrs[::-1])))
+    text = json.dumps(firewall.render_masquerade(SPEC))
+    assert text == json.dumps(firewall.render_masquerade(replace(SPEC, cluster_cidrs=SPEC.cluster_cidrs[::-1])))
+
+
+def arrives(site: Site, destination: str) -> bool:
+    """Whether the node's stack gets a datagram of the neighbour's."""
+    with site.node.call(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM) as listener:
+        listener.bind(("::", 7))
+        listener.settimeout(0.3)
+        source = "fd00:77::1" if ":" in destination else "192.168.77.1"
+        site.neighbour.call(send, source, destination)
+        try:
+            return listener.recv(16) == b"x"
+        except TimeoutError:
+            return False
+
+
+@pytest.mark.parametrize("destination", ["192.168.77.11", "fd00:77::11"])
+def test_the_guard_keeps_out_what_comes_by_a_device_of_ours(site: Site, destination: str) -> None:
+    """A device is ours by its group, whatever its name."""
+    site.node.call(ensure_guard, "n1", ["loom_host"])
+    assert arrives(site, destination)
+    site.node.run("ip", "link", "set", "eth0", "group", str(LINK_GROUP))
+    assert not arrives(site, destination)
+
+
+@pytest.mark.parametrize("destination", ["192.168.77.11", "fd00:77::11"])
+def test_the_guard_lets_in_what_comes_by_a_door(site: Site, destination: str) -> None:
+    site.node.run("ip", "link", "set", "eth0", "group", str(LINK_GROUP))
+    site.node.call(ensure_guard, "n1", ["loom_host", "eth0"])
+    assert arrives(site, destination)
+
+
+def test_the_guard_and_masquerading_are_removed_together(netns: Namespace) -> None:
+    ensure(netns)
+    netns.call(ensure_guard, "n1", ["loom_host"])
+    removed = netns.call(remove_firewall, "n1")
+    assert [masquerade_table("n1") in removed[0], guard_table("n1") in removed[1]] == [True, True]
+    assert (table_text(netns), netns.call(remove_firewall, "n1")) == ("", ())
+
+
+def test_every_change_of_any_table_raises_the_generation(netns: Namespace) -> None:
+    """What has been looked at need not be looked at again while it stays."""
+    first = netns.call(nft.generation)
+    assert netns.call(nft.generation) == first
+    netns.run("nft", "add", "table", "inet", "foreign")
+    assert netns.call(nft.generation) > first

@@ -8,9 +8,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from netloom.edge.firewall import MasqueradeSpec, ensure_masquerade
+from netloom.edge.firewall import MasqueradeSpec, ensure_guard, ensure_masquerade
 from netloom.edge.host import HostLinks, HostSpec, clean_host, prepare_host
 from netloom.edge.netlink import Netlink
+from netloom.edge.ownership import guard_table, masquerade_table
 from netloom.edge.sysctl import read_sysctl
 from netloom.edge.workload import WorkloadSpec, create_workload
 from netloom.model.errors import Conflict, Invalid
@@ -156,16 +157,17 @@ def test_cleaning_removes_all_of_ours_and_nothing_else(
     assert picture(furnished) != before
     removed = furnished.call(clean_host, netlink)
     assert picture(furnished) == before
-    assert sorted(removed) == [
+    assert set(removed) == {
         'filter ingress filter of device "eth0"',
-        "firewall table",
+        f"firewall table {guard_table('n1')} (guard)",
+        f"firewall table {masquerade_table('n1')} (masquerading)",
         "link loom_host",
         "link loom_net",
         "link loom_vxlan",
         "link lxc0123456789ab",
         "route 10.244.1.0/24",
         "route fd00:10:244:1::/64",
-    ]
+    }
 
 
 def test_cleaning_again_finds_nothing(furnished: Namespace, netlink: Netlink) -> None:
@@ -194,3 +196,4 @@ def occupy(node: Namespace, netlink: Netlink, pod: Namespace) -> None:
     os.close(fd)
     masquerade = MasqueradeSpec(node_name="n1", pod_cidrs=PODS, cluster_cidrs=(), devices=("lxc*",))
     node.call(ensure_masquerade, masquerade)
+    node.call(ensure_guard, "n1", ["loom_host"])

@@ -47,6 +47,18 @@ STATUS: dict[str, Any] = {
             "last_success_at": None,
         },
     ],
+    "repairs": {
+        "counts": {"filter": 1},
+        "last": [
+            {
+                "kind": "filter",
+                "name": "filter ingress of lxc0123456789ab",
+                "action": "attached",
+                "at": "2026-07-01T12:00:00+00:00",
+            }
+        ],
+    },
+    "unwritten": {"ipcache": 2},
     "monitor": {"listeners": 1, "lost": 0},
     "programs": [
         {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043},
@@ -139,6 +151,7 @@ MAPS: list[dict[str, Any]] = [
         "pin": "/sys/fs/bpf/netloom/node1/maps/endpoints_v1",
         "purpose": "local addresses",
         "errors": 0,
+        "unwritten": 0,
     },
     {
         "name": "events",
@@ -150,6 +163,7 @@ MAPS: list[dict[str, Any]] = [
         "pin": "/sys/fs/bpf/netloom/node1/maps/events_v1",
         "purpose": "drops and traces for the monitor",
         "errors": 0,
+        "unwritten": 0,
     },
 ]
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from netloom.agent.tables import Tables
+from netloom.agent.tables import Tables, TableState
 from netloom.model.errors import Exhausted
 from netloom.plan.claims import Claims
 
@@ -96,7 +97,7 @@ async def test_a_table_that_is_full_fails_the_one_who_hit_it(kernel: Kernel) -> 
     with pytest.raises(Exhausted, match="endpoints is full"):
         await kernel.tables.apply("bad")
     assert kernel.endpoints.entries == {"good-key": 1}
-    assert kernel.tables.errors() == {"endpoints": 2, "devices": 2}
+    assert kernel.tables.states() == {"endpoints": TableState(2, 1), "devices": TableState(2, 1)}
 
 
 async def test_what_only_waits_to_be_written_is_no_repair(kernel: Kernel) -> None:
@@ -112,6 +113,61 @@ async def test_what_a_stranger_deleted_is_written_again_and_named(kernel: Kernel
     kernel.claim("a")
     await kernel.tables.resync()
     kernel.devices.entries.clear()
-    repairs = await kernel.tables.resync()
-    assert [(repair.table, repair.key, repair.action) for repair in repairs] == [("devices", "a-key", "written")]
+    (repair,) = await kernel.tables.resync()
+    assert (repair.kind, repair.name, repair.action) == ("map entry", "devices a-key", "written")
     assert kernel.devices.entries == {"a-key": 1}
+
+
+class Small(Journal):
+    """A table with room for one entry."""
+
+    async def put(self, key: Any, value: Any) -> None:
+        if self.entries and key not in self.entries:
+            raise Exhausted(f"{self._name} is full: {key} was not written")
+        await super().put(key, value)
+
+
+@pytest.fixture
+def small(kernel: Kernel) -> Small:
+    """In the place of the table of endpoints."""
+    table = Small("endpoints", kernel.journal)
+    kernel.tables = Tables({"endpoints": table})
+    return table
+
+
+async def test_what_has_no_room_harms_nobody_and_is_told_once(kernel: Kernel, small: Small) -> None:
+    """Not at every resync; how much is left out can be asked."""
+    for owner in ("endpoint/a", "node/b", "addresses/c"):
+        kernel.claim(owner)
+    with capture_logs() as logs:
+        await kernel.tables.resync()
+        await kernel.tables.resync()
+    assert [entry["event"] for entry in logs] == ["table.write_failed"]
+    assert (small.entries, kernel.tables.states()["endpoints"].unwritten) == ({"endpoint/a-key": 1}, 2)
+
+
+async def test_room_that_is_made_is_used_at_once(kernel: Kernel, small: Small) -> None:
+    """What a stranger wrote kept ours out: it goes, and ours comes in the same pass."""
+    await kernel.tables.resync()
+    small.entries["stranger"] = 1
+    kernel.claim("endpoint/a")
+    await kernel.tables.resync()
+    assert (small.entries, kernel.tables.states()["endpoints"].unwritten) == ({"endpoint/a-key": 1}, 0)
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_node_whose_own_endpoints_have_no_room_does_not_start(kernel: Kernel) -> None:
+    """What an earlier run left goes on rather than being cut off."""
+    kernel.claim("endpoint/a")
+    kernel.claim("endpoint/b")
+    with pytest.raises(Exhausted, match="endpoint/b-key was not written"):
+        await kernel.tables.resync()
+
+
+async def test_a_resync_of_one_table_leaves_the_others_alone(kernel: Kernel) -> None:
+    """Notices tell which one to look at."""
+    kernel.claim("a")
+    await kernel.tables.resync()
+    kernel.devices.entries.clear()
+    assert await kernel.tables.resync(("endpoints",)) == ()
+    assert kernel.devices.entries == {}

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from netloom.agent.repairs import Repair, RepairJournal
 from netloom.agent.upkeep import Upkeep
 from netloom.model.errors import Exhausted, StoreError, Unsupported
 
@@ -19,6 +20,7 @@ class Steps:
     called: list[str] = field(default_factory=list)
     failing: dict[str, Exception] = field(default_factory=dict)
     in_sync: asyncio.Event = field(default_factory=asyncio.Event)
+    journal: RepairJournal = field(default_factory=RepairJournal)
 
     async def _step(self, name: str) -> None:
         self.called.append(name)
@@ -28,9 +30,10 @@ class Steps:
     def nodes(self) -> dict[str, Any]:
         return {}
 
-    async def ensure_masquerade(self, others: tuple[Any, ...]) -> None:
+    async def ensure_firewall(self, others: tuple[Any, ...]) -> list[Repair]:
         del others
-        await self._step("masquerade")
+        await self._step("firewall")
+        return [Repair(kind="firewall", name="table", action="put in place")]
 
     async def refresh(self) -> None:
         await self._step("routers")
@@ -41,7 +44,7 @@ class Steps:
 
 def upkeep_of(steps: Steps) -> Upkeep:
     part = cast("Any", steps)
-    return Upkeep(datapath=part, tables=part, cluster=part, endpoints=part, routing=part)
+    return Upkeep(datapath=part, tables=part, cluster=part, endpoints=part, routing=part, journal=steps.journal)
 
 
 async def test_nothing_is_done_before_the_cluster_is_known() -> None:
@@ -54,7 +57,7 @@ async def test_nothing_is_done_before_the_cluster_is_known() -> None:
 
 async def test_a_step_that_fails_does_not_keep_the_next_from_being_tried() -> None:
     """And the first failure is what is told."""
-    steps = Steps(failing={"apply": Exhausted("full"), "masquerade": Unsupported("nft", needs="nft", found="none")})
+    steps = Steps(failing={"apply": Exhausted("full"), "firewall": Unsupported("nft", needs="nft", found="none")})
     with pytest.raises(Exhausted, match="full"):
         await upkeep_of(steps).follow()
-    assert steps.called == ["apply", "masquerade"]
+    assert steps.called == ["apply", "firewall"]

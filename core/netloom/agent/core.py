@@ -28,14 +28,16 @@ from netloom.agent.endpoints import EndpointManager, Parts
 from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
+from netloom.agent.notices import Notice
+from netloom.agent.repairs import RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
-from netloom.bpf import features
-from netloom.config.load import Loaded
 from netloom.agent.walk import Sources, Walker
 from netloom.agent.walk_node import NodeFacts
 from netloom.agent.watch import Watch
+from netloom.bpf import features
+from netloom.config.load import Loaded
 from netloom.edge.lock import node_lock
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
@@ -66,6 +68,7 @@ class Agent:
         self._started_at = time.time()
         self._ready = False
         self._pools: tuple[PoolStatus, ...] = ()
+        self.repairs = RepairJournal()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start, serve until ``stop`` is set, and shut down. Raises NetloomError when it cannot start."""
@@ -97,10 +100,10 @@ class Agent:
         stack.push_async_callback(self._active.store.close)
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
+        stack.callback(self.walker.close)
         stack.push_async_callback(self.endpoints.finish)
         stack.push_async_callback(self._controllers.stop)
         await self._bring_up(stack)
-        stack.callback(self.walker.close)
         self._api = Api(self)
         await self._api.start(socket, group)
         stack.push_async_callback(self._api.stop)
@@ -133,24 +136,26 @@ class Agent:
         )
         self.detachments = Detachments(socket, self.endpoints)
         self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
-        self._upkeep = Upkeep(
-            datapath=self.datapath,
-            tables=self.tables,
         self.walker = Walker(
             Sources(
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
             )
         )
+        self._upkeep = Upkeep(
+            datapath=self.datapath,
+            tables=self.tables,
             cluster=self.cluster,
             endpoints=self.endpoints,
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+            journal=self.repairs,
         )
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
         self.tables.claim("world", world_claims())
         self._upkeep.claim_node()
+        watch = Watch(self._upkeep.known, self._check)
+        stack.callback(watch.close)
         await self.endpoints.restore()
-        self.datapath.retire_other_generations()
         try:
             await self.cluster.refuse_overlap()
         except StoreError as error:
@@ -167,6 +172,7 @@ class Agent:
         stack.callback(self.monitor.stop)
         self._controllers.every("publish", self._settings.resync_interval_s, self._publish)
         self._controllers.every("resync", self._settings.resync_interval_s, self._resync)
+        self._controllers.forever("watch", watch.run)
         await self._finish_detachments()
         self._controllers.every("detachments", self._settings.resync_interval_s, self._finish_detachments)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
@@ -193,9 +199,14 @@ class Agent:
         except NetloomError as error:
             self._log.error("cluster.change_not_applied", error=str(error))
 
+    async def _check(self, notice: Notice) -> None:
+        await self._upkeep.check(notice)
+        self._controllers.succeeded("watch")
+
     async def _resync(self) -> None:
         await self._upkeep.resync()
         if not self._ready:
+            self.datapath.retire_others()
             await self.endpoints.announce_restored()
             self._ready = True
 
@@ -213,17 +224,6 @@ class Agent:
         """Whether endpoints may be changed."""
         return self._ready
 
-    def require_ready(self) -> None:
-        """Raises Unavailable while the agent starts or stops."""
-        if not self._ready:
-            raise Unavailable("the agent is starting or stopping; try again")
-
-    async def forget_node(self, name: str) -> bool:
-        """Remove a node that is gone for good from the cluster."""
-        return await self.cluster.forget_node(name)
-
-    async def status(self) -> views.Json:
-        """``/v1/status``."""
     def _walk_facts(self) -> NodeFacts:
         return NodeFacts(
             node=self.node,
@@ -236,15 +236,27 @@ class Agent:
             specs={name: item.spec for name, item in self.datapath.maps.items()},
         )
 
+    def require_ready(self) -> None:
+        """Raises Unavailable while the agent starts or stops."""
+        if not self._ready:
+            raise Unavailable("the agent is starting or stopping; try again")
+
+    async def forget_node(self, name: str) -> bool:
+        """Remove a node that is gone for good from the cluster."""
+        return await self.cluster.forget_node(name)
+
+    async def status(self) -> views.Json:
+        """``/v1/status``."""
         await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         failing = any(controller["state"] == "failing" for controller in controllers)
+        incomplete = any(state.unwritten for state in self.tables.states().values())
         records = self._plugins.records()
         store_error = self.store_error()
         return {
             "node": self.node.name,
             "version": __version__,
-            "state": ("degraded" if failing else "ok") if self._ready else "starting",
+            "state": ("degraded" if failing or incomplete else "ok") if self._ready else "starting",
             "started_at": views.instant(self._started_at),
             "uptime_s": round(time.time() - self._started_at, 1),
             "pid": os.getpid(),
@@ -265,6 +277,8 @@ class Agent:
             "endpoints": len(self.endpoints.all()),
             "identities": len(self.identity_list()),
             "controllers": controllers,
+            "repairs": views.repairs_view(self.repairs),
+            "unwritten": {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten},
             "monitor": {"listeners": self.monitor.listeners, "lost": observe.lost_events(self.datapath)},
             "programs": observe.program_list(self.datapath),
             "plugins": {
@@ -312,7 +326,7 @@ class Agent:
 
     def map_list(self) -> list[views.Json]:
         """``/v1/maps``."""
-        return observe.map_list(self.datapath, self.tables.errors())
+        return observe.map_list(self.datapath, self.tables.states())
 
     def map_dump(self, name: str) -> views.Json:
         """``/v1/maps/{name}``; raises NotFound."""
@@ -333,6 +347,7 @@ class Agent:
             "maps": self.map_list(),
             "controllers": [views.controller_view(state) for state in self._controllers.states()],
             "endpoints": len(self.endpoints.all()),
+            "repairs": dict(self.repairs.counts()),
             "nodes": 1 + len(self.cluster.nodes()),
             "identities": len(self.identity_list()),
             "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),

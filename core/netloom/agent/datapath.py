@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from netloom.agent.condition import Expectation, faults
+from netloom.agent.devices import Devices, Interface
+from netloom.agent.direct import DirectWay
 from netloom.agent.generation import (
     Compiled,
     Generation,
@@ -22,6 +26,7 @@ from netloom.agent.generation import (
 from netloom.agent.kernel import KernelThread, MapDriver, RouteDriver
 from netloom.agent.node_maps import NodeMaps
 from netloom.agent.removals import Removals
+from netloom.agent.repairs import Repair
 from netloom.agent.tables import Driver
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.maps import MapSet
@@ -30,21 +35,23 @@ from netloom.bpf.ring import EventRing
 from netloom.config.settings import Settings
 from netloom.datapath import registry
 from netloom.datapath.maps import Index
-from netloom.edge.firewall import MasqueradeSpec, ensure_masquerade, remove_masquerade
-from netloom.edge.host import HostLinks, HostSpec, prepare_host
+from netloom.edge import nft
+from netloom.edge.firewall import MasqueradeSpec, ensure_guard, ensure_masquerade, remove_masquerade
+from netloom.edge.host import HOST_DEVICE, HostSpec
 from netloom.edge.inspection import look_at_workload
 from netloom.edge.netlink import Direction, LinkInfo, Netlink
 from netloom.edge.underlay import Underlay, find_underlay
 from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload
 from netloom.model.address import Address, Family, Network
 from netloom.model.endpoint import Attachment, Endpoint
-from netloom.model.errors import NotFound
 from netloom.model.node import Node
 from netloom.plan.claims import NO_ADDRESS, HostDevice
-from netloom.plugins.contract import NetworkMode
+from netloom.plugins.contract import AttachPoint, NetworkMode
 from netloom.plugins.manager import OwnedProgram
 
 WORKLOAD_PREFIX = "lxc"
+PLACES_AT_ONCE = 32
+"""Filters looked at in one visit of the kernel thread."""
 TABLES = (registry.PEERS, registry.ENDPOINTS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
 """Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS)."""
 
@@ -65,31 +72,41 @@ class Datapath:
 
     node: Node
     mtu_bytes: int
-    host: HostDevice
 
     def __init__(self, plan: DatapathPlan, kernel: KernelThread) -> None:
         self._plan = plan
         self._kernel = kernel
         self._log = structlog.get_logger()
         self._trace = False
+        self._firewall_seen: tuple[int, tuple[Network, ...]] | None = None
         self._directory = plan.settings.paths.bpf_dir / plan.settings.node.name
 
     async def prepare(self) -> None:
-        """Devices, maps, programs, filters: idempotent, and closed towards workloads until tables are written."""
+        """Devices, maps and programs, none of which is at work yet: what an earlier run attached goes on meanwhile.
+
+        A device without any program gets this run's at once; it is closed until the tables are written.
+        """
         compiling = asyncio.create_task(asyncio.to_thread(self._compile))
         try:
             self._removals = Removals(self._plan.settings.node.name)
             await self._kernel.run(self._prepare_host)
-            self._maps = NodeMaps(self._directory / "maps", self._plan.programs)
+            self._maps = NodeMaps(
+                self._directory / "maps", self._plan.programs, dataclasses.asdict(self._plan.settings.maps)
+            )
             self._write_node_config()
         finally:
             compiled = await compiling
+        compiled = compiled.at_underlay(self._direct.device)
         self._generation = Generation(next_directory(self._directory / "generations"), compiled, self._maps.all)
-        await self._kernel.run(self._attach)
+        await self._kernel.run(self._attach_where_none_is)
 
-    def retire_other_generations(self) -> None:
-        """Unpin earlier programs. Call once no device has one of them any more: their tail calls end with the pins."""
+    def retire_others(self) -> None:
+        """Unpin earlier programs and tables.
+
+        Call once no device has one of those programs any more: their tail calls end with the pins.
+        """
         remove_others(self._generation.directory.parent, self._generation.directory)
+        self._maps.remove_other_versions()
 
     async def close(self) -> None:
         """Let go of descriptors; the data path goes on."""
@@ -118,9 +135,20 @@ class Datapath:
         return self._generation
 
     @property
+    def direct_obstacle(self) -> str:
+        """Why tunnel packets go by the tunnel device, in words that end a sentence; "" when they pass it by."""
+        return self._direct.obstacle
+
+    @property
     def underlay(self) -> Underlay:
         """Device and addresses by which other nodes reach this one."""
         return self._underlay
+
+    @property
+    def host(self) -> HostDevice:
+        """loom_host, which is another device after a stranger deleted it."""
+        link = self._devices.links.host
+        return HostDevice(name=link.name, ifindex=link.ifindex, mac=link.mac)
 
     @property
     def host_addresses(self) -> tuple[Address, ...]:
@@ -149,7 +177,7 @@ class Datapath:
         await self._removals.remove(attachment.host_ifname, ifindex)
 
     async def adopt_workload(self, endpoint: Endpoint) -> LinkInfo:
-        """Take up an interface an earlier run made, with this run's program on it. Raises NotFound when it has gone."""
+        """Take up an interface an earlier run made, with the program it has. Raises NotFound when it has gone."""
         return await self._kernel.run(adopt_workload, self._netlink, self._workload_spec(endpoint))
 
     async def condition_of(self, endpoint: Endpoint, netns: str, addresses: Iterable[Address]) -> tuple[str, ...]:
@@ -171,13 +199,41 @@ class Datapath:
         """Remove interfaces of ours that belong to no endpoint."""
         await self._kernel.run(self._delete_other_workloads, {item.attachment.host_ifname for item in endpoints})
 
-    async def ensure_masquerade(self, others: Iterable[Network]) -> None:
-        """Masquerade what pods send out of the cluster, or see that nothing is; ``others``: other nodes' prefixes."""
-        await self._kernel.run(self._masquerade, tuple(others))
+    async def ensure_firewall(self, others: Iterable[Network]) -> list[Repair]:
+        """The guard, and masquerading if that is wanted; ``others``: other nodes' prefixes. Returns what changed."""
+        return await self._kernel.run(self._ensure_firewall, tuple(others))
 
-    async def repair(self, endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
-        """Put back devices and filters that a stranger changed; returns what that was."""
-        return await self._kernel.run(self._repair, tuple(endpoints))
+    async def repair_host(self) -> list[Repair]:
+        """Put back the node's devices, addresses and settings that a stranger changed; returns what that was."""
+        repairs = await self._kernel.run(self._devices.repair_host)
+        if await self._kernel.run(self._direct.look_again):
+            self._tell_way()
+            self._write_node_config()
+        if repairs:
+            self._write_node_config()
+        return repairs
+
+    async def repair_filters(self, endpoints: Iterable[Endpoint]) -> list[Repair]:
+        """Every program of the node's devices and of these endpoints in its place; returns what was put right."""
+        program = self._generation.workload_program
+        interfaces = {AttachPoint(each.attachment.host_ifname, "ingress"): program for each in endpoints}
+        wanted = self._generation.filters() | interfaces
+        found = [await self._kernel.run(self._devices.repair_filters, part) for part in _parts(wanted)]
+        return [repair for part in found for repair in part]
+
+    async def repair_interfaces(self, endpoints: Iterable[Endpoint]) -> tuple[list[Repair], frozenset[str]]:
+        """Interfaces of endpoints: what was put right, and the names of those that are gone."""
+        wanted = [Interface(name=each.attachment.host_ifname, ifindex=each.ifindex) for each in endpoints]
+        return await self._kernel.run(self._devices.repair_interfaces, wanted)
+
+    def repair_pins(self) -> list[Repair]:
+        """Pins that somebody removed or replaced; returns which."""
+        wrong = (*self._maps.repin(), *self._generation.repin())
+        return [Repair(kind="pin", name=f"pin {path}", action="pinned") for path in wrong]
+
+    def watched(self) -> frozenset[int]:
+        """Indexes of the node's own devices."""
+        return self._devices.watched()
 
     def _compile(self) -> Compiled:
         return compile_generation(Compiler(self._plan.settings.paths.cache_dir), self._plan.programs)
@@ -190,7 +246,10 @@ class Datapath:
         )
         family: Family = 4 if self._underlay.ipv4 else 6
         self.mtu_bytes = self._plan.mode.mtu_bytes(settings.mtu_bytes or self._underlay.mtu_bytes, family)
-        self._take_links(prepare_host(self._netlink, self._host_spec()))
+        ensure_guard(settings.node.name, self._doors())
+        self._devices = Devices(self._netlink, self._host_spec())
+        self._direct = DirectWay(self._netlink, self._plan.mode.tunnel, self._underlay)
+        self._tell_way()
         self.node = Node(
             name=settings.node.name,
             underlay_ipv4=self._underlay.ipv4,
@@ -199,10 +258,6 @@ class Datapath:
             gateways=self._plan.gateways,
             mode=settings.network_mode,
         )
-
-    def _take_links(self, links: HostLinks) -> None:
-        self._links = links
-        self.host = HostDevice(name=links.host.name, ifindex=links.host.ifindex, mac=links.host.mac)
 
     def _host_spec(self) -> HostSpec:
         return HostSpec(
@@ -226,14 +281,16 @@ class Datapath:
 
     def _write_node_config(self) -> None:
         tunnel = self._plan.mode.tunnel
-        device = self._links.devices.get(tunnel.device) if tunnel else None
+        device = self._devices.links.devices.get(tunnel.device) if tunnel else None
         ipv4 = next((a for a in self._plan.gateways if isinstance(a, IPv4Address)), NO_ADDRESS)
         ipv6 = next((a for a in self._plan.gateways if isinstance(a, IPv6Address)), NO_ADDRESS)
         config = registry.NodeConfig(
             gateway_ipv4=ipv4,
             gateway_ipv6=ipv6,
+            underlay_ipv4=self._underlay.ipv4 or NO_ADDRESS,
             host_ifindex=self.host.ifindex,
             tunnel_ifindex=device.ifindex if device else 0,
+            underlay_ifindex=self._direct.ifindex,
             mtu_bytes=self.mtu_bytes,
             trace=int(self._trace),
             host_mac=self.host.mac,
@@ -241,9 +298,21 @@ class Datapath:
         )
         self._maps.all.of(registry.NODE_CONFIG).put(Index(0), config)
 
-    def _attach(self) -> None:
-        for point, program in self._generation.filters().items():
-            self._netlink.attach_filter(point.device, point.direction, program.fd, program.name)
+    def _attach_where_none_is(self) -> None:
+        found = self._generation.filters()
+        bare = {point: program for point, program in found.items() if not self._netlink.filter_of(*_place(point))}
+        self._devices.repair_filters(bare)
+        self._netlink.detach_all_filters(keep={point.device for point in found})
+
+    def _tell_way(self) -> None:
+        if self._plan.mode.tunnel is not None:
+            self._log.info("tunnel.way", direct=not self._direct.obstacle, obstacle=self._direct.obstacle)
+
+    def _doors(self) -> tuple[str, ...]:
+        """Devices by which packets enter the host's stack: loom_host, and those of the mode that no program guards."""
+        guarded = {owned.program.target for owned in self._plan.programs}
+        devices = (device.name for device in self._plan.mode.devices())
+        return (HOST_DEVICE, *(name for name in devices if AttachPoint(name, "ingress") not in guarded))
 
     def _delete_other_workloads(self, keep: set[str]) -> None:
         for link in self._netlink.own_links():
@@ -251,43 +320,39 @@ class Datapath:
                 self._log.warning("workload.deleted", device=link.name, reason="no endpoint has it")
                 self._netlink.delete_link(link.name)
 
-    def _masquerade(self, others: tuple[Network, ...]) -> None:
+    def _ensure_firewall(self, others: tuple[Network, ...]) -> list[Repair]:
+        seen = (nft.generation(), others)
+        if seen == self._firewall_seen:
+            return []
         name = self._plan.settings.node.name
-        if not self._plan.settings.masquerade:
+        changed = {"guard": ensure_guard(name, self._doors())}
+        if self._plan.settings.masquerade:
+            changed["masquerading"] = ensure_masquerade(self._masquerade_spec(others))
+        else:
             remove_masquerade(name)
-            return
-        devices = (self._links.host.name, f"{WORKLOAD_PREFIX}*", *self._links.devices)
-        ensure_masquerade(
-            MasqueradeSpec(
-                node_name=name,
-                pod_cidrs=self._plan.prefixes,
-                cluster_cidrs=(*self._plan.prefixes, *others),
-                devices=devices,
-            )
+        # What somebody changed since the first line has raised the number: it is looked at again next time.
+        self._firewall_seen = None if any(changed.values()) else seen
+        return [
+            Repair(kind="firewall", name=f"firewall table ({what})", action="put in place")
+            for what, done in changed.items()
+            if done
+        ]
+
+    def _masquerade_spec(self, others: tuple[Network, ...]) -> MasqueradeSpec:
+        return MasqueradeSpec(
+            node_name=self._plan.settings.node.name,
+            pod_cidrs=self._plan.prefixes,
+            cluster_cidrs=(*self._plan.prefixes, *others),
+            devices=(HOST_DEVICE, f"{WORKLOAD_PREFIX}*", *self._devices.links.devices),
         )
 
-    def _repair(self, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
-        found = []
-        links = prepare_host(self._netlink, self._host_spec())
-        if links != self._links:
-            changed = {links.host.name: links.host, **links.devices}
-            known = {self._links.host.name: self._links.host, **self._links.devices}
-            found += [f"device {name}" for name, link in changed.items() if known.get(name) != link]
-            self._take_links(links)
-            self._write_node_config()
-        wanted = {(p.device, p.direction): program for p, program in self._generation.filters().items()}
-        wanted |= {(e.attachment.host_ifname, "ingress"): self._generation.workload_program for e in endpoints}
-        for (device, direction), program in wanted.items():
-            if self._is_attached(device, direction, program):
-                continue
-            try:
-                self._netlink.attach_filter(device, direction, program.fd, program.name)
-            except NotFound:
-                self._log.error("workload.device_missing", device=device, hint="the container lost its interface")
-                continue
-            found.append(f"filter {direction} of {device}")
-        return tuple(found)
 
-    def _is_attached(self, device: str, direction: Direction, program: LoadedProgram) -> bool:
-        present = self._netlink.filter_of(device, direction)
-        return present is not None and present.program_id == program.id
+def _place(point: AttachPoint) -> tuple[str, Direction]:
+    return point.device, point.direction
+
+
+def _parts(wanted: Mapping[AttachPoint, LoadedProgram]) -> Iterator[dict[AttachPoint, LoadedProgram]]:
+    """Small enough that an attachment never waits long for the kernel thread."""
+    places = iter(wanted.items())
+    while part := dict(islice(places, PLACES_AT_ONCE)):
+        yield part

@@ -8,7 +8,7 @@ a program.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from netloom.bpf.objects import ProgramObject
 from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
 from netloom.datapath.registry import CALLS, CallSlot
 from netloom.model.errors import KernelError, PluginError
-from netloom.plugins.contract import AttachPoint, BpfProgram
+from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
 from netloom.plugins.manager import OwnedProgram
 
 FROM_CONTAINER = AttachPoint(WORKLOAD_DEVICES, "ingress")
@@ -35,6 +35,15 @@ class Compiled:
 
     objects: tuple[ProgramObject, ...]
     targets: Mapping[Target, str]
+
+    def at_underlay(self, device: str | None) -> Compiled:
+        """With the name of the underlay's device in the place of what stands for it; without programs there if None."""
+        located = ((_located(target, device), name) for target, name in self.targets.items())
+        targets = {target: name for target, name in located if target is not None}
+        return Compiled(
+            objects=tuple(item for item in self.objects if item.name in targets.values()),
+            targets=targets,
+        )
 
 
 def assign(owned: Sequence[OwnedProgram]) -> dict[Target, BpfProgram]:
@@ -62,6 +71,12 @@ def compile_generation(compiler: Compiler, owned: Sequence[OwnedProgram]) -> Com
         objects=compiler.compile_all(tuple(programs.values()), defines),
         targets={target: program.name for target, program in programs.items()},
     )
+
+
+def _located(target: Target, underlay: str | None) -> Target | None:
+    if not isinstance(target, AttachPoint) or target.device != UNDERLAY:
+        return target
+    return AttachPoint(underlay, target.direction) if underlay else None
 
 
 def _describe(target: Target) -> str:

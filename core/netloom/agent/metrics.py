@@ -25,16 +25,26 @@ class AgentCollector(Collector):
         yield from _gauges(now)
         maps = GaugeMetricFamily("netloom_bpf_map_entries", "Entries in a map.", labels=["map"])
         errors = CounterMetricFamily("netloom_bpf_map_write_errors", "Failed writes to a table.", labels=["map"])
+        unwritten = GaugeMetricFamily(
+            "netloom_bpf_map_unwritten", "Entries that should be in a map and could not be written.", labels=["map"]
+        )
         for table in now["maps"]:
             maps.add_metric([table["name"]], table["entries"])
             errors.add_metric([table["name"]], table["errors"])
-        yield from (maps, errors)
+            unwritten.add_metric([table["name"]], table["unwritten"])
+        yield from (maps, errors, unwritten)
         failing = GaugeMetricFamily("netloom_controller_failing", "1 while a controller fails.", labels=["controller"])
         runs = CounterMetricFamily("netloom_controller_runs", "Runs of a controller.", labels=["controller"])
         for controller in now["controllers"]:
             failing.add_metric([controller["name"]], controller["state"] == "failing")
             runs.add_metric([controller["name"]], controller["runs"])
         yield from (failing, runs)
+        repairs = CounterMetricFamily(
+            "netloom_repairs", "Things of ours put right after somebody else.", labels=["kind"]
+        )
+        for kind, count in now["repairs"].items():
+            repairs.add_metric([kind], count)
+        yield repairs
 
 
 def _packet_counters(counters: list[dict[str, Any]]) -> Iterable[Metric]:

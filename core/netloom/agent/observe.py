@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from netloom.agent import views
 from netloom.agent.datapath import Datapath
+from netloom.agent.tables import TableState
 from netloom.datapath import registry
 from netloom.datapath.maps import Counter, MapKind
 from netloom.datapath.reasons import Direction, DropReason
@@ -16,9 +17,10 @@ UNREADABLE = (MapKind.RINGBUF,)
 """Kinds without entries one could list."""
 
 
-def map_list(datapath: Datapath, errors: Mapping[str, int]) -> list[views.Json]:
-    """``/v1/maps``; ``errors`` counts failed writes by table."""
+def map_list(datapath: Datapath, states: Mapping[str, TableState]) -> list[views.Json]:
+    """``/v1/maps``; ``states``: how writing to the tables fares."""
     rows = []
+    unused = TableState(errors=0, unwritten=0)
     for name, bpf_map in sorted(datapath.maps.items()):
         spec, status = bpf_map.spec, bpf_map.info()
         rows.append(
@@ -31,7 +33,8 @@ def map_list(datapath: Datapath, errors: Mapping[str, int]) -> list[views.Json]:
                 "value_bytes": spec.value_bytes,
                 "pin": str(datapath.pin_of(name)),
                 "purpose": spec.purpose,
-                "errors": errors.get(name, 0),
+                "errors": states.get(name, unused).errors,
+                "unwritten": states.get(name, unused).unwritten,
             }
         )
     return rows

@@ -145,6 +145,8 @@ SCHEMAS: dict[str, Json] = {
             "endpoints": NUMBER,
             "identities": NUMBER,
             "controllers": OBJECTS,
+            "repairs": OBJECT,
+            "unwritten": OBJECT,
             "monitor": OBJECT,
             "programs": OBJECTS,
             "plugins": OBJECT,
@@ -199,6 +201,7 @@ SCHEMAS: dict[str, Json] = {
             "pin": STRING,
             "purpose": STRING,
             "errors": NUMBER,
+            "unwritten": NUMBER,
         }
     ),
     "MapDump": _schema({"name": STRING, "entries": OBJECTS}),
@@ -238,9 +241,6 @@ SCHEMAS: dict[str, Json] = {
         "description": "NAME=value and a zero byte for each CNI_ variable, a zero byte, then standard input",
     },
     "CniAnswer": {**OBJECT, "description": "A result or an error of the CNI specification; nothing for most commands"},
-    "Removed": _schema({"removed": TRUTH}),
-    "Document": OBJECT,
-    "Text": STRING,
     "Walk": _schema(
         {"start": {"type": "string", "enum": ["endpoint", "host", "world", "wire"]}},
         {"endpoint": NUMBER, "packet": {"$ref": "#/components/schemas/WalkPacket"}, "frame": STRING},
@@ -257,6 +257,9 @@ SCHEMAS: dict[str, Json] = {
         },
     ),
     "WalkPart": _schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
+    "Removed": _schema({"removed": TRUTH}),
+    "Document": OBJECT,
+    "Text": STRING,
     "Error": _schema({"error": _schema({"kind": STRING, "message": STRING})}),
 }
 

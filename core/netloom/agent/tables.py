@@ -2,18 +2,22 @@
 
 Writes go in an order in which nothing refers to what is not there yet; deletes go in the reverse order. Nothing
 is written before :meth:`Tables.resync` was called once, which is after the first complete view of the cluster.
+
+A table that is full harms only those whose entries it has no room for: everything else is written, what is left out
+is told once, and tried again with each resync.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from netloom.model.errors import NetloomError
+from netloom.agent.repairs import Repair
+from netloom.model.errors import Exhausted, NetloomError
 from netloom.plan.claims import Claims
 from netloom.plan.delta import Delta
 
@@ -28,7 +32,7 @@ class Driver(Protocol[K, V]):
         """Everything of ours in the table."""
 
     async def put(self, key: K, value: V) -> None:
-        """Write one entry, whatever was there."""
+        """Write one entry, whatever was there. Raises Exhausted when there is no room for one more."""
 
     async def delete(self, key: K) -> None:
         """Remove one entry; no error when it is not there."""
@@ -43,24 +47,18 @@ class Table(Generic[K, V]):
     driver: Driver[K, V]
     delta: Delta[K, V]
     errors: int = 0
+    refused: dict[K, NetloomError] = field(default_factory=dict)
+    """Entries that could not be written when last tried."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Problem:
-    """A write that failed."""
+class TableState:
+    """How writing to one table fares."""
 
-    table: Table[Any, Any]
-    key: Any
-    error: NetloomError
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """One entry that was not as it should be, and was put right."""
-
-    table: str
-    key: str
-    action: str
+    errors: int
+    """Failed writes so far."""
+    unwritten: int
+    """Entries that should be there and could not be written."""
 
 
 class Tables:
@@ -84,9 +82,9 @@ class Tables:
         for table in self._tables:
             table.delta.withdraw(owner)
 
-    def errors(self) -> Mapping[str, int]:
-        """Failed writes so far, by table."""
-        return {table.name: table.errors for table in self._tables}
+    def states(self) -> Mapping[str, TableState]:
+        """How each table fares, by name."""
+        return {table.name: TableState(table.errors, len(table.refused)) for table in self._tables}
 
     async def apply(self, owner: str | None = None) -> None:
         """Write what is pending, everything that can be written.
@@ -96,40 +94,80 @@ class Tables:
         if not self._in_sync:
             return
         async with self._lock:
-            problems = await self._write()
-        for problem in problems:
-            if owner is None or problem.table.delta.claims(owner, problem.key):
-                raise problem.error
+            await self._write(owner)
+        for table, key, error in self._problems():
+            if owner is None or table.delta.claims(owner, key):
+                raise error
 
-    async def resync(self) -> tuple[Repair, ...]:
-        """Compare every table with the kernel and put right what differs; returns what that was."""
+    async def resync(self, only: Collection[str] = ()) -> tuple[Repair, ...]:
+        """Compare every table (or those named) with the kernel and put right what differs; returns what that was.
+
+        Raises the first NetloomError but Exhausted, which is told when it is new and shown by :meth:`states`.
+        The first time it raises Exhausted too when there is no room for what this node itself needs.
+        """
         async with self._lock:
-            repairs = [repair for table in self._tables for repair in _differences(table, await table.driver.read())]
+            wanted = [table for table in self._tables if not only or table.name in only]
+            repairs = [repair for table in wanted for repair in _differences(table, await table.driver.read())]
             first, self._in_sync = not self._in_sync, True
-            problems = await self._write()
-        if problems:
-            raise problems[0].error
+            await self._write(None)
+        for table, key, error in self._problems():
+            if not isinstance(error, Exhausted) or (first and _is_local(table.delta.claimants(key))):
+                raise error
         return () if first else tuple(repairs)
 
-    async def _write(self) -> list[_Problem]:
-        problems: list[_Problem] = []
-        for table in self._tables:
-            for key, value in table.delta.pending().upserts.items():
-                await self._step(table, key, value, problems)
-        for table in reversed(self._tables):
-            for key in table.delta.pending().deletes:
-                await self._step(table, key, None, problems)
-        return problems
+    def _problems(self) -> Iterator[tuple[Table[Any, Any], Any, NetloomError]]:
+        return ((table, key, error) for table in self._tables for key, error in table.refused.items())
 
-    async def _step(self, table: Table[Any, Any], key: Any, value: Any, problems: list[_Problem]) -> None:
+    async def _write(self, owner: str | None) -> None:
+        before = {table.name: table.refused for table in self._tables}
+        for table in self._tables:
+            table.refused = {}
+            await self._upsert(table, owner)
+        for table in reversed(self._tables):
+            deletes = table.delta.pending().deletes
+            for key in deletes:
+                await self._step(table, key, None)
+            if deletes and table.refused:
+                # There may be room now.
+                table.refused = {key: table.refused[key] for key in deletes if key in table.refused}
+                await self._upsert(table, owner)
+        for table in self._tables:
+            self._tell(table, before[table.name])
+
+    async def _upsert(self, table: Table[Any, Any], owner: str | None) -> None:
+        """Where there is no room for a new entry there is none for the next either; what ``owner`` wants is tried."""
+        full: Exhausted | None = None
+        for key, value in table.delta.pending().upserts.items():
+            if full and table.delta.is_new(key) and not (owner and table.delta.claims(owner, key)):
+                table.refused[key] = full
+                continue
+            await self._step(table, key, value)
+            error = table.refused.get(key)
+            full = error if isinstance(error, Exhausted) else full
+
+    async def _step(self, table: Table[Any, Any], key: Any, value: Any) -> None:
         try:
             await (table.driver.delete(key) if value is None else table.driver.put(key, value))
         except NetloomError as error:
             table.errors += 1
-            problems.append(_Problem(table, key, error))
-            self._log.error("table.write_failed", table=table.name, key=str(key), error=str(error))
+            table.refused[key] = error
         else:
             table.delta.applied(key, value)
+
+    def _tell(self, table: Table[Any, Any], before: Mapping[Any, NetloomError]) -> None:
+        """Name what could not be written once, not at every attempt; of a full table, that it is full."""
+        new = {str(error): key for key, error in reversed(table.refused.items()) if key not in before}
+        for text, key in new.items():
+            self._log.error(
+                "table.write_failed", table=table.name, key=str(key), error=text, unwritten=len(table.refused)
+            )
+        if before and not table.refused:
+            self._log.info("table.complete", table=table.name)
+
+
+def _is_local(owners: Collection[str]) -> bool:
+    """Whether this node itself wants it: its devices and addresses, or an endpoint."""
+    return any(owner in ("node", "world") or owner.startswith("endpoint/") for owner in owners)
 
 
 def _differences(table: Table[Any, Any], actual: Mapping[Any, Any]) -> list[Repair]:
@@ -140,6 +178,12 @@ def _differences(table: Table[Any, Any], actual: Mapping[Any, Any]) -> list[Repa
     written = [key for key in found.upserts if key not in waiting.upserts]
     deleted = [key for key in found.deletes if key not in waiting.deletes]
     return [
-        *(Repair(table.name, str(key), "written") for key in written),
-        *(Repair(table.name, str(key), "deleted") for key in deleted),
+        *(_repair(table.name, key, "written") for key in written),
+        *(_repair(table.name, key, "deleted") for key in deleted),
     ]
+
+
+def _repair(table: str, key: Any, action: str) -> Repair:
+    if table == "routes":
+        return Repair(kind="route", name=str(key), action=action)
+    return Repair(kind="map entry", name=f"{table} {key}", action=action)

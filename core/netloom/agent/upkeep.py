@@ -1,22 +1,32 @@
-"""Upkeep: what is done at every resync so that the node stays as it should be."""
+"""Upkeep: compares the node with what it should be, puts right what differs, and tells of it.
+
+The whole node at every resync; a part of it when the kernel gave notice (see :mod:`netloom.agent.watch`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 
 import structlog
 
 from netloom.agent.cluster import Cluster
 from netloom.agent.datapath import Datapath
 from netloom.agent.endpoints import EndpointManager
+from netloom.agent.notices import Aspect, Known, Notice
+from netloom.agent.repairs import Repair, RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
+from netloom.edge.ownership import firewall_tables
+from netloom.model.endpoint import Endpoint
 from netloom.model.errors import NetloomError, StoreError
 from netloom.plan.claims import local_node_claims
 
+Repairs = Iterable[Repair]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class Upkeep:
     """Each step is tried whatever became of the others; the first failure is raised at the end."""
 
@@ -25,24 +35,44 @@ class Upkeep:
     cluster: Cluster
     endpoints: EndpointManager
     routing: Routing
+    journal: RepairJournal
+    _settled: bool = False
+    """Whether all was put in place once: what is done before is no repair."""
+    _gone: frozenset[str] = frozenset()
+    """Interfaces of endpoints that a stranger deleted: nobody can make those again, so it is told once."""
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def resync(self) -> None:
-        """Compare the kernel with what should be there, repair it, and say what was repaired.
+        """Compare everything with the kernel.
 
+        The first time it puts this run's programs in the place of an earlier run's: the tables are complete by then.
         Raises StoreError before the first complete view of the cluster: until then nothing is written.
         """
         if not self.cluster.in_sync.is_set():
             raise StoreError("the store has not told of the cluster yet; the data path goes on as it was left")
-        await _all(self.masquerade, self._repair_devices, self.routing.refresh, self._repair_tables)
+        async with self._one_at_a_time:
+            await _all(
+                self._firewall, self._host, self.routing.refresh, self._all_tables, self._all_workloads, self._pins
+            )
+            self._settled = True
+
+    async def check(self, notice: Notice) -> None:
+        """Compare what the kernel gave notice of."""
+        if not self._settled:
+            return
+        steps: dict[Aspect, tuple[Callable[[], Awaitable[None]], ...]] = {
+            Aspect.FIREWALL: (self._firewall,),
+            Aspect.HOST: (self._host, self.tables.apply),
+            Aspect.ROUTES: (self._routes,),
+        }
+        async with self._one_at_a_time:
+            todo = [step for aspect, found in steps.items() if aspect in notice.aspects for step in found]
+            concerned = tuple(endpoint for endpoint in self.endpoints.ready() if endpoint.ifindex in notice.devices)
+            await _all(*todo, lambda: self._workloads(concerned))
 
     async def follow(self) -> None:
         """Take a change of the cluster's nodes into the kernel."""
-        await _all(self.tables.apply, self.masquerade)
-
-    async def masquerade(self) -> None:
-        """Masquerade towards everything but the pods of all nodes, if that is wanted."""
-        others = (cidr for known in self.cluster.nodes().values() for cidr in known.node.pod_cidrs)
-        await self.datapath.ensure_masquerade(tuple(others))
+        await _all(self.tables.apply, self._follow_firewall)
 
     def claim_node(self) -> None:
         """Claim what this node's own devices and addresses want: they are others once a stranger deleted them."""
@@ -50,14 +80,55 @@ class Upkeep:
         addresses = datapath.host_addresses
         self.tables.claim("node", local_node_claims(datapath.node, datapath.host, addresses, datapath.mtu_bytes))
 
-    async def _repair_devices(self) -> None:
-        for repair in await self.datapath.repair(self.endpoints.ready()):
-            structlog.get_logger().warning("datapath.repaired", what=repair)
+    def known(self) -> Known:
+        """What notices may be about."""
+        return Known(
+            host_devices=self.datapath.watched(),
+            workload_devices=frozenset(endpoint.ifindex for endpoint in self.endpoints.ready()),
+            tables=firewall_tables(self.datapath.node.name),
+        )
+
+    def _note(self, repairs: Repairs) -> None:
+        if self._settled:
+            self.journal.note(repairs)
+
+    async def _firewall(self) -> None:
+        self._note(await self._ensure_firewall())
+
+    async def _follow_firewall(self) -> None:
+        await self._ensure_firewall()
+
+    async def _ensure_firewall(self) -> Repairs:
+        others = (cidr for known in self.cluster.nodes().values() for cidr in known.node.pod_cidrs)
+        return await self.datapath.ensure_firewall(tuple(others))
+
+    async def _host(self) -> None:
+        repairs = await self.datapath.repair_host()
+        self._note(repairs)
         self.claim_node()
 
-    async def _repair_tables(self) -> None:
-        for repair in await self.tables.resync():
-            structlog.get_logger().warning("table.repaired", table=repair.table, key=repair.key, action=repair.action)
+    async def _all_tables(self) -> None:
+        self._note(await self.tables.resync())
+
+    async def _routes(self) -> None:
+        self._note(await self.tables.resync(("routes",)))
+
+    async def _all_workloads(self) -> None:
+        await self._workloads(self.endpoints.ready())
+
+    async def _workloads(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Programs first: an interface that is down comes up with its program on it."""
+        self._note(await self.datapath.repair_filters(endpoints))
+        repairs, gone = await self.datapath.repair_interfaces(endpoints)
+        self._note(repairs)
+        # Those detached meanwhile are gone for good reason.
+        left = gone & {endpoint.attachment.host_ifname for endpoint in self.endpoints.ready()}
+        for name in sorted(left - self._gone):
+            structlog.get_logger().error("workload.device_missing", device=name, hint="detach the container")
+        self._gone = left | (self._gone - {endpoint.attachment.host_ifname for endpoint in endpoints})
+
+    async def _pins(self) -> None:
+        self._note(self.datapath.repair_pins())
 
 
 async def _all(*steps: Callable[[], Awaitable[None]]) -> None:

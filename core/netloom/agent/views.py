@@ -12,6 +12,7 @@ from typing import Any
 
 from netloom.agent.cluster import KnownNode
 from netloom.agent.controllers import ControllerState
+from netloom.agent.repairs import RepairJournal
 from netloom.datapath.events import format_flow
 from netloom.datapath.maps import Counter
 from netloom.datapath.reasons import Direction, DropReason
@@ -106,6 +107,12 @@ def controller_view(state: ControllerState) -> Json:
         "last_error": state.last_error,
         "last_success_at": instant(state.last_success_at),
     }
+
+
+def repairs_view(journal: RepairJournal) -> Json:
+    """How often each kind of thing was put right, and what was last, oldest first."""
+    last = [plain(noted.repair) | {"at": instant(noted.at)} for noted in journal.last()]
+    return {"counts": dict(journal.counts()), "last": last}
 
 
 def counters_view(counters: Mapping[int, Counter]) -> list[Json]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
-from netloom.bpf import libbpf
+from netloom.bpf import libbpf, pins
 from netloom.bpf.walk import raw_entries
 from netloom.datapath.layout import decode, encode
 from netloom.datapath.maps import MapKind, MapSpec
@@ -134,6 +134,14 @@ class BpfMap(Generic[K, V]):
             entries = sum(1 for _ in self._raw_entries())
         return MapStatus(info.id, entries, info.max_entries)
 
+    def pin(self, path: Path) -> bool:
+        """See that the map is what is pinned at ``path``; says whether it was not. Raises KernelError."""
+        own = libbpf.map_info(self._fd, self._object).id
+        if pins.pinned_id(path, "map") == own:
+            return False
+        pins.pin(self._fd, path, self._object)
+        return True
+
     def close(self) -> None:
         """Let go of the map; pinned or used by a program, it lives on. May be called twice."""
         fd, self._fd = self._fd, -1
@@ -183,11 +191,31 @@ def check_layout(fd: int, spec: MapSpec[Any, Any], path: Path) -> None:
         ("type", int(spec.kind), info.type),
         ("key_size", spec.key_bytes, info.key_size),
         ("value_size", spec.value_bytes, info.value_size),
-        ("max_entries", spec.max_entries, info.max_entries),
         ("map_flags", spec.flags, info.map_flags),
+        ("max_entries", spec.max_entries, info.max_entries),
     ):
         if expected != found:
             raise MapLayoutMismatch(str(path), field, expected=expected, found=found)
+
+
+def unpin_resized(path: Path, spec: MapSpec[Any, Any]) -> int | None:
+    """Remove the pin of a map that differs from ``spec`` in its size alone; returns that size, None if it stays.
+
+    Programs at work keep the map. Raises KernelError.
+    """
+    fd = libbpf.library().bpf_obj_get(os.fsencode(path))
+    if fd < 0:
+        return None
+    try:
+        check_layout(fd, spec, path)
+    except MapLayoutMismatch as mismatch:
+        if mismatch.field != "max_entries":
+            return None
+        path.unlink(missing_ok=True)
+        return mismatch.found
+    finally:
+        os.close(fd)
+    return None
 
 
 def open_map(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from netloom.bpf import libbpf
+from netloom.bpf import libbpf, pins
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import INSTRUCTION_BYTES, ProgramObject
 from netloom.datapath.maps import Index, Slot
@@ -47,13 +47,12 @@ class LoadedProgram:
         """File descriptor; -1 after :meth:`close`."""
         return self._fd
 
-    def pin(self, path: Path) -> None:
-        """Keep the program at ``path`` on a bpf file system, in place of what was there. Raises KernelError."""
-        beside = path.with_name(path.name + "_new")
-        beside.unlink(missing_ok=True)
-        result = libbpf.library().bpf_obj_pin(self._fd, os.fsencode(beside))
-        libbpf.check(result, "pin", f'eBPF program "{self.name}" at {path}')
-        beside.replace(path)
+    def pin(self, path: Path) -> bool:
+        """See that the program is what is pinned at ``path``; says whether it was not. Raises KernelError."""
+        if self._fd >= 0 and pins.pinned_id(path, "program") == self.id:
+            return False
+        pins.pin(self._fd, path, f'eBPF program "{self.name}"')
+        return True
 
     def close(self) -> None:
         """Let go of it; attached, pinned or in a slot it lives on. May be called twice."""

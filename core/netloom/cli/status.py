@@ -52,6 +52,9 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Programs", f"{len(view['programs'])} loaded"
     yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
     yield "Monitor", f"{monitor['listeners']} listening, {monitor['lost']} events lost"
+    yield "Repairs", _repairs(view["repairs"])
+    if view["unwritten"]:
+        yield "Not written", ", ".join(f"{count} entries of {name}" for name, count in view["unwritten"].items())
     yield "Controllers", f"{healthy}/{len(controllers)} healthy"
     for controller in controllers:
         if controller["state"] != "ok":
@@ -74,6 +77,13 @@ def _pool(pool: dict[str, Any]) -> str:
 def _nodes(count: int, unreachable: list[str]) -> str:
     text = f"{count - len(unreachable)}/{count} reachable"
     return f"{text}; not {', '.join(unreachable)}: see `netctl node list`" if unreachable else text
+
+
+def _repairs(repairs: dict[str, Any]) -> str:
+    """How many, and the last ones."""
+    lines = [str(sum(repairs["counts"].values()))]
+    lines += [f"{item['at']}   {item['name']}: {item['action']}" for item in repairs["last"]]
+    return "\n".join(lines)
 
 
 def _controllers(controllers: list[dict[str, Any]]) -> str:

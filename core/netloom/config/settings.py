@@ -63,6 +63,19 @@ class PathSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MapSettings:
+    """``maps``: room in the kernel's tables, in entries; a table that is full refuses the next entry by name."""
+
+    endpoints: Annotated[int, Range(16, 1 << 20), Doc("Addresses of this node's pods, and its own.")] = 65535
+    devices: Annotated[int, Range(16, 1 << 20), Doc("Interfaces of this node's pods.")] = 65535
+    ipcache: Annotated[
+        int, Range(16, 1 << 24), Doc("Addresses of the whole cluster, two for a pod of both families.")
+    ] = 512000
+    tunnels: Annotated[int, Range(16, 1 << 20), Doc("Pod prefixes of other nodes.")] = 65536
+    peers: Annotated[int, Range(16, 1 << 20), Doc("Underlay addresses of other nodes.")] = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """``log``: what the agent writes to standard error."""
 
@@ -96,5 +109,6 @@ class Settings:
     ] = 10.0
     hooks: HookSettings = field(default_factory=HookSettings)
     paths: PathSettings = field(default_factory=PathSettings)
+    maps: MapSettings = field(default_factory=MapSettings)
     log: LogSettings = field(default_factory=LogSettings)
     api: ApiSettings = field(default_factory=ApiSettings)

@@ -1,34 +1,32 @@
-"""Masquerading: packets from pods to addresses outside the cluster take the node's address.
+"""The node's firewall: masquerading, and the guard that keeps workloads out of the host's stack.
 
-One nftables table is ours alone: it is put in place in one transaction, and off means that it is not there. nft is
-called as a program, at start and when the cluster's prefixes change, never while a workload is attached.
+**Masquerading**: packets from pods to addresses outside the cluster take the node's address. Off means that the table
+is not there.
+
+**The guard**: programs of ours never hand a packet on to the stack behind their device; what the host is to see goes
+in at ``loom_host``. So whatever enters the stack by any other device of ours has met no program: somebody took it off.
+The guard drops it, until the agent has put the program back.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any
 
-from netloom.edge.ownership import firewall_table
+from netloom.edge.nft import FirewallError, Json, any_of, base_chain, match, put_table, remove_table, rule
+from netloom.edge.ownership import LINK_GROUP, guard_table, masquerade_table
 from netloom.model.address import Network
-from netloom.model.errors import NetloomError, Unsupported
 
-Json = dict[str, Any]
+__all__ = ["FirewallError", "MasqueradeSpec", "ensure_guard", "ensure_masquerade", "remove_firewall"]
 
-_FAMILY = "inet"
-_CHAIN = "postrouting"
+_NAT_CHAIN = "postrouting"
 _SRCNAT_PRIORITY = 100
 """NF_IP_PRI_NAT_SRC of linux/netfilter_ipv4.h, where source translation belongs."""
-_TIMEOUT_S = 30.0
-
-
-class FirewallError(NetloomError):
-    """nft refused a change; carries its words."""
+_GUARD_CHAIN = "prerouting"
+_RAW_PRIORITY = -300
+"""NF_IP_PRI_RAW: before connection tracking, and before whatever else a node looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,130 +45,63 @@ class MasqueradeSpec:
 def ensure_masquerade(spec: MasqueradeSpec) -> bool:
     """Put the table in place unless it is there as wanted; says whether it had to.
 
-    The whole table changes in one step; connections under way keep the address they have. Raises Unsupported
-    without nft, FirewallError when nft refuses.
+    Connections under way keep the address they have. Raises Unsupported without nft, FirewallError when nft refuses.
     """
-    table = firewall_table(spec.node_name)
-    ruleset = render(spec)
-    mark = _digest(ruleset)
-    if _present_mark(table) == (mark, _rule_count(ruleset)):
-        return False
-    _nft([{"add": {"table": _table(table)}}, {"delete": {"table": _table(table)}}, *_with_mark(ruleset, mark)])
-    return True
+    return put_table(masquerade_table(spec.node_name), render_masquerade(spec))
 
 
 def remove_masquerade(node_name: str) -> bool:
-    """Remove the table; says whether it was there."""
-    table = firewall_table(node_name)
-    if _listed(table) is None:
-        return False
-    _nft([{"add": {"table": _table(table)}}, {"delete": {"table": _table(table)}}])
-    return True
+    """Remove the table; says whether it was there. Raises as :func:`ensure_masquerade`."""
+    return remove_table(masquerade_table(node_name))
 
 
-def render(spec: MasqueradeSpec) -> list[Json]:
-    """The commands that fill an empty table, in nft's JSON (libnftables-json(5))."""
-    table = firewall_table(spec.node_name)
-    chain = {
-        "family": _FAMILY,
-        "table": table,
-        "name": _CHAIN,
-        "type": "nat",
-        "hook": "postrouting",
-        "prio": _SRCNAT_PRIORITY,
-        "policy": "accept",
-    }
-    commands: list[Json] = [{"add": {"table": _table(table)}}, {"add": {"chain": chain}}]
+def ensure_guard(node_name: str, doors: Iterable[str]) -> bool:
+    """Let no packet into the host's stack by devices of ours, but for ``doors``; says whether something had to be done.
+
+    Raises as :func:`ensure_masquerade`.
+    """
+    return put_table(guard_table(node_name), render_guard(node_name, doors))
+
+
+def remove_firewall(node_name: str) -> tuple[str, ...]:
+    """Remove all tables of a node; says which were there."""
+    tables = {"masquerading": masquerade_table(node_name), "guard": guard_table(node_name)}
+    return tuple(f"firewall table {name} ({purpose})" for purpose, name in tables.items() if remove_table(name))
+
+
+def render_guard(node_name: str, doors: Iterable[str]) -> list[Json]:
+    """The commands that fill an empty table. Devices are known by their group, which they have from their birth."""
+    table = guard_table(node_name)
+    ours = match({"meta": {"key": "iifgroup"}}, LINK_GROUP)
+    elsewhere = match({"meta": {"key": "iifname"}}, any_of(sorted(doors)), "!=")
+    return [
+        base_chain(table, _GUARD_CHAIN, "filter", "prerouting", _RAW_PRIORITY),
+        rule(table, _GUARD_CHAIN, [ours, elsewhere, {"counter": None}, {"drop": None}]),
+    ]
+
+
+def render_masquerade(spec: MasqueradeSpec) -> list[Json]:
+    """The commands that fill an empty table."""
+    table = masquerade_table(spec.node_name)
+    commands = [base_chain(table, _NAT_CHAIN, "nat", "postrouting", _SRCNAT_PRIORITY)]
     if spec.devices:
-        accept = [_match({"meta": {"key": "oifname"}}, _set(sorted(spec.devices))), {"accept": None}]
-        commands.append(_rule(table, accept))
+        by_ours = match({"meta": {"key": "oifname"}}, any_of(sorted(spec.devices)))
+        commands.append(rule(table, _NAT_CHAIN, [by_ours, {"accept": None}]))
     for protocol, kind in (("ip", IPv4Network), ("ip6", IPv6Network)):
         pods = [cidr for cidr in spec.pod_cidrs if isinstance(cidr, kind)]
         cluster = [cidr for cidr in (*spec.pod_cidrs, *spec.cluster_cidrs) if isinstance(cidr, kind)]
         if pods:
-            inside = [
-                _match(_field(protocol, "saddr"), _prefixes(pods)),
-                _match(_field(protocol, "daddr"), _prefixes(cluster), "!="),
-                {"masquerade": None},
-            ]
-            commands.append(_rule(table, inside))
+            inside = match(_field(protocol, "saddr"), _prefixes(pods))
+            outside = match(_field(protocol, "daddr"), _prefixes(cluster), "!=")
+            commands.append(rule(table, _NAT_CHAIN, [inside, outside, {"masquerade": None}]))
     return commands
-
-
-def _table(name: str) -> Json:
-    return {"family": _FAMILY, "name": name}
-
-
-def _rule(table: str, expressions: list[Json]) -> Json:
-    return {"add": {"rule": {"family": _FAMILY, "table": table, "chain": _CHAIN, "expr": expressions}}}
-
-
-def _match(left: Json, right: Json, op: str = "==") -> Json:
-    return {"match": {"op": op, "left": left, "right": right}}
 
 
 def _field(protocol: str, name: str) -> Json:
     return {"payload": {"protocol": protocol, "field": name}}
 
 
-def _set(elements: Iterable[Any]) -> Json:
-    return {"set": list(elements)}
-
-
 def _prefixes(networks: Iterable[Any]) -> Json:
     """Sorted and without overlaps, which nft would refuse."""
     merged = collapse_addresses(networks)
-    return _set({"prefix": {"addr": str(each.network_address), "len": each.prefixlen}} for each in merged)
-
-
-def _digest(ruleset: list[Json]) -> str:
-    return "netloom " + hashlib.sha256(json.dumps(ruleset, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _with_mark(ruleset: list[Json], mark: str) -> list[Json]:
-    """The same with the digest as the comment of the last rule, by which the table is known to be up to date."""
-    *others, last = ruleset
-    kind, body = next(iter(last["add"].items()))
-    return [*others, {"add": {kind: {**body, "comment": mark}}}]
-
-
-def _rule_count(ruleset: list[Json]) -> int:
-    return sum("rule" in command["add"] for command in ruleset)
-
-
-def _present_mark(table: str) -> tuple[str, int] | None:
-    """Digest in the table that stands, and how many rules it has; a rule missing or added is a difference."""
-    listed = _listed(table)
-    if listed is None:
-        return None
-    rules = [item["rule"] for item in listed if "rule" in item]
-    return (str(rules[-1].get("comment", "")) if rules else "", len(rules))
-
-
-def _listed(table: str) -> list[Json] | None:
-    done = _run(["nft", "-j", "list", "table", _FAMILY, table], "")
-    if done.returncode != 0:
-        if "No such file" in done.stderr:
-            return None
-        raise FirewallError(f"nft could not list table {table}: {done.stderr.strip()}")
-    objects: list[Json] = json.loads(done.stdout)["nftables"]
-    return objects
-
-
-def _nft(commands: list[Json]) -> None:
-    done = _run(["nft", "-j", "-f", "-"], json.dumps({"nftables": commands}))
-    if done.returncode != 0:
-        raise FirewallError(f"nft refused to change Netloom's table: {(done.stderr or done.stdout).strip()}")
-
-
-def _run(argv: list[str], stdin: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
-    except FileNotFoundError as error:
-        raise Unsupported(
-            "masquerading",
-            needs="the program nft (package nftables)",
-            found="none; install it, or set masquerade: false",
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise FirewallError(f"nft did not answer within {_TIMEOUT_S:.0f} s") from error
+    return any_of({"prefix": {"addr": str(each.network_address), "len": each.prefixlen}} for each in merged)

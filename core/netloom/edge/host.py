@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from netloom.edge.answers import LinkInfo
 from netloom.edge.checks import check_mtu
-from netloom.edge.firewall import remove_masquerade
+from netloom.edge.firewall import remove_firewall
 from netloom.edge.netlink import Netlink
-from netloom.edge.sysctl import enable_forwarding, enable_ipv6, loosen_reverse_path, require_ipv6
+from netloom.edge.sysctl import enable_forwarding, enable_ipv6, loosen_reverse_path, read_sysctl, require_ipv6
 from netloom.model.address import Address
 from netloom.plugins.contract import DeviceSpec
 
@@ -63,12 +63,62 @@ def prepare_host(netlink: Netlink, spec: HostSpec) -> HostLinks:
     return HostLinks(host=host, net=netlink.require_link(NET_DEVICE), devices=devices)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """The node's own network as it is, for comparing."""
+
+    links: Mapping[str, LinkInfo]
+    """By name; those that are there."""
+    addresses: frozenset[Address]
+    """Of loom_host, besides link-local ones."""
+    settings: Mapping[str, str | None]
+    """Below /proc/sys/net."""
+
+
+def observe_host(netlink: Netlink, spec: HostSpec) -> HostState:
+    """What :func:`prepare_host` looks after, in a few reads. Call it as that."""
+    names = (HOST_DEVICE, NET_DEVICE, *(device.name for device in spec.devices))
+    links = {name: link for name in names if (link := netlink.link(name))}
+    settings = ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/conf/all/rp_filter"]
+    for name in links:
+        settings += [f"ipv4/conf/{name}/rp_filter", f"ipv6/conf/{name}/disable_ipv6"]
+    return HostState(
+        links=links,
+        addresses=frozenset(netlink.device_addresses(HOST_DEVICE) if HOST_DEVICE in links else ()),
+        settings={name: read_sysctl(name) for name in settings},
+    )
+
+
+def differences(before: HostState, after: HostState) -> Iterator[tuple[str, str]]:
+    """What was done between two looks: a thing's name and what became of it. Pure."""
+    for name, link in after.links.items():
+        if before.links.get(name) != link:
+            yield f"device {name}", _link_change(before.links.get(name), link)
+    for address in sorted(after.addresses ^ before.addresses, key=str):
+        yield f"address {address} of {HOST_DEVICE}", "added" if address in after.addresses else "removed"
+    for name, value in after.settings.items():
+        if before.settings.get(name, value) != value:
+            yield f"setting net/{name}", f"{before.settings[name]} to {value}"
+
+
+def _link_change(before: LinkInfo | None, after: LinkInfo) -> str:
+    """In words."""
+    if before is None or before.ifindex != after.ifindex:
+        return "made again"
+    changed = [
+        f"{name} {getattr(before, name)} to {getattr(after, name)}"
+        for name in ("up", "mtu_bytes", "noarp", "alias")
+        if getattr(before, name) != getattr(after, name)
+    ]
+    return ", ".join(changed) or "taken up as it is now"
+
+
 def clean_host(netlink: Netlink) -> tuple[str, ...]:
     """Remove everything of ours from the namespace ``netlink`` serves, and nothing else; says what that was.
 
     Call it in a thread of that namespace, while no agent runs.
 
-    Routes, filters on other people's devices, links (with workloads' interfaces), the firewall table. Kernel
+    Routes, filters on other people's devices, links (with workloads' interfaces), the firewall tables. Kernel
     settings stay as they are: somebody else may rely on forwarding by now.
     """
     removed = []
@@ -77,6 +127,5 @@ def clean_host(netlink: Netlink) -> tuple[str, ...]:
         removed.append(f"route {prefix}")
     removed += [f"filter {place}" for place in netlink.detach_all_filters()]
     removed += [f"link {link.name}" for link in netlink.delete_own_links()]
-    if remove_masquerade(netlink.node):
-        removed.append("firewall table")
+    removed += remove_firewall(netlink.node)
     return tuple(removed)

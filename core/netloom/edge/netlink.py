@@ -7,7 +7,7 @@ is somebody else's is never changed. See :mod:`netloom.edge.ownership` for how t
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -79,7 +79,7 @@ class Netlink:
 
     def own_links(self) -> tuple[LinkInfo, ...]:
         """All links this node's agent made, workloads' host sides among them."""
-        return tuple(link for link in self._links() if self.owns(link))
+        return tuple(link for link in self.links() if self.owns(link))
 
     def owns(self, link: LinkInfo) -> bool:
         """Whether this node's agent made it; one without an alias was made by an agent killed at that moment."""
@@ -128,7 +128,7 @@ class Netlink:
 
     def delete_own_links(self) -> tuple[LinkInfo, ...]:
         """Remove all links of this node's agent; returns them as they were."""
-        marked = [link for link in self._links() if link.ours]
+        marked = [link for link in self.links() if link.ours]
         own = tuple(link for link in marked if self.owns(link))
         if len(own) == len(marked):
             self.socket.call(requests.delete_marked_links())
@@ -136,7 +136,8 @@ class Netlink:
             self._delete(own)
         return own
 
-    def _links(self) -> list[LinkInfo]:
+    def links(self) -> list[LinkInfo]:
+        """All links of this namespace, whoever made them."""
         return [link_info(message) for message in self.socket.dump(requests.list_links())]
 
     def _own_link(self, name: str) -> LinkInfo | None:
@@ -290,12 +291,12 @@ class Netlink:
         self.socket.call(requests.delete_filter(self._place(device, direction)))
         return True
 
-    def detach_all_filters(self) -> tuple[Attachment, ...]:
-        """Take our programs off every device that is not ours; returns where they were."""
+    def detach_all_filters(self, keep: Container[str] = ()) -> tuple[Attachment, ...]:
+        """Take our programs off every device that is not ours, nor named in ``keep``; returns where they were."""
         places = [
             Attachment(device=link.name, ifindex=link.ifindex, direction=direction)
-            for link in self._links()
-            if link.ethernet and not self.owns(link)
+            for link in self.links()
+            if link.ethernet and link.name not in keep and not self.owns(link)
             for direction in _DIRECTIONS
         ]
         ours = tuple(place for place in places if self._ours_at(place))

@@ -6,7 +6,7 @@ object    mark
 links     link group LINK_GROUP, which the kernel sets with the creation itself; alias ``netloom:<node>``
 routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone
 filters   name begins with FILTER_PREFIX, at priority FILTER_PRIORITY and handle FILTER_HANDLE
-firewall  table ``netloom_<hash of the node's name>`` of family inet
+firewall  tables ``netloom_<hash of the node's name>`` and the same with ``_guard``, of family inet
 ========  =====================================================================================================
 """
 
@@ -34,6 +34,16 @@ def filter_name(program_name: str) -> str:
     return FILTER_PREFIX + program_name
 
 
-def firewall_table(node: str) -> str:
+def masquerade_table(node: str) -> str:
     """A node's name may hold letters that nft does not take in a table's, so it is hashed."""
     return "netloom_" + hashlib.sha256(node.encode()).hexdigest()[:12]
+
+
+def guard_table(node: str) -> str:
+    """The other table of a node: it stands whether or not anything is masqueraded."""
+    return masquerade_table(node) + "_guard"
+
+
+def firewall_tables(node: str) -> frozenset[str]:
+    """All tables of a node."""
+    return frozenset({masquerade_table(node), guard_table(node)})

@@ -154,6 +154,11 @@ def set_mtu(name: str, ifindex: int, mtu_bytes: int) -> Request:
     return _set_link(name, link_header(index=ifindex) + number(_IFLA_MTU, mtu_bytes))
 
 
+def set_group(name: str, ifindex: int) -> Request:
+    """Mark a link as ours again."""
+    return _set_link(name, link_header(index=ifindex) + number(_IFLA_GROUP, LINK_GROUP))
+
+
 def set_alias(name: str, ifindex: int, alias: str) -> Request:
     """Change the alias."""
     return _set_link(name, link_header(index=ifindex) + text(_IFLA_IFALIAS, alias))

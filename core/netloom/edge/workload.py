@@ -78,7 +78,7 @@ def create_workload(netlink: Netlink, spec: WorkloadSpec) -> Workload:
 
 
 def adopt_workload(netlink: Netlink, spec: WorkloadSpec) -> LinkInfo:
-    """Take over the interface an earlier run of the agent made: put this run's program on it, leave the rest.
+    """Take over the interface an earlier run of the agent made, as it is, with the program it has.
 
     Raises NotFound when the interface, the namespace or the tie between them is gone.
     """
@@ -89,9 +89,6 @@ def adopt_workload(netlink: Netlink, spec: WorkloadSpec) -> LinkInfo:
         inside = call_in_netns(netns_fd, lambda: _link_inside(spec.ifname))
     if inside is None or inside.peer_ifindex != link.ifindex:
         raise NotFound(f'interface "{spec.ifname}" in "{spec.netns}" is not the other end of "{link.name}" any more')
-    netlink.attach_filter(spec.host_ifname, "ingress", spec.program_fd, spec.program_name)
-    if not link.up:
-        netlink.socket.call(requests.set_up(link.name, link.ifindex))
     return link
 
 

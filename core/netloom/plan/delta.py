@@ -54,6 +54,14 @@ class Delta(Generic[K, V]):
         """Whether ``owner`` wants something under ``key``."""
         return key in self._claims.get(owner, {})
 
+    def claimants(self, key: K) -> tuple[str, ...]:
+        """Who wants something under ``key``."""
+        return tuple(self._claimants.get(key, ()))
+
+    def is_new(self, key: K) -> bool:
+        """Whether the table holds nothing under ``key``: to write it takes room."""
+        return key not in self._actual
+
     def desired(self, key: K) -> V | None:
         """What the table should hold under ``key``."""
         claimants = self._claimants.get(key)
