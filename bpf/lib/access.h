@@ -54,14 +54,16 @@ static __always_inline bool copy_from(struct __sk_buff *skb, __u32 offset, void 
 
 /*
  * Copy the first `bytes` behind `offset`, but no more than `room`; returns how many, 0 when there is
- * nothing to read. The bound is set in assembly, since the compiler proves it in ways the verifier cannot follow.
+ * nothing to read. The bounds are set in assembly, since the compiler proves them in ways the verifier cannot follow:
+ * before Linux 6.8 it learns nothing about the least value from a comparison with 0 for equality.
  */
 static __always_inline __u64 copy_up_to(struct __sk_buff *skb, __u32 offset, void *to, __u64 bytes, __u32 room)
 {
 	asm volatile("if %0 <= %1 goto +1\n\t%0 = %1" : "+r"(bytes) : "i"(room));
-	if (!bytes || bpf_skb_load_bytes(skb, offset, to, bytes))
+	if (!bytes)
 		return 0;
-	return bytes;
+	asm volatile("if %0 > 0 goto +1\n\t%0 = 1" : "+r"(bytes));
+	return bpf_skb_load_bytes(skb, offset, to, bytes) ? 0 : bytes;
 }
 
 #endif
