@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from support.netns import Namespace
+from support.objects import objects_dir
 from support.pipeline import Pipeline
 from support.wire import WireNode, wire_node
 
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bpf")
+    return objects_dir(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

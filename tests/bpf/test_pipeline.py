@@ -145,9 +145,9 @@ int no_discard(struct __sk_buff *skb)
 
 
 @pytest.fixture
-def claimed(pipeline: Pipeline, tmp_path: Path) -> Iterator[LoadedProgram]:
+def claimed(pipeline: Pipeline, cache_dir: Path) -> Iterator[LoadedProgram]:
     """from_container as it is while a plugin claims the custom slot; the slot holds the plugin's program."""
-    compiler = Compiler(tmp_path)
+    compiler = Compiler(cache_dir)
     defines = {"CUSTOM_FROM_CONTAINER": 1}
     with (
         load_program(compiler.compile(FROM_CONTAINER, defines), pipeline.maps) as entry,
@@ -189,10 +189,10 @@ def test_a_claimed_slot_that_is_empty_drops(pipeline: Pipeline, claimed: LoadedP
 
 
 def test_what_a_plugins_stage_leaves_undecided_is_dropped(
-    pipeline: Pipeline, claimed: LoadedProgram, tmp_path: Path
+    pipeline: Pipeline, claimed: LoadedProgram, cache_dir: Path
 ) -> None:
     """The stack behind the hook would route what nobody has checked."""
-    with load_program(Compiler(tmp_path).compile(DEFECTIVE), pipeline.maps) as defective:
+    with load_program(Compiler(cache_dir).compile(DEFECTIVE), pipeline.maps) as defective:
         pipeline.maps.of(CALLS).put(Index(CallSlot.CUSTOM_FROM_CONTAINER), Slot(defective.fd))
         assert run(claimed, to(BOB.ipv4), ifindex=LOOPBACK).verdict == SHOT
     assert pipeline.events()[0].header.code == DropReason.NO_VERDICT

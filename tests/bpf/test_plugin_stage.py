@@ -26,7 +26,7 @@ SHOT = 2
 
 
 @pytest.fixture
-def entry(pipeline: Pipeline, tmp_path: Path) -> Iterator[LoadedProgram]:
+def entry(pipeline: Pipeline, cache_dir: Path) -> Iterator[LoadedProgram]:
     """from_container, with the page's program in the custom slot."""
     found = re.search(r'title="netloom_nomail.py"\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert found is not None
@@ -34,7 +34,7 @@ def entry(pipeline: Pipeline, tmp_path: Path) -> Iterator[LoadedProgram]:
     exec(found[1], module)  # noqa: S102 - the page's own code is what is tested
     (program,) = module["NoMail"]().netloom_bpf_programs()
     from_container = next(program for program in core_programs() if program.name == "from_container")
-    compiler = Compiler(tmp_path)
+    compiler = Compiler(cache_dir)
     with (
         load_program(compiler.compile(from_container, DEFINES), pipeline.maps) as loaded,
         load_program(compiler.compile(program, DEFINES), pipeline.maps) as stage,

@@ -14,6 +14,7 @@ from netloom.datapath.maps import Index
 from netloom.datapath.reasons import Direction, DropReason
 from netloom.datapath.registry import HANDOFF, EventType, Flow
 from support import packets
+from support.emulated import fewer
 from support.packets import ARP, ETHERNET_BYTES, ICMP, ICMP6, IPV4, IPV6, TCP
 from support.pipeline import ALICE, BOB, CAROL, GATEWAYS, LOOPBACK, REASONS, UNDERLAY, WORLD, Pipeline, sent_by, to
 
@@ -49,7 +50,7 @@ def least_bytes(frame: bytes) -> int:
 
 
 fuzzing = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=fewer(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -59,7 +60,7 @@ frames = st.builds(
     st.binary(min_size=40, max_size=300),
 )
 """Noise, mostly behind an Ethernet header that makes a program read on."""
-HANDED = Flow(UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED)
+HANDED = Flow(UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED, 0)
 """What from_container would leave for a stage."""
 
 

@@ -21,6 +21,7 @@ from netloom.datapath.maps import Index
 from netloom.datapath.registry import CALLS, EVENTS, MAPS, CallSlot
 from netloom.model.errors import Invalid, KernelError, Unsupported, VerifierError
 from support.leaks import MARK
+from support.objects import objects_dir
 from support.toolchain import stage
 
 pytestmark = pytest.mark.bpf
@@ -32,7 +33,7 @@ Load = Callable[..., LoadedProgram]
 @pytest.fixture(scope="module")
 def compiler(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
     """One cache for the module."""
-    return Compiler(tmp_path_factory.mktemp("objects"))
+    return Compiler(objects_dir(tmp_path_factory))
 
 
 @pytest.fixture

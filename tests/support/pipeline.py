@@ -83,8 +83,10 @@ TUNNEL_PORT = 8472
 NODE = registry.NodeConfig(
     gateway_ipv4=GATEWAYS[0],
     gateway_ipv6=GATEWAYS[1],
+    underlay_ipv4=NOWHERE,
     host_ifindex=HOST_IFINDEX,
     tunnel_ifindex=TUNNEL_IFINDEX,
+    underlay_ifindex=0,
     mtu_bytes=MTU_BYTES,
     trace=0,
     host_mac=HOST_MAC,
@@ -135,8 +137,9 @@ class Pipeline:
     @classmethod
     def build(cls, cache_dir: Path, *, defines: Mapping[str, int] | None = None) -> Self:
         """Compile and load everything."""
-        objects = Compiler(cache_dir).compile_all((*core_programs(), *Vxlan().netloom_bpf_programs()), defines)
-        maps = MapSet.ephemeral(registry.MAPS)
+        programs = (*core_programs(), *Vxlan().netloom_bpf_programs())
+        objects = Compiler(cache_dir).compile_all(programs, defines)
+        maps = MapSet.ephemeral((*registry.MAPS, *(spec for program in programs for spec in program.maps)))
         return cls(maps, {item.name: load_program(item, maps) for item in objects})
 
     def close(self) -> None:
@@ -205,9 +208,13 @@ class Pipeline:
     def counters(self) -> dict[tuple[DropReason, Direction], Counter]:
         """Counters that are not zero, summed over CPUs."""
         found = {}
-        for key, values in self.maps.of(registry.METRICS).items_percpu().items():
-            total = Counter(sum(value.packets for value in values), sum(value.bytes for value in values))
-            if total.packets:
+        metrics = self.maps.of(registry.METRICS)
+        for raw_key, raw in metrics.raw_items():
+            # Nearly all of the many are zero: looking before decoding makes a run of these tests half as long.
+            if raw.strip(b"\0"):
+                key = decode(Index, raw_key)
+                values = metrics.get_percpu(key) or ()
+                total = Counter(sum(value.packets for value in values), sum(value.bytes for value in values))
                 reason, direction = divmod(key.index, registry.METRICS_DIRECTIONS)
                 found[REASONS[reason], Direction(direction)] = total
         return found

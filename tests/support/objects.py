@@ -1,0 +1,17 @@
+"""Where tests keep compiled programs: a directory of the run's own, or one that is filled already."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+OBJECTS_VARIABLE = "NETLOOM_TEST_OBJECTS"
+"""A directory that outlives the run: a slow machine need not compile what a fast one has compiled from the same text."""
+
+
+def objects_dir(factory: pytest.TempPathFactory) -> Path:
+    """For a compiler's cache."""
+    given = os.environ.get(OBJECTS_VARIABLE)
+    return Path(given) if given else factory.mktemp("objects")
