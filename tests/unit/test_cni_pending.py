@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def test_what_is_remembered_can_be_read(directory: Path) -> None:
 def test_an_attachment_has_one_file_however_often_it_is_detached(directory: Path) -> None:
     for _ in range(3):
         remember(str(directory), request())
-    assert len(os.listdir(directory)) == 1
+    assert len(list(directory.iterdir())) == 1
 
 
 def test_only_root_reads_and_writes_there(directory: Path) -> None:
@@ -97,7 +96,13 @@ def test_whatever_a_file_says_is_a_detachment_or_nothing(tmp_path: Path, content
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"container_id": 1, "ifname": "a"}', b'{"container_id": "a", "ifname": "b"' + b" " * 4096 + b"}"]
+    "content",
+    [
+        b'{"container_id": "../a", "ifname": "eth0"}',
+        b'{"container_id": "a", "ifname": "\\ud800"}',
+        b'{"container_id": 1, "ifname": "a"}',
+        b'{"container_id": "a", "ifname": "b"' + b" " * 4096 + b"}",
+    ],
 )
 def test_a_file_of_another_shape_or_size_says_nothing(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "x.json"

@@ -134,8 +134,9 @@ def test_a_del_that_finds_a_dead_agents_socket_is_remembered(run: Run, tmp_path:
 
 
 def test_a_del_that_cannot_be_remembered_has_code_11(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "detachments").write_text("in the way")
-    status, answer = run("DEL", socket=str(tmp_path / "netloom.sock"))
+    (tmp_path / "n1").mkdir()
+    (tmp_path / "n1/detachments").write_text("in the way")
+    status, answer = run("DEL", socket=str(tmp_path / "n1/netloom.sock"))
     assert (status, answer["code"]) == (1, 11)
 
 

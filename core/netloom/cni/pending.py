@@ -13,7 +13,7 @@ import stat
 from typing import NamedTuple
 
 from netloom.cni.errors import CniError, Code
-from netloom.cni.request import Request
+from netloom.cni.request import Request, is_name
 
 DIRECTORY = "detachments"
 """In the directory of the agent's socket."""
@@ -81,7 +81,8 @@ def read(path: str) -> Detachment | None:
         found = Detachment(view["container_id"], view["ifname"])
     except (ValueError, RecursionError, LookupError, TypeError):
         return None
-    return found if all(isinstance(word, str) for word in found) else None
+    usable = all(isinstance(word, str) for word in found) and is_name(found.container_id) and found.ifname.isprintable()
+    return found if usable else None
 
 
 def _check_room(directory: str, path: str) -> None:
