@@ -117,22 +117,26 @@ _Static_assert(__builtin_offsetof(struct peer_info, identity) == 0, "identity");
 struct node_config {
 	struct addr gateway_ipv4;
 	struct addr gateway_ipv6;
+	struct addr underlay_ipv4; /* Where other nodes send tunnel packets, and what they come from; :: without one. */
 	__u32 host_ifindex; /* loom_host. */
 	__u32 tunnel_ifindex; /* Tunnel device of the network mode; 0 when it has none. */
+	__u32 underlay_ifindex; /* Device by which programs may send and take tunnel packets past the tunnel device; 0 when they may not. */
 	__u32 mtu_bytes; /* Largest IP packet the overlay carries. */
 	__u32 trace; /* 1 while somebody listens to traces: they cost nothing otherwise. */
 	__u8 host_mac[6]; /* Of loom_host. */
 	__u16 tunnel_port; /* UDP port of the overlay, host order: workloads may not send to it. */
 };
-_Static_assert(sizeof(struct node_config) == 56, "size of struct node_config");
+_Static_assert(sizeof(struct node_config) == 76, "size of struct node_config");
 _Static_assert(__builtin_offsetof(struct node_config, gateway_ipv4) == 0, "gateway_ipv4");
 _Static_assert(__builtin_offsetof(struct node_config, gateway_ipv6) == 16, "gateway_ipv6");
-_Static_assert(__builtin_offsetof(struct node_config, host_ifindex) == 32, "host_ifindex");
-_Static_assert(__builtin_offsetof(struct node_config, tunnel_ifindex) == 36, "tunnel_ifindex");
-_Static_assert(__builtin_offsetof(struct node_config, mtu_bytes) == 40, "mtu_bytes");
-_Static_assert(__builtin_offsetof(struct node_config, trace) == 44, "trace");
-_Static_assert(__builtin_offsetof(struct node_config, host_mac) == 48, "host_mac");
-_Static_assert(__builtin_offsetof(struct node_config, tunnel_port) == 54, "tunnel_port");
+_Static_assert(__builtin_offsetof(struct node_config, underlay_ipv4) == 32, "underlay_ipv4");
+_Static_assert(__builtin_offsetof(struct node_config, host_ifindex) == 48, "host_ifindex");
+_Static_assert(__builtin_offsetof(struct node_config, tunnel_ifindex) == 52, "tunnel_ifindex");
+_Static_assert(__builtin_offsetof(struct node_config, underlay_ifindex) == 56, "underlay_ifindex");
+_Static_assert(__builtin_offsetof(struct node_config, mtu_bytes) == 60, "mtu_bytes");
+_Static_assert(__builtin_offsetof(struct node_config, trace) == 64, "trace");
+_Static_assert(__builtin_offsetof(struct node_config, host_mac) == 68, "host_mac");
+_Static_assert(__builtin_offsetof(struct node_config, tunnel_port) == 74, "tunnel_port");
 
 /* Packets and bytes, one per CPU. */
 struct counter {
@@ -181,7 +185,8 @@ struct flow {
 	__u8 direction;
 	__u8 observation; /* Where the packet goes to, if it goes. */
 	__u8 reason; /* For ICMP_ERROR: the drop reason the workload is told about. */
-	__u8 pad0[3];
+	__u8 outer_bytes; /* Tunnel headers before the frame that is reported: they are neither counted nor shown. */
+	__u8 pad0[2];
 };
 _Static_assert(sizeof(struct flow) == 36, "size of struct flow");
 _Static_assert(__builtin_offsetof(struct flow, tunnel_endpoint) == 0, "tunnel_endpoint");
@@ -192,6 +197,7 @@ _Static_assert(__builtin_offsetof(struct flow, endpoint_id) == 28, "endpoint_id"
 _Static_assert(__builtin_offsetof(struct flow, direction) == 30, "direction");
 _Static_assert(__builtin_offsetof(struct flow, observation) == 31, "observation");
 _Static_assert(__builtin_offsetof(struct flow, reason) == 32, "reason");
+_Static_assert(__builtin_offsetof(struct flow, outer_bytes) == 33, "outer_bytes");
 
 #define ENDPOINT_FLAG_HOST 1U /* An address of this node itself: hand the packet to the host's stack. */
 

@@ -3,7 +3,7 @@
 #ifndef NETLOOM_CHECKSUM_H
 #define NETLOOM_CHECKSUM_H
 
-#include "lib/common.h"
+#include "lib/headers.h"
 
 static __always_inline __sum16 checksum_fold(__u32 sum)
 {
@@ -16,6 +16,16 @@ static __always_inline __sum16 checksum_fold(__u32 sum)
 static __always_inline __u32 checksum_add(__u32 sum, void *from, __u32 bytes)
 {
 	return (__u32)bpf_csum_diff(NULL, 0, from, bytes, sum);
+}
+
+/* Sum of an IPv4 header without options: of one that carries its checksum, folded, 0. Cheaper than a helper's call. */
+static __always_inline __u32 checksum_of_ipv4(const struct ipv4_header *ip)
+{
+	const __u32 *words = (const void *)ip;
+	__u64 sum = (__u64)words[0] + words[1] + words[2] + words[3] + words[4];
+
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (__u32)((sum & 0xffff) + (sum >> 16));
 }
 
 /* A checksum after one 16-bit word it covers has changed: RFC 1624, equation 3. */

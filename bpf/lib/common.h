@@ -23,7 +23,11 @@
 #define ntohs(value) ((__u16)htons(value))
 #define ntohl(value) ((__u32)htonl(value))
 
-/* What a direct-action program may tell tc (linux/pkt_cls.h), as far as ours do: none leaves a packet to the stack. */
+/*
+ * What a direct-action program may tell tc (linux/pkt_cls.h), as far as ours do. What has become ours is never left
+ * to the stack; UNSPEC is for packets on somebody else's device that are none of our business.
+ */
+#define TC_ACT_UNSPEC (-1)
 #define TC_ACT_SHOT 2
 #define TC_ACT_REDIRECT 7
 

@@ -90,6 +90,22 @@ struct ipv6_fragment {
 #define PROTOCOL_ICMP6 58
 #define PROTOCOL_DESTINATION 60
 
+/* RFC 768. */
+struct udp_header {
+	__be16 source;
+	__be16 destination;
+	__be16 bytes;		/* with this header */
+	__sum16 check;		/* 0: none */
+};
+
+/* RFC 7348. */
+#define VXLAN_VNI_PRESENT 0x08000000
+
+struct vxlan_header {
+	__be32 flags;
+	__be32 vni;		/* in the upper 24 bits */
+};
+
 /* RFC 792 and RFC 4443; `rest` is the MTU where the type carries one (RFC 1191, RFC 4443 section 3.2). */
 #define ICMP_UNREACHABLE 3
 #define ICMP_FRAGMENTATION_NEEDED 4

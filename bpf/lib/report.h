@@ -15,15 +15,15 @@ struct event {
 };
 
 /* Add the packet to a counter; `reason` is negative, or DROP_FORWARDED. Cost: 1 per-CPU array. */
-static __always_inline void count(struct __sk_buff *skb, int reason, __u32 direction)
+static __always_inline void count(struct __sk_buff *skb, const struct flow *flow, int reason)
 {
-	__u32 key = -reason * METRICS_DIRECTIONS + direction;
+	__u32 key = -reason * METRICS_DIRECTIONS + flow->direction;
 	struct counter *counter = metrics.lookup(&key);
 
 	if (!counter)
 		return;
 	counter->packets += 1;
-	counter->bytes += skb->len;
+	counter->bytes += skb->len - flow->outer_bytes;
 }
 
 static __always_inline void emit(struct __sk_buff *skb, const struct flow *flow, __u8 type, __u8 code)
@@ -31,7 +31,7 @@ static __always_inline void emit(struct __sk_buff *skb, const struct flow *flow,
 	struct event *event = events.ringbuf_reserve(sizeof(struct event));
 
 	if (!event) {
-		count(skb, DROP_EVENT_LOST, flow->direction);
+		count(skb, flow, DROP_EVENT_LOST);
 		return;
 	}
 	event->header.type = type;
@@ -40,11 +40,11 @@ static __always_inline void emit(struct __sk_buff *skb, const struct flow *flow,
 	event->header.source_identity = flow->source_identity;
 	event->header.destination_identity = flow->destination_identity;
 	event->header.endpoint_id = flow->endpoint_id;
-	event->header.packet_bytes = skb->len;
+	event->header.packet_bytes = skb->len - flow->outer_bytes;
 	event->header.ifindex = skb->ifindex;
 	event->header.hash = bpf_get_hash_recalc(skb);
 	event->header.line = flow->line;
-	event->header.captured_bytes = copy_up_to(skb, 0, event->packet, skb->len, CAPTURE_BYTES);
+	event->header.captured_bytes = copy_up_to(skb, flow->outer_bytes, event->packet, event->header.packet_bytes, CAPTURE_BYTES);
 	events.ringbuf_submit(event, 0);
 }
 
@@ -60,17 +60,17 @@ static __always_inline void trace(struct __sk_buff *skb, const struct flow *flow
 /* Count and report a drop; `reason` is negative. */
 static __always_inline void report_drop(struct __sk_buff *skb, const struct flow *flow, int reason)
 {
-	count(skb, reason, flow->direction);
+	count(skb, flow, reason);
 	emit(skb, flow, EVENT_TYPE_DROP, -reason);
 }
 
 /* A packet between two endpoints of this node leaves the one and enters the other: it counts in both directions. */
 static __always_inline void report_forward(struct __sk_buff *skb, struct flow *flow)
 {
-	count(skb, DROP_FORWARDED, flow->direction);
+	count(skb, flow, DROP_FORWARDED);
 	if (flow->observation == OBSERVE_TO_ENDPOINT && flow->direction == DIR_EGRESS) {
 		flow->direction = DIR_INGRESS; /* as seen from the endpoint that gets it */
-		count(skb, DROP_FORWARDED, DIR_INGRESS);
+		count(skb, flow, DROP_FORWARDED);
 	}
 	trace(skb, flow, flow->observation);
 }

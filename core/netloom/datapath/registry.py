@@ -120,10 +120,14 @@ class NodeConfig:
 
     gateway_ipv4: Addr
     gateway_ipv6: Addr
+    underlay_ipv4: Addr
+    """Where other nodes send tunnel packets, and what they come from; ``::`` without one."""
     host_ifindex: U32
     """loom_host."""
     tunnel_ifindex: U32
     """Tunnel device of the network mode; 0 when it has none."""
+    underlay_ifindex: U32
+    """Device by which programs may send and take tunnel packets past the tunnel device; 0 when they may not."""
     mtu_bytes: U32
     """Largest IP packet the overlay carries."""
     trace: U32
@@ -182,6 +186,8 @@ class Flow:
     """Where the packet goes to, if it goes."""
     reason: U8
     """For ICMP_ERROR: the drop reason the workload is told about."""
+    outer_bytes: U8
+    """Tunnel headers before the frame that is reported: they are neither counted nor shown."""
 
 
 METRICS_DIRECTIONS = 4
@@ -212,13 +218,13 @@ TUNNELS = MapSpec(
 PEERS = MapSpec(
     "peers", MapKind.HASH, PeerKey, PeerInfo, 65536, "nodes whose tunnel traffic is accepted", flags=NO_PREALLOC
 )
-NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node")
+NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node", version=2)
 METRICS = MapSpec(
     "metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason"
 )
 EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops and traces for the monitor")
 CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
-HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one")
+HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one", version=2)
 
 MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     ENDPOINTS,

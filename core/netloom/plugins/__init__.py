@@ -6,6 +6,7 @@ from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.registry import CallSlot
 from netloom.plugins.contract import (
     CONTRACT_VERSION,
+    UNDERLAY,
     AddressRequest,
     Allocation,
     AttachPoint,
@@ -44,6 +45,7 @@ __all__ = [
     "U16",
     "U32",
     "U64",
+    "UNDERLAY",
     "Addr",
     "AddressRequest",
     "Allocation",

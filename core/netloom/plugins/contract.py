@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from netloom.datapath.maps import MapSpec
 from netloom.datapath.registry import CallSlot
@@ -182,6 +182,8 @@ class Tunnel:
 
     device: str
     port: int
+    direct: bool = False
+    """Whether the mode's programs may pass by the device: a program for :data:`UNDERLAY` is attached only then."""
 
 
 @runtime_checkable
@@ -212,9 +214,17 @@ class NetworkMode(Protocol):
 # --- eBPF programs ------------------------------------------------------------------------------
 
 
+UNDERLAY: Final = "@underlay"
+"""Device name of an attach point that stands for the device by which other nodes are reached.
+
+It is somebody else's: a program there lets pass, by TC_ACT_UNSPEC, whatever is not beyond doubt a packet of its own.
+Only the network mode may have one.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class AttachPoint:
-    """A tc hook of a device the mode keeps in place."""
+    """A tc hook of a device the mode keeps in place, or of :data:`UNDERLAY`."""
 
     device: str
     direction: Literal["ingress", "egress"]

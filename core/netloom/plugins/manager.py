@@ -20,6 +20,7 @@ from netloom.model.errors import ConfigError, NetloomError, PluginError, Problem
 from netloom.plugins import accept, discovery
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
+    UNDERLAY,
     AttachPoint,
     BpfProgram,
     Context,
@@ -134,8 +135,14 @@ class PluginManager:
 
     async def notify(self, hook: str, event: object) -> None:
         """Call a notification hook of every active plugin side by side, and wait for all of them. Never fails."""
-        listeners = [plugin for plugin in self._active if hook in plugin.hooks and plugin.usable]
-        await asyncio.gather(*(_notify(plugin, hook, event) for plugin in listeners))
+        await asyncio.gather(*(_notify(plugin, hook, event) for plugin in self._listeners(hook)))
+
+    def listen_to(self, hook: str) -> bool:
+        """Whether any active plugin has this notification hook."""
+        return any(self._listeners(hook))
+
+    def _listeners(self, hook: str) -> list[Plugin]:
+        return [plugin for plugin in self._active if hook in plugin.hooks and plugin.usable]
 
     def close(self) -> None:
         """End the plugins' threads."""
@@ -242,7 +249,7 @@ class _Activation:
             programs += [OwnedProgram(plugin.name, program) for program in found]
         _refuse_doubles([(plugin.name, f'protocol "{protocol.name}"') for plugin, protocol in protocols])
         _refuse_doubles([(owned.plugin, _place(owned.program)) for owned in programs])
-        _refuse_foreign_devices(programs, {device.name for device in mode_facts.devices})
+        _refuse_foreign_devices(programs, mode.name, {device.name for device in mode_facts.devices})
         return Active(
             ipam=GuardedIpam(ipam.guard, ipam_facts),
             mode=GuardedMode(mode.guard, mode_facts, serves_ipv6=any(p.version == 6 for p in ipam_facts.prefixes)),
@@ -318,9 +325,11 @@ def _refuse_doubles(claims: list[tuple[str, str]]) -> None:
         owners[thing] = plugin
 
 
-def _refuse_foreign_devices(programs: list[OwnedProgram], devices: set[str]) -> None:
+def _refuse_foreign_devices(programs: list[OwnedProgram], mode: str, devices: set[str]) -> None:
     for owned in programs:
         target = owned.program.target
+        if owned.plugin == mode and isinstance(target, AttachPoint) and target.device == UNDERLAY:
+            continue
         if isinstance(target, AttachPoint) and target.device not in devices:
             raise PluginError(
                 owned.plugin,

@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* tc ingress of loom_vxlan: what other nodes send to workloads of this one, and to this node itself. */
-#include "lib/deliver.h"
-#include "lib/node.h"
+#include "lib/receive.h"
 #include "lib/report.h"
-
-/* Cost: 1 hash. */
-static __always_inline bool is_peer(const struct addr *address)
-{
-	struct peer_key key = { .address = *address };
-
-	return peers.lookup(&key);
-}
 
 /* The outer source address and the VNI, which the device has kept beside the packet; the underlay is of either family. */
 static __always_inline int read_tunnel_key(struct __sk_buff *skb, struct flow *flow, struct addr *sender)
@@ -37,29 +28,9 @@ static __always_inline int check_sender(struct __sk_buff *skb, struct flow *flow
 		return rc;
 	if (!is_peer(&sender))
 		return drop(flow, DROP_UNKNOWN_SENDER);
-	if (flow->source_identity == IDENTITY_UNKNOWN || flow->source_identity == IDENTITY_HOST)
+	if (!is_remote_identity(flow->source_identity))
 		return drop(flow, DROP_INVALID_IDENTITY);
 	return 0;
-}
-
-static __always_inline int deliver(struct __sk_buff *skb, struct flow *flow, const struct node_config *node)
-{
-	const struct endpoint_info *endpoint;
-	struct packet packet;
-	int rc = parse_packet(skb, flow, &packet);
-
-	if (rc)
-		return rc;
-	/* Addresses of this node never come from another. */
-	if (endpoint_of(&packet.source))
-		return drop(flow, DROP_INVALID_SOURCE_IP);
-	endpoint = endpoint_of(&packet.destination);
-	if (!endpoint)
-		return drop(flow, DROP_NO_LOCAL_ENDPOINT);
-	flow->destination_identity = endpoint->identity;
-	if (endpoint->flags & ENDPOINT_FLAG_HOST)
-		return deliver_to_host(skb, flow, node, OBSERVE_TO_HOST);
-	return deliver_from_ingress(skb, flow, endpoint);
 }
 
 static __always_inline int handle_frame(struct __sk_buff *skb, struct flow *flow)
@@ -71,7 +42,7 @@ static __always_inline int handle_frame(struct __sk_buff *skb, struct flow *flow
 		return drop(flow, DROP_NOT_READY);
 	rc = check_sender(skb, flow);
 	trace(skb, flow, OBSERVE_FROM_OVERLAY);
-	return rc ? rc : deliver(skb, flow, node);
+	return rc ? rc : receive(skb, flow, node);
 }
 
 int from_overlay(struct __sk_buff *skb)

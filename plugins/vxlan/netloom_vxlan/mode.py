@@ -23,8 +23,9 @@ IPV4_MIN_MTU: Final = 576
 class VxlanMode:
     """A NetworkMode: one collect-metadata VXLAN device, and a tunnel endpoint for each remote prefix."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, direct: bool = True) -> None:
         self._port = port
+        self._direct = direct
 
     @property
     def workload(self) -> WorkloadKind:
@@ -34,7 +35,7 @@ class VxlanMode:
     @property
     def tunnel(self) -> Tunnel:
         """Where the ENCAP stage sends packets."""
-        return Tunnel(device=DEVICE, port=self._port)
+        return Tunnel(device=DEVICE, port=self._port, direct=self._direct)
 
     def mtu_bytes(self, underlay_mtu_bytes: int, underlay: Family) -> int:
         """What is left of the underlay's MTU; raises Invalid when that is too little for IPv4."""
