@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -19,6 +19,33 @@ def listening(path: Path, reply: bytes | None) -> Iterator[None]:
         thread.start()
         yield
         thread.join()
+
+
+@contextmanager
+def replying(path: Path, *parts: bytes) -> Iterator[None]:
+    """Somebody at a socket who sends the parts to everybody, one after another, and hangs up."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        thread = threading.Thread(target=_reply_to_all, args=(server, parts))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _reply_to_all(server: socket.socket, parts: tuple[bytes, ...]) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection, suppress(BrokenPipeError, ConnectionResetError):
+            connection.recv(1 << 16)
+            for part in parts:
+                connection.sendall(part)
 
 
 def reply_once(server: socket.socket, reply: bytes | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from netloom.cni.frame import EXIT_STATUS_HEADER, TARGET, unpack
+from netloom.cni.frame import EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET, unpack
 from support.answers import ANSWERS
 
 ACCEPT_STEPS = 8
@@ -55,7 +55,7 @@ class RecordedAgent:
         self._loop.close()
 
     async def _start(self) -> web.AppRunner:
-        app = web.Application()
+        app = web.Application(client_max_size=MAX_FRAME_BYTES)
         app.add_routes(
             [
                 web.post(TARGET, self._call),

@@ -71,14 +71,22 @@ def uninstall(wanted: Installation) -> Iterator[str]:
         raise Conflict("; ".join(left))
 
 
-def build_relay(python: str, socket: Path) -> tuple[bytes, str]:
-    """The relay for these facts, and ""; or nothing, and why."""
+def build_relay(python: str, socket: Path, *flags: str) -> tuple[bytes, str]:
+    """The relay for these facts, and ""; or nothing, and why. ``flags``: more words for the compiler."""
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         return b"", f"none of {', '.join(COMPILERS)} is installed"
     with tempfile.TemporaryDirectory(prefix="netloom-relay-") as scratch, as_file(files("netloom.cni")) as sources:
         built = Path(scratch, PROGRAM_NAME)
-        command = [compiler, *_FLAGS, *relay_definitions(python, socket), "-o", str(built), f"{sources}/relay.c"]
+        command = [
+            compiler,
+            *_FLAGS,
+            *relay_definitions(python, socket),
+            *flags,
+            "-o",
+            str(built),
+            f"{sources}/relay.c",
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMPILE_WITHIN_S)
         except subprocess.TimeoutExpired:

@@ -23,7 +23,10 @@
 #define MAX_ENVIRONMENT (64 << 10)
 #define MAX_HEAD 256
 #define MAX_ANSWER (4 << 20)
-#define TIMEOUT_MS 30000
+/* Of all steps together; netloom/cni/agent.py has the same. */
+#ifndef RELAY_TIMEOUT_MS
+#define RELAY_TIMEOUT_MS 30000
+#endif
 
 /* By these words `netctl cni install` knows its own. */
 __attribute__((used)) static const char mark[] = "installed by netctl cni install: netloom-cni relay";
@@ -228,7 +231,7 @@ static enum outcome receive(int fd, struct reply *reply, long deadline_ms)
 static enum outcome ask(size_t length, struct reply *reply)
 {
 	char head[MAX_HEAD];
-	long deadline_ms = now_ms() + TIMEOUT_MS;
+	long deadline_ms = now_ms() + RELAY_TIMEOUT_MS;
 	int size = snprintf(head, sizeof(head),
 			    "POST /v1/cni HTTP/1.0\r\nHost: netloom\r\nContent-Type: application/x-netloom-cni\r\n"
 			    "Content-Length: %zu\r\n\r\n",
