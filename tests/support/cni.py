@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from netloom.cli.cni_files import script
 from netloom.cli.cni_install import build_relay
+from support.node import NodeUnderTest
 
 CALL_WITHIN_S = 120.0
 """Longer than the program may take in the worst case."""
@@ -75,3 +76,15 @@ def _put(path: Path, content: bytes) -> Program:
     path.write_bytes(content)
     path.chmod(0o755)
     return Program(path)
+
+
+def everything(node: NodeUnderTest) -> dict[str, Any]:
+    """What an attachment leaves its trace in: of the agent, of the kernel, and of the disk."""
+    maps = ("endpoints", "devices", "ipcache")
+    return {
+        "endpoints": node.get("/v1/endpoints"),
+        "pools": node.get("/v1/status")["ipam"],
+        "links": [line.split("@")[0].split()[0] for line in node.netns.run("ip", "-br", "link").splitlines()],
+        "files": sorted(path.name for path in (node.directory / "state/n1/endpoints").iterdir()),
+        **{name: node.get(f"/v1/maps/{name}")["entries"] for name in maps},
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from netloom.model.errors import Invalid, NetloomError, NotFound
@@ -22,7 +23,7 @@ def write_atomic(path: Path, data: bytes, mode: int = _MODE) -> None:
     Not synced to the disk: what these files tell of (interfaces, namespaces) does not outlive the machine's power
     either. Raises FileError.
     """
-    scratch = path.with_name(f".{path.name}.new")
+    scratch = f"{path.parent}/.{path.name}.new"
     try:
         fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
@@ -31,9 +32,10 @@ def write_atomic(path: Path, data: bytes, mode: int = _MODE) -> None:
                 rest = rest[os.write(fd, rest) :]
         finally:
             os.close(fd)
-        scratch.replace(path)
+        os.rename(scratch, path)  # noqa: PTH104 - half of an attachment's file work would be pathlib's
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(scratch)  # noqa: PTH108 - as above
         raise FileError(f'file "{path}" cannot be written: {error.strerror}') from error
 
 
