@@ -1,4 +1,4 @@
-"""The overlay on the wire: what this node sends through its tunnel, and what it takes from it.
+"""The overlay on the wire: what this node sends to another, and what it takes from it, by either way.
 
 The other node is a UDP socket: whatever it sends or receives is bytes of VXLAN (RFC 7348) that the test made or read.
 """
@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
@@ -30,6 +30,8 @@ THERE = {4: ip_address("192.168.77.12"), 6: ip_address("fd00:77::12")}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 VNI_FLAG = 0x08000000
 VXLAN_BYTES = 8
+SO_NO_CHECK = 11
+"""From asm-generic/socket.h: send UDP over IPv4 without checksum, as every tunnel does."""
 IP_RECVTTL = 12
 """From linux/in.h; Python has no name for it."""
 HOP_LIMIT_OPTIONS = {
@@ -58,11 +60,11 @@ class Underlay:
         return struct.unpack_from(">I", raw, 4)[0] >> 8, raw[VXLAN_BYTES:]
 
 
-@pytest.fixture(params=[4, 6], ids=["over-ipv4", "over-ipv6"])
+@pytest.fixture(params=[(4, True), (4, False), (6, False)], ids=["direct", "over-ipv4", "over-ipv6"])
 def underlay(
     request: pytest.FixtureRequest, wire: WireNode, make_netns: Callable[[str], Namespace]
 ) -> Iterator[Underlay]:
-    version: int = request.param
+    version, direct = request.param
     elsewhere = make_netns("other")
     wire.netns.run("ip", "link", "add", "under", "type", "veth", "peer", "under", "netns", elsewhere.name)
     for namespace, address in ((wire.netns, HERE[version]), (elsewhere, THERE[version])):
@@ -73,7 +75,14 @@ def underlay(
     maps.of(registry.PEERS).put(registry.PeerKey(THERE[version]), registry.PeerInfo(Reserved.REMOTE_NODE))
     for address in (CAROL.ipv4, CAROL.ipv6):
         wire.pipeline.write_ipcache(ip_network(address), identity=CAROL.identity, tunnel_endpoint=THERE[version])
+    if direct:
+        wire.netns.run(
+            "ping", "-c", "1", "-W", "2", str(THERE[version])
+        )  # a neighbour that is not known takes the other way
+        wire.open_direct_way("under", IPv4Address("192.168.77.11"))
     with elsewhere.call(socket.socket, FAMILY[version], socket.SOCK_DGRAM) as other:
+        if version == 4:
+            other.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         other.settimeout(WITHIN_S)
         other.bind((str(THERE[version]), TUNNEL_PORT))
         yield Underlay(wire, wire.add(10), other, version)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 from netloom.datapath.reasons import DropReason
@@ -76,6 +77,7 @@ class WireNode:
     def __init__(self, pipeline: Pipeline, make_netns: Callable[[str], Namespace]) -> None:
         self.pipeline = pipeline
         self._make_netns = make_netns
+        self._underlay = NODE
         self.netns = make_netns("node")
         self.netlink = self.netns.call(Netlink, "wire")
         devices = VxlanMode(TUNNEL_PORT).devices()
@@ -93,10 +95,27 @@ class WireNode:
             self._attach(device, direction, name)
         pipeline.write_node(self.config())
 
+    def open_direct_way(self, device: str, address: IPv4Address) -> None:
+        """Let tunnel packets pass by the tunnel device: by ``device``, which has ``address``."""
+        self._attach(device, "ingress", "from_underlay")
+        ifindex = self.netns.call(self.netlink.require_link, device).ifindex
+        self._underlay = replace(NODE, underlay_ipv4=address, underlay_ifindex=ifindex)
+        self.pipeline.write_node(self.config())
+
+    def close_direct_way(self) -> None:
+        """From now on everything goes by the tunnel device."""
+        self._underlay = NODE
+        self.pipeline.write_node(self.config())
+
+    def tunnelled(self) -> tuple[int, int]:
+        """Packets the tunnel device has received and sent so far."""
+        (found,) = json.loads(self.netns.run("ip", "-j", "-s", "link", "show", "loom_vxlan"))
+        return found["stats64"]["rx"]["packets"], found["stats64"]["tx"]["packets"]
+
     def config(self, *, trace: int = 0) -> NodeConfig:
         """The node's facts, with the real devices in them."""
         return replace(
-            NODE,
+            self._underlay,
             host_ifindex=self.links.host.ifindex,
             host_mac=self.links.host.mac,
             tunnel_ifindex=self.links.devices["loom_vxlan"].ifindex,

@@ -109,9 +109,10 @@ static __always_inline bool make_headers(struct __sk_buff *skb, struct vxlan_hea
 }
 
 /*
- * Find the next hop; false unless it is behind the underlay device, and takes the longest packet of the overlay: one
- * that must be fragmented, or goes through somebody else's tunnel, is the stack's. Whether the neighbour is known by
- * now does not matter. Cost: 1 route lookup.
+ * Find the next hop; false unless it is behind the underlay device, takes the longest packet of the overlay, and is a
+ * known neighbour. What must be fragmented or goes through somebody else's tunnel is the stack's, and so is what must
+ * wait for a neighbour: once it is known, the kernel sends what waited by the route the packet had before, which for
+ * the host's own packets is that to loom_host. Cost: 1 route lookup.
  */
 static __always_inline bool find_next_hop(struct __sk_buff *skb, const struct vxlan_headers *outer,
 					  const struct node_config *node, struct bpf_redir_neigh *next_hop)
@@ -126,9 +127,8 @@ static __always_inline bool find_next_hop(struct __sk_buff *skb, const struct vx
 		.ipv4_src = outer->ip.source,
 		.ipv4_dst = outer->ip.destination,
 	};
-	int rc = bpf_fib_lookup(skb, &route, sizeof(route), 0);
 
-	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH)
+	if (bpf_fib_lookup(skb, &route, sizeof(route), 0) != BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
 	next_hop->nh_family = FAMILY_IPV4;
 	next_hop->ipv4_nh = route.ipv4_dst;
@@ -136,8 +136,8 @@ static __always_inline bool find_next_hop(struct __sk_buff *skb, const struct vx
 }
 
 /*
- * Put the headers before the packet, and send it to the next hop: the kernel writes the Ethernet header, and asks for
- * the neighbour if need be. 0 when the packet, unchanged, is for the device.
+ * Put the headers before the packet, and send it to the next hop: the kernel writes the Ethernet header, and sees to it
+ * that the neighbour is still there. 0 when the packet, unchanged, is for the device.
  */
 static __always_inline int send_directly(struct __sk_buff *skb, struct flow *flow, const struct node_config *node)
 {

@@ -73,21 +73,21 @@ static __always_inline bool is_in_bulk(struct __sk_buff *skb, const struct vxlan
 }
 
 /* Take the headers off; false leaves the packet as it was. */
-static __always_inline bool strip(struct __sk_buff *skb, __be16 ethertype)
+static __always_inline bool strip(struct __sk_buff *skb, struct eth_header inner)
 {
 	__u64 flags = BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	struct eth_header *eth;
 
-	if (ethertype == htons(ETHERTYPE_IPV6))
+	if (inner.ethertype == htons(ETHERTYPE_IPV6))
 		flags |= ADJ_ROOM_DECAP_L3_IPV6;
 	if (bpf_skb_adjust_room(skb, -(int)VXLAN_HEADERS_BYTES, BPF_ADJ_ROOM_MAC, flags))
 		return false;
 	/* A device that has verified checksums counted the outer one, though it was left out. */
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_DEC);
-	/* The frame keeps the underlay's Ethernet header, whose addresses are about to be rewritten. */
+	/* What went is all behind the underlay's Ethernet header. */
 	eth = header_at(skb, 0, sizeof(*eth));
 	if (eth)
-		eth->ethertype = ethertype;
+		*eth = inner;
 	return true;
 }
 
@@ -105,7 +105,7 @@ static __always_inline bool decapsulate(struct __sk_buff *skb, struct flow *flow
 		return false;
 	if (!is_trusted(outer, flow) || is_in_bulk(skb, outer))
 		return false;
-	return strip(skb, outer->inner.ethertype);
+	return strip(skb, outer->inner);
 }
 
 int from_underlay(struct __sk_buff *skb)
