@@ -100,6 +100,8 @@ class Agent:
         stack.push_async_callback(self._active.store.close)
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
+        self._watch = Watch(self._upkeep.known, self._check)
+        stack.callback(self._watch.close)
         stack.callback(self.walker.close)
         stack.push_async_callback(self.endpoints.finish)
         stack.push_async_callback(self._controllers.stop)
@@ -153,8 +155,6 @@ class Agent:
     async def _bring_up(self, stack: AsyncExitStack) -> None:
         self.tables.claim("world", world_claims())
         self._upkeep.claim_node()
-        watch = Watch(self._upkeep.known, self._check)
-        stack.callback(watch.close)
         await self.endpoints.restore()
         try:
             await self.cluster.refuse_overlap()
@@ -172,7 +172,7 @@ class Agent:
         stack.callback(self.monitor.stop)
         self._controllers.every("publish", self._settings.resync_interval_s, self._publish)
         self._controllers.every("resync", self._settings.resync_interval_s, self._resync)
-        self._controllers.forever("watch", watch.run)
+        self._controllers.forever("watch", self._watch.run)
         await self._finish_detachments()
         self._controllers.every("detachments", self._settings.resync_interval_s, self._finish_detachments)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
