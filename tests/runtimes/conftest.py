@@ -20,7 +20,7 @@ from support.libcni import BIN_DIR, Libcni, Network
 from support.machine import Machine
 from support.node import NodeUnderTest
 from support.podman import Podman
-from support.runtimes import Pod, Runtime
+from support.runtimes import Pod, Runtime, running
 from support.traces import settled, traces
 
 NETWORK = "netloom"
@@ -116,12 +116,10 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 
 
 @pytest.fixture(scope="module")
-def pair(runtime: Runtime) -> Iterator[tuple[Pod, Pod]]:
+def pair(runtime: Runtime) -> Iterator[tuple[Pod, ...]]:
     """Two pods of one runtime."""
-    pods = runtime.start_pod("one"), runtime.start_pod("two")
-    yield pods
-    for pod in pods:
-        runtime.end_pod(pod)
+    with running(runtime, "one", "two") as pods:
+        yield pods
 
 
 @pytest.fixture(autouse=True)

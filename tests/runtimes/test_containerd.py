@@ -11,7 +11,7 @@ import pytest
 from runtimes.conftest import Site
 from support.containerd import NAMESPACE, Containerd, sandbox_config
 from support.node import wait_until
-from support.runtimes import RuntimeFailure, fetch
+from support.runtimes import RuntimeFailure, fetch, running
 from support.traces import settled, traces
 
 pytestmark = pytest.mark.e2e
@@ -27,9 +27,8 @@ def test_the_installed_network_makes_containerd_ready(containerd: Containerd) ->
 
 def test_a_pods_kubernetes_names_reach_its_endpoint(site: Site, containerd: Containerd) -> None:
     """Name and namespace; the namespace is a label, too."""
-    pod = containerd.start_pod("cart")
-    (shown,) = json.loads(site.netctl("endpoint", "list", "-o", "json"))
-    containerd.end_pod(pod)
+    with running(containerd, "cart"):
+        (shown,) = json.loads(site.netctl("endpoint", "list", "-o", "json"))
     assert (shown["pod_name"], shown["pod_namespace"]) == ("cart", NAMESPACE)
     assert f"k8s:io.kubernetes.pod.namespace={NAMESPACE}" in shown["labels"]
 
@@ -56,12 +55,10 @@ def test_a_refused_pod_is_told_why(containerd: Containerd) -> None:
 
 def test_pods_outlive_containerd(containerd: Containerd) -> None:
     """The daemon dies; its successor finds pods that still talk, and ends them."""
-    one, two = containerd.start_pod("one"), containerd.start_pod("two")
-    containerd.kill()
-    containerd.start()
-    assert fetch(containerd, one, two.address(4)) == "two"
-    for pod in (one, two):
-        containerd.end_pod(pod)
+    with running(containerd, "one", "two") as (one, two):
+        containerd.kill()
+        containerd.start()
+        assert fetch(containerd, one, two.address(4)) == "two"
 
 
 def test_a_hundred_pods_come_and_go_without_a_trace(site: Site, containerd: Containerd) -> None:

@@ -60,46 +60,44 @@ def test_a_second_add_is_refused_with_its_number(network: Libcni) -> None:
     assert "eth0" in network.inside(NAME, "ip", "link").stdout
 
 
-def test_check_is_content_with_what_add_made(by_libcni: Libcni) -> None:
+@pytest.fixture
+def empty(by_libcni: Libcni) -> Iterator[Libcni]:
+    """The newest version that libcni 1.1 knows, and an empty namespace."""
+    by_libcni.make_netns(NAME)
+    yield by_libcni
+    by_libcni.call("del", NAME)
+    by_libcni.delete_netns(NAME)
+
+
+def test_check_is_content_with_what_add_made(empty: Libcni) -> None:
     """Kernel and record alike."""
-    by_libcni.make_netns(NAME)
-    by_libcni.call("add", NAME)
-    by_libcni.call("check", NAME)
-    by_libcni.call("del", NAME)
-    by_libcni.delete_netns(NAME)
+    empty.call("add", NAME)
+    empty.call("check", NAME)
 
 
-def test_check_tells_of_an_address_removed_by_hand(by_libcni: Libcni) -> None:
+def test_check_tells_of_an_address_removed_by_hand(empty: Libcni) -> None:
     """By its number and a sentence."""
-    by_libcni.make_netns(NAME)
-    address = by_libcni.call("add", NAME)["ips"][0]["address"]
-    by_libcni.inside(NAME, "ip", "address", "del", address, "dev", IFNAME)
+    address = empty.call("add", NAME)["ips"][0]["address"]
+    empty.inside(NAME, "ip", "address", "del", address, "dev", IFNAME)
     with pytest.raises(RuntimeFailure) as caught:
-        by_libcni.call("check", NAME)
-    by_libcni.call("del", NAME)
-    by_libcni.delete_netns(NAME)
+        empty.call("check", NAME)
     assert json.loads(str(caught.value))["code"] == Code.CHANGED
 
 
-def test_a_del_that_nobody_heard_is_done_later(site: Site, by_libcni: Libcni) -> None:
-    """The namespace lives on, so its end does not take the interface away: the agent must remember."""
-    by_libcni.make_netns(NAME)
-    by_libcni.call("add", NAME)
+def test_a_del_that_nobody_heard_is_done_later(site: Site, empty: Libcni) -> None:
+    """The namespace lives on, so its end does not take the interface away: the agent must be told."""
+    empty.call("add", NAME)
     with site.agent_away():
-        by_libcni.call("del", NAME)
-        assert IFNAME in by_libcni.inside(NAME, "ip", "link").stdout
+        empty.call("del", NAME)
+        assert IFNAME in empty.inside(NAME, "ip", "link").stdout
     assert site.node.get("/v1/endpoints") == []
-    assert IFNAME not in by_libcni.inside(NAME, "ip", "link").stdout
-    by_libcni.delete_netns(NAME)
+    assert IFNAME not in empty.inside(NAME, "ip", "link").stdout
 
 
-def test_an_address_asked_for_is_refused(by_libcni: Libcni) -> None:
+def test_an_address_asked_for_is_refused(empty: Libcni) -> None:
     """With a sentence, since it would not be given."""
-    by_libcni.make_netns(NAME)
     with pytest.raises(RuntimeFailure, match="addresses are given by the IPAM plugin"):
-        by_libcni.call("add", NAME, capabilities={"ips": ["10.244.1.77/32"]})
-    by_libcni.call("del", NAME)
-    by_libcni.delete_netns(NAME)
+        empty.call("add", NAME, capabilities={"ips": ["10.244.1.77/32"]})
 
 
 def by_environment(site: Site, command: str, config: dict[str, object]) -> str:

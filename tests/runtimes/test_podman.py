@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_interface
 
 import pytest
 
 from runtimes.conftest import NETWORK, Site
 from support import image
+from support.libcni import BIN_DIR
+from support.node import UNDERLAY
 from support.podman import Podman
-from support.runtimes import SERVE, fetch
+from support.runtimes import HTTP_PORT, SERVE, RuntimeFailure, fetch, running
 
 pytestmark = pytest.mark.e2e
 
@@ -31,29 +34,50 @@ def test_a_played_pod_is_reached_and_taken_down(site: Site, podman: Podman) -> N
     manifest = "/run/played.yaml"
     site.machine.file(manifest).write_text(kubernetes_pod("played"))
     podman.run("kube", "play", "--network", NETWORK, manifest)
-    (shown,) = site.node.get("/v1/endpoints")
-    client = podman.start_pod("client")
-    heard = fetch(podman, client, shown["ipv4"]), fetch(podman, client, shown["ipv6"])
-    podman.end_pod(client)
-    podman.run("kube", "down", manifest)
-    assert shown["pod_name"] == "played"
-    assert heard == ("played", "played")
+    try:
+        (shown,) = site.node.get("/v1/endpoints")
+        assert shown["pod_name"] == "played"
+        with running(podman, "client") as (client,):
+            assert fetch(podman, client, shown["ipv4"]) == "played"
+            assert fetch(podman, client, shown["ipv6"]) == "played"
+    finally:
+        podman.run("kube", "down", manifest)
 
 
 def test_a_container_that_ends_by_itself_leaves_nothing(podman: Podman) -> None:
     """The process that watches it takes its network away."""
-    one = podman.start_pod("one")
-    ping = ("ping", "-c", "1", one.address(4))
-    assert "1 packets received" in podman.run("run", "--rm", *podman.options, image.NAME, *ping)
-    podman.end_pod(one)
+    with running(podman, "one") as (one,):
+        ping = ("ping", "-c", "1", one.address(4))
+        assert "1 packets received" in podman.run("run", "--rm", *podman.options, image.NAME, *ping)
 
 
 def test_a_restarted_container_is_attached_again(podman: Podman) -> None:
     """A new namespace, a new interface."""
-    one, two = podman.start_pod("one"), podman.start_pod("two")
-    podman.run("restart", "--time", "0", "one")
-    one = podman.pod("one")
-    assert fetch(podman, two, one.address(4)) == "one"
-    assert fetch(podman, one, two.address(6)) == "two"
-    for pod in (one, two):
-        podman.end_pod(pod)
+    with running(podman, "one", "two") as (_, two):
+        podman.run("restart", "--time", "0", "one")
+        one = podman.pod("one")
+        assert fetch(podman, two, one.address(4)) == "one"
+        assert fetch(podman, one, two.address(6)) == "two"
+
+
+def test_a_port_of_the_node_is_served_by_portmap_behind_us(site: Site, podman: Podman) -> None:
+    """Chained in one network: it finds the pod's addresses in our result."""
+    ours, portmap = {"type": "netloom-cni"}, {"type": "portmap", "capabilities": {"portMappings": True}}
+    site.machine.file(BIN_DIR, "portmap").symlink_to("/usr/lib/cni/portmap")
+    conflist = site.machine.file("/etc/cni/net.d/20-ports.conflist")
+    conflist.write_text(json.dumps({"cniVersion": "1.0.0", "name": "ports", "plugins": [ours, portmap]}))
+    chained = podman.on("ports")
+    pod = chained.start_pod("served", "--publish", f"80:{HTTP_PORT}")
+    try:
+        here = ip_interface(UNDERLAY[0]).ip
+        assert site.machine.run("busybox", "wget", "-q", "-O", "-", f"http://{here}/").strip() == "served"
+    finally:
+        chained.end_pod(pod)
+        conflist.unlink()
+
+
+def test_a_port_of_the_node_is_refused_without_portmap(podman: Podman) -> None:
+    """Nobody would serve it; the sentence says who could."""
+    with pytest.raises(RuntimeFailure, match='chain the plugin "portmap" after netloom-cni'):
+        podman.start_pod("unserved", "--publish", f"80:{HTTP_PORT}")
+    podman.tidy("unserved")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from itertools import permutations
 
 import pytest
 
@@ -10,7 +12,7 @@ from runtimes.conftest import Site
 from support.containerd import Containerd
 from support.libcni import Libcni
 from support.podman import Podman
-from support.runtimes import Pod, Runtime, RuntimeFailure, fetch, pings
+from support.runtimes import Pod, Runtime, RuntimeFailure, fetch, pings, running
 from support.traces import settled, traces
 
 pytestmark = pytest.mark.e2e
@@ -21,7 +23,7 @@ def endpoints(site: Site) -> dict[str, dict[str, object]]:
     return {shown["container_id"]: shown for shown in json.loads(site.netctl("endpoint", "list", "-o", "json"))}
 
 
-def test_a_pod_has_the_addresses_its_runtime_knows(runtime: Runtime, pair: tuple[Pod, Pod]) -> None:
+def test_a_pod_has_the_addresses_its_runtime_knows(runtime: Runtime, pair: tuple[Pod, ...]) -> None:
     """Inside, on its only interface."""
     for pod in pair:
         inside = runtime.execute(pod, "ip", "address", "show", "eth0").text
@@ -29,7 +31,7 @@ def test_a_pod_has_the_addresses_its_runtime_knows(runtime: Runtime, pair: tuple
         assert f"inet6 {pod.address(6)}/128 " in inside
 
 
-def test_netctl_shows_a_pod_with_name_and_addresses(site: Site, pair: tuple[Pod, Pod]) -> None:
+def test_netctl_shows_a_pod_with_name_and_addresses(site: Site, pair: tuple[Pod, ...]) -> None:
     """Those the runtime knows it by."""
     for pod in pair:
         shown = endpoints(site)[pod.container_id]
@@ -37,7 +39,7 @@ def test_netctl_shows_a_pod_with_name_and_addresses(site: Site, pair: tuple[Pod,
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_pods_ping_each_other(runtime: Runtime, pair: tuple[Pod, Pod], version: int) -> None:
+def test_pods_ping_each_other(runtime: Runtime, pair: tuple[Pod, ...], version: int) -> None:
     """To and fro."""
     one, two = pair
     assert pings(runtime, one, two.address(version))
@@ -45,7 +47,7 @@ def test_pods_ping_each_other(runtime: Runtime, pair: tuple[Pod, Pod], version: 
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_pods_serve_http_to_each_other(runtime: Runtime, pair: tuple[Pod, Pod], version: int) -> None:
+def test_pods_serve_http_to_each_other(runtime: Runtime, pair: tuple[Pod, ...], version: int) -> None:
     """Each serves its name."""
     one, two = pair
     assert fetch(runtime, one, two.address(version)) == "two"
@@ -62,7 +64,7 @@ def test_a_pod_that_ends_gives_everything_back(site: Site, runtime: Runtime) -> 
     assert settled(site.node, site.machine, before) == {}
 
 
-def test_pods_talk_while_the_agent_is_dead_and_after(site: Site, runtime: Runtime, pair: tuple[Pod, Pod]) -> None:
+def test_pods_talk_while_the_agent_is_dead_and_after(site: Site, runtime: Runtime, pair: tuple[Pod, ...]) -> None:
     """A killed agent takes nothing with it, and the next one takes up what it finds."""
     one, two = pair
     with site.agent_away():
@@ -104,14 +106,9 @@ def test_a_pod_without_the_agent_fails_with_its_reason_and_succeeds_later(site: 
 
 def test_pods_of_different_runtimes_reach_each_other(containerd: Containerd, podman: Podman, by_libcni: Libcni) -> None:
     """One agent serves all."""
-    runtimes: dict[str, Runtime] = {"c": containerd, "p": podman, "l": by_libcni}
-    pods = {name: runtime.start_pod(name) for name, runtime in runtimes.items()}
-    heard = {
-        (one, other): fetch(runtimes[one], pods[one], pods[other].address(version))
-        for one in pods
-        for other, version in zip(pods, (4, 6, 4), strict=True)
-        if one != other
-    }
-    for name, runtime in runtimes.items():
-        runtime.end_pod(pods[name])
-    assert heard == {(one, other): other for one in pods for other in pods if one != other}
+    runtimes: dict[str, Runtime] = {"first": containerd, "second": podman, "third": by_libcni}
+    with ExitStack() as ends:
+        pods = {name: ends.enter_context(running(runtime, name))[0] for name, runtime in runtimes.items()}
+        for one, other in permutations(pods, 2):
+            assert fetch(runtimes[one], pods[one], pods[other].address(4)) == other
+            assert fetch(runtimes[one], pods[one], pods[other].address(6)) == other

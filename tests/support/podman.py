@@ -40,6 +40,10 @@ class Podman:
         file.parent.mkdir(exist_ok=True)
         file.write_text(_CONFIG)
 
+    def on(self, network: str) -> Podman:
+        """The same for another network."""
+        return Podman(self._machine, network)
+
     def attempt(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """A command that may fail."""
         return self._machine.attempt("podman", *argv)
@@ -55,9 +59,10 @@ class Podman:
         """Import an image."""
         self.run("load", "--quiet", "--input", str(archive))
 
-    def start_pod(self, name: str) -> Pod:
-        """A container of its own."""
-        self.run("run", "--detach", "--name", name, *self.options, image.NAME, "/bin/sh", "-c", SERVE, name)
+    def start_pod(self, name: str, *options: str) -> Pod:
+        """A container of its own; ``options`` are those of ``run``."""
+        command = (image.NAME, "/bin/sh", "-c", SERVE, name)
+        self.run("run", "--detach", "--name", name, *self.options, *options, *command)
         return self.pod(name)
 
     def pod(self, name: str) -> Pod:

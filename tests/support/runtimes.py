@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,6 +55,17 @@ class Runtime(Protocol):
 
     def tidy(self, name: str) -> None:
         """Remove what the runtime itself keeps of a pod that could not be started."""
+
+
+@contextmanager
+def running(runtime: Runtime, *names: str) -> Iterator[tuple[Pod, ...]]:
+    """Pods that end with the block."""
+    with ExitStack() as ends:
+        pods = []
+        for name in names:
+            pods.append(runtime.start_pod(name))
+            ends.callback(runtime.end_pod, pods[-1])
+        yield tuple(pods)
 
 
 def pings(runtime: Runtime, pod: Pod, target: str) -> bool:
