@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from netloom.datapath.program_names import kernel_program_name
+from netloom.edge.netlink import Direction
+from netloom.lab.inside import netns_path
+from support.attached import ours_on
 from support.cluster import Cluster, Place, frames_until, receive
 from support.packets import ARP
 
@@ -89,23 +93,19 @@ def test_arp_is_answered_before_the_gateways_device_hears_of_it(cluster: Cluster
         ("loom_host", "egress", "from_host"),
     ],
 )
-def test_tc_shows_the_programs(cluster: Cluster, device: str, hook: str, program: str) -> None:
-    """In direct-action mode, under our own preference and handle."""
+def test_the_programs_hang_where_they_belong(cluster: Cluster, device: str, hook: Direction, program: str) -> None:
+    """The kernel knows each by the beginning of its name."""
     name = cluster.pod("busybox1").host_ifname if device == "lxc" else device
-    filters = parsed(cluster.node("node1"), "tc", "-j", "filter", "show", "dev", name, hook)
-    (options,) = [item["options"] for item in filters if "options" in item]
-    assert (options["bpf_name"], options["direct-action"]) == (f"netloom/{program}", True)
-    assert options["prog"]["name"] == program
+    (found,) = ours_on(netns_path(cluster.node("node1").netns), name, hook)
+    shown = parsed(cluster.node("node1"), "bpftool", "-j", "prog", "show", "id", str(found.program_id))
+    assert (shown["type"], shown["name"]) == ("sched_cls", kernel_program_name(program))
 
 
 def test_pods_share_one_program(cluster: Cluster) -> None:
     """Compiled per node, never per pod."""
-    ids = set()
-    for name in ("busybox1", "busybox2"):
-        device = cluster.pod(name).host_ifname
-        filters = parsed(cluster.node("node1"), "tc", "-j", "filter", "show", "dev", device, "ingress")
-        ids |= {item["options"]["prog"]["id"] for item in filters if "options" in item}
-    assert len(ids) == 1
+    netns = netns_path(cluster.node("node1").netns)
+    devices = [cluster.pod(name).host_ifname for name in ("busybox1", "busybox2")]
+    assert len({found.program_id for device in devices for found in ours_on(netns, device, "ingress")}) == 1
 
 
 def test_bpftool_reads_the_pinned_maps(cluster: Cluster) -> None:

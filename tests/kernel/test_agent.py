@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from netloom.agent.records import encode_node
+from netloom.edge import tcx
+from netloom.edge.netlink import Direction
 from netloom.model.node import Node
 from netloom_local.store import LocalStore
-from support.netns import Namespace, NamespaceFactory
+from support.attached import CLSACT_ONLY, ours_on, strip
+from support.netns import NamespaceFactory
 from support.node import NodeUnderTest, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -45,7 +48,7 @@ def test_a_stopped_agent_leaves_the_data_path_at_work(running: NodeUnderTest) ->
     """Exit status 0; devices, filters and pins stay."""
     assert running.stop() == 0
     assert "loom_vxlan" in running.netns.run("ip", "-br", "link")
-    assert "from_overlay" in running.netns.run("tc", "filter", "show", "dev", "loom_vxlan", "ingress")
+    assert ours_on(running.netns.path, "loom_vxlan", "ingress")
     assert (running.pins / "maps/endpoints_v1").exists()
 
 
@@ -234,7 +237,6 @@ def test_a_damaged_endpoint_file_is_set_aside(running: NodeUnderTest, make_netns
 
 
 DAMAGE = {
-    "filter": ("tc", "filter", "del", "dev", "loom_vxlan", "ingress"),
     "route": ("ip", "route", "del", "10.244.1.0/24"),
     "device": ("ip", "link", "del", "loom_vxlan"),
     "pair": ("ip", "link", "del", "loom_host"),
@@ -250,8 +252,35 @@ def test_what_a_stranger_deletes_is_put_back(running: NodeUnderTest, make_netns:
     running.netns.run(*DAMAGE[what])
     assert wait_until(lambda: "repaired" in running.log_text()), running.log_text()
     assert wait_until(lambda: pod.attempt("ping", "-c", "1", "-W", "1", "10.244.1.1").returncode == 0)
-    assert wait_until(lambda: "from_overlay" in _filters(running.netns))
+    assert wait_until(lambda: ours_on(running.netns.path, "loom_vxlan", "ingress") != [])
     assert "10.244.1.0/24" in running.netns.run("ip", "route")
+
+
+@pytest.mark.parametrize("more", ["", CLSACT_ONLY], ids=["auto", "clsact"])
+def test_a_program_a_stranger_takes_off_is_put_back(node: NodeUnderTest, more: str) -> None:
+    """By whichever way it was attached."""
+    node.write_config(more=more)
+    node.start()
+    strip(node.netns.path, "loom_vxlan", "ingress")
+    assert wait_until(lambda: ours_on(node.netns.path, "loom_vxlan", "ingress") != [])
+    assert wait_until(lambda: "filter ingress of loom_vxlan" in node.log_text())
+
+
+@pytest.mark.skipif(not tcx.supported(), reason=f"needs Linux {tcx.SINCE}")
+def test_a_restart_with_another_way_of_attaching_moves_every_program(
+    node: NodeUnderTest, make_netns: NamespaceFactory
+) -> None:
+    """Nothing of the earlier way is left, on the node's devices and on workloads'."""
+    kinds: list[set[str]] = []
+    for more in (CLSACT_ONLY, "", CLSACT_ONLY):
+        node.write_config(more=more)
+        node.start()
+        if not kinds:
+            lxc = node.attach(make_netns("pod"))[1]["endpoint"]["host_ifname"]
+        places: list[tuple[str, Direction]] = [(lxc, "ingress"), ("loom_vxlan", "ingress"), ("loom_host", "egress")]
+        kinds.append({found.kind for place in places for found in ours_on(node.netns.path, *place)})
+        node.stop()
+    assert kinds == [{"bpf"}, {"tcx"}, {"bpf"}]
 
 
 def test_a_map_entry_a_stranger_deletes_is_put_back(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
@@ -281,7 +310,3 @@ def test_cleaning_takes_off_all_of_ours_and_nothing_else(running: NodeUnderTest,
     assert "10.99.0.0/24" in running.netns.run("ip", "route")
     assert running.netns.run("nft", "list", "tables") == "table inet stranger\n"
     assert not running.pins.exists()
-
-
-def _filters(netns: Namespace) -> str:
-    return netns.attempt("tc", "filter", "show", "dev", "loom_vxlan", "ingress").stdout

@@ -1,22 +1,34 @@
-"""Filters: our program hangs in its place, is replaced in one step, and leaves others' filters alone."""
+"""Programs on devices by tcx and by clsact: each hangs in its place, is replaced in one step, leaves others alone."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
+from netloom.edge import filters, tcx
+from netloom.edge.answers import FilterInfo
 from netloom.edge.netlink import Direction, Netlink
-from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
+from netloom.edge.requests import Attachment
+from netloom.model.errors import Conflict, Invalid, KernelError, NotFound, Unsupported
+from support.attached import all_on, ours_on
 from support.bpf import load_verdict
-from support.netns import Namespace
+from support.netns import Namespace, NamespaceFactory
 
 pytestmark = pytest.mark.kernel
 
 BOTH: tuple[Direction, ...] = ("ingress", "egress")
+WAYS: tuple[filters.Way, ...] = ("tcx", "clsact") if tcx.supported() else ("clsact",)
+needs_tcx = pytest.mark.skipif(not tcx.supported(), reason=f"needs Linux {tcx.SINCE}")
+
+Node: TypeAlias = Callable[[filters.Way], Netlink]
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +40,14 @@ def programs() -> Iterator[tuple[int, int]]:
         os.close(fd)
 
 
+@pytest.fixture(scope="module")
+def foreign() -> Iterator[int]:
+    """A stranger's program, which leaves the verdict to what comes behind it."""
+    fd = load_verdict(-1, "stranger")
+    yield fd
+    os.close(fd)
+
+
 @pytest.fixture
 def device(netns: Namespace) -> str:
     """A device that is not ours."""
@@ -35,92 +55,354 @@ def device(netns: Namespace) -> str:
     return "eth0"
 
 
+@pytest.fixture
+def node(netns: Namespace) -> Iterator[Node]:
+    """A node that attaches in a given way; it may be asked for both ways one after the other."""
+    made: list[Netlink] = []
+
+    def attaching_by(way: filters.Way) -> Netlink:
+        made.append(netns.call(Netlink, "n1", way))
+        return made[-1]
+
+    yield attaching_by
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(params=WAYS)
+def either(request: pytest.FixtureRequest, node: Node) -> Netlink:
+    """Each way in turn."""
+    return node(request.param)
+
+
+def names(found: list[FilterInfo]) -> list[tuple[str, str]]:
+    return [(item.kind, item.name) for item in found]
+
+
+def place_of(netlink: Netlink, device: str, direction: Direction = "ingress") -> Attachment:
+    return Attachment(device=device, ifindex=netlink.require_link(device).ifindex, direction=direction)
+
+
 def shown(netns: Namespace, device: str, direction: Direction) -> list[int]:
     """Priorities of the filters that tc shows."""
-    filters = json.loads(netns.run("tc", "-json", "filter", "show", "dev", device, direction) or "[]")
-    return [item["pref"] for item in filters if "options" in item]
+    found = json.loads(netns.run("tc", "-json", "filter", "show", "dev", device, direction) or "[]")
+    return [item["pref"] for item in found if "options" in item]
+
+
+# --- either way ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("direction", BOTH)
 def test_an_attached_program_is_read_back(
-    netlink: Netlink, device: str, direction: Direction, programs: tuple[int, int]
+    either: Netlink, device: str, direction: Direction, programs: tuple[int, int]
 ) -> None:
-    netlink.attach_filter(device, direction, programs[0], "from_host")
-    found = netlink.filter_of(device, direction)
+    either.attach_filter(device, direction, programs[0], "from_host")
+    found = either.filter_of(device, direction)
     assert found is not None
-    assert (found.name, len(bytes.fromhex(found.tag)), found.program_id > 0) == ("netloom/from_host", 8, True)
+    assert (found.ours, len(bytes.fromhex(found.tag)), found.program_id > 0) == (True, 8, True)
 
 
 @pytest.mark.parametrize("direction", BOTH)
 def test_a_second_program_takes_the_place_of_the_first(
-    netns: Namespace, netlink: Netlink, device: str, direction: Direction, programs: tuple[int, int]
+    netns: Namespace, either: Netlink, device: str, direction: Direction, programs: tuple[int, int]
 ) -> None:
     ids = []
     for fd in programs:
-        netlink.attach_filter(device, direction, fd, "from_host")
-        found = netlink.filter_of(device, direction)
-        ids.append(found.program_id if found else 0)
-    assert (len(set(ids)), shown(netns, device, direction)) == (2, [76])
+        either.attach_filter(device, direction, fd, "from_host")
+        (found,) = ours_on(netns.path, device, direction)
+        ids.append(found.program_id)
+    assert len(set(ids)) == 2
 
 
-def test_the_directions_are_apart(netlink: Netlink, device: str, programs: tuple[int, int]) -> None:
-    netlink.attach_filter(device, "ingress", programs[0], "from_host")
-    assert netlink.filter_of(device, "egress") is None
+def test_the_same_program_again_changes_nothing(
+    netns: Namespace, either: Netlink, device: str, programs: tuple[int, int]
+) -> None:
+    seen = []
+    for _ in range(2):
+        either.attach_filter(device, "ingress", programs[0], "from_host")
+        seen.append(ours_on(netns.path, device, "ingress"))
+    assert seen[0] == seen[1]
 
 
-def test_a_detached_program_is_gone(netlink: Netlink, device: str, programs: tuple[int, int]) -> None:
-    netlink.attach_filter(device, "ingress", programs[0], "from_host")
-    assert [netlink.detach_filter(device, "ingress") for _ in range(2)] == [True, False]
-    assert netlink.filter_of(device, "ingress") is None
+def test_the_directions_are_apart(either: Netlink, device: str, programs: tuple[int, int]) -> None:
+    either.attach_filter(device, "ingress", programs[0], "from_host")
+    assert either.filter_of(device, "egress") is None
+
+
+def test_a_detached_program_is_gone(either: Netlink, device: str, programs: tuple[int, int]) -> None:
+    either.attach_filter(device, "ingress", programs[0], "from_host")
+    assert [either.detach_filter(device, "ingress") for _ in range(2)] == [True, False]
+    assert either.filter_of(device, "ingress") is None
+
+
+def test_a_device_without_ethernet_is_refused(netns: Namespace, either: Netlink, programs: tuple[int, int]) -> None:
+    netns.run("ip", "tuntap", "add", "tun0", "mode", "tun")
+    with pytest.raises(Invalid, match='"tun0" is not Ethernet'):
+        either.attach_filter("tun0", "ingress", programs[0], "from_host")
+
+
+def test_no_device_has_no_filter_and_takes_none(either: Netlink, programs: tuple[int, int]) -> None:
+    assert either.filter_of("gone", "ingress") is None
+    with pytest.raises(NotFound, match='"gone"'):
+        either.attach_filter("gone", "ingress", programs[0], "from_host")
+
+
+def test_something_that_is_no_program_is_refused_by_the_kernel(either: Netlink, device: str) -> None:
+    with Path("/dev/null").open("rb") as file, pytest.raises(KernelError, match='program "from_host" as ingress'):
+        either.attach_filter(device, "ingress", file.fileno(), "from_host")
+
+
+def test_all_our_filters_on_foreign_devices_are_found_and_taken_off(
+    either: Netlink, device: str, programs: tuple[int, int]
+) -> None:
+    for direction in BOTH:
+        either.attach_filter(device, direction, programs[0], "from_host")
+    assert [str(place) for place in either.detach_all_filters()] == [
+        'ingress filter of device "eth0"',
+        'egress filter of device "eth0"',
+    ]
+    assert either.detach_all_filters() == ()
+
+
+# --- clsact -------------------------------------------------------------------------------------
+
+
+def test_tc_shows_ours_by_name_at_our_priority(
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int]
+) -> None:
+    node("clsact").attach_filter(device, "ingress", programs[0], "from_host")
+    assert names(ours_on(netns.path, device, "ingress")) == [("bpf", "netloom/from_host")]
+    assert shown(netns, device, "ingress") == [76]
 
 
 def test_foreign_filters_stay_through_attaching_and_detaching(
-    netns: Namespace, netlink: Netlink, device: str, programs: tuple[int, int]
+    netns: Namespace, either: Netlink, device: str, programs: tuple[int, int]
 ) -> None:
     netns.run("tc", "qdisc", "add", "dev", device, "clsact")
     netns.run(*f"tc filter add dev {device} ingress prio 10 protocol ip u32 match u32 0 0 flowid 1:1".split())
     before = shown(netns, device, "ingress")
-    netlink.attach_filter(device, "ingress", programs[0], "from_host")
-    netlink.detach_filter(device, "ingress")
+    either.attach_filter(device, "ingress", programs[0], "from_host")
+    either.detach_filter(device, "ingress")
     assert (set(before), shown(netns, device, "ingress")) == ({10}, before)
 
 
 @pytest.mark.parametrize("protocol", ["all", "ip"])
 def test_a_foreign_filter_in_our_place_is_a_conflict_and_stays(
-    netns: Namespace, netlink: Netlink, device: str, programs: tuple[int, int], protocol: str
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int], protocol: str
 ) -> None:
     netns.run("tc", "qdisc", "add", "dev", device, "clsact")
     netns.run(*f"tc filter add dev {device} ingress prio 76 protocol {protocol} u32 match u32 0 0 flowid 1:1".split())
     before = shown(netns, device, "ingress")
     with pytest.raises(Conflict, match=r"ingress filter of device .* priority 76.*kind u32"):
-        netlink.attach_filter(device, "ingress", programs[0], "from_host")
+        node("clsact").attach_filter(device, "ingress", programs[0], "from_host")
     assert shown(netns, device, "ingress") == before
 
 
-def test_a_device_without_ethernet_is_refused(netns: Namespace, netlink: Netlink, programs: tuple[int, int]) -> None:
-    netns.run("ip", "tuntap", "add", "tun0", "mode", "tun")
-    with pytest.raises(Invalid, match='"tun0" is not Ethernet'):
-        netlink.attach_filter("tun0", "ingress", programs[0], "from_host")
+# --- tcx ----------------------------------------------------------------------------------------
 
 
-def test_no_device_has_no_filter_and_takes_none(netlink: Netlink, programs: tuple[int, int]) -> None:
-    assert netlink.filter_of("gone", "ingress") is None
-    with pytest.raises(NotFound, match='"gone"'):
-        netlink.attach_filter("gone", "ingress", programs[0], "from_host")
-
-
-def test_something_that_is_no_program_is_refused_by_the_kernel(netlink: Netlink, device: str) -> None:
-    with Path("/dev/null").open("rb") as file, pytest.raises(KernelError, match='program "from_host" as ingress'):
-        netlink.attach_filter(device, "ingress", file.fileno(), "from_host")
-
-
-def test_all_our_filters_on_foreign_devices_are_found_and_taken_off(
-    netlink: Netlink, device: str, programs: tuple[int, int]
+@needs_tcx
+def test_ours_goes_before_a_strangers_program_which_stays(
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int], foreign: int
 ) -> None:
-    for direction in BOTH:
-        netlink.attach_filter(device, direction, programs[0], "from_host")
-    assert [str(place) for place in netlink.detach_all_filters()] == [
-        'ingress filter of device "eth0"',
-        'egress filter of device "eth0"',
-    ]
-    assert netlink.detach_all_filters() == ()
+    """What a stranger lets past must not be what ours would have refused."""
+    netlink = node("tcx")
+    netns.call(tcx.attach_first, place_of(netlink, device), foreign, "stranger")
+    for fd in programs:
+        netlink.attach_filter(device, "ingress", fd, "from_host")
+        assert names(all_on(netns.path, device, "ingress")) == [("tcx", "loom_verdict"), ("tcx", "stranger")]
+    netlink.detach_filter(device, "ingress")
+    assert names(all_on(netns.path, device, "ingress")) == [("tcx", "stranger")]
+
+
+@needs_tcx
+def test_a_strangers_program_put_before_ours_keeps_its_place_when_ours_is_replaced(
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int], foreign: int
+) -> None:
+    """Whoever puts his program there later has his reasons."""
+    netlink = node("tcx")
+    netlink.attach_filter(device, "ingress", programs[0], "from_host")
+    netns.call(tcx.attach_first, place_of(netlink, device), foreign, "stranger")
+    netlink.attach_filter(device, "ingress", programs[1], "from_host")
+    assert names(all_on(netns.path, device, "ingress")) == [("tcx", "stranger"), ("tcx", "loom_verdict")]
+
+
+@needs_tcx
+@pytest.mark.parametrize("ways", [("clsact", "tcx"), ("tcx", "clsact")], ids=["upgrade", "downgrade"])
+def test_a_node_that_changes_its_way_leaves_nothing_of_the_other(
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int], ways: tuple[filters.Way, filters.Way]
+) -> None:
+    for way, fd in zip(ways, programs, strict=True):
+        node(way).attach_filter(device, "ingress", fd, "from_host")
+    (left,) = ours_on(netns.path, device, "ingress")
+    assert left.kind == {"tcx": "tcx", "clsact": "bpf"}[ways[1]]
+
+
+@needs_tcx
+@pytest.mark.parametrize("way", ["tcx", "clsact"])
+def test_what_hangs_by_the_other_way_is_found_and_taken_off_too(
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int], way: filters.Way
+) -> None:
+    """A clean-up need not know how the agent attached."""
+    node(way).attach_filter(device, "egress", programs[0], "from_host")
+    other = node("clsact" if way == "tcx" else "tcx")
+    assert len(other.detach_all_filters()) == 1
+    assert ours_on(netns.path, device, "egress") == []
+
+
+@needs_tcx
+def test_a_second_one_of_ours_is_taken_off(
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int]
+) -> None:
+    """However it got there, a packet must not meet two of ours."""
+    netlink = node("tcx")
+    netlink.attach_filter(device, "ingress", programs[0], "from_host")
+    netns.call(tcx.attach_first, place_of(netlink, device), programs[1], "from_host")
+    netlink.attach_filter(device, "ingress", programs[0], "from_host")
+    assert len(ours_on(netns.path, device, "ingress")) == 1
+
+
+@needs_tcx
+def test_a_program_that_left_meanwhile_is_not_replaced(
+    netns: Namespace, node: Node, device: str, programs: tuple[int, int]
+) -> None:
+    """The caller is told, and attaches anew."""
+    netlink = node("tcx")
+    place = place_of(netlink, device)
+    netlink.attach_filter(device, "ingress", programs[0], "from_host")
+    (old,) = netns.call(tcx.programs, place)
+    netlink.detach_filter(device, "ingress")
+    assert netns.call(tcx.replace, place, programs[1], "from_host", old) is False
+    assert netns.call(tcx.detach, place, old) is False
+
+
+@needs_tcx
+def test_a_program_stays_when_nobody_holds_it(netns: Namespace, node: Node, device: str) -> None:
+    """As long as its device, so traffic outlives the agent."""
+    fd = load_verdict(0)
+    node("tcx").attach_filter(device, "ingress", fd, "from_host")
+    os.close(fd)
+    assert len(ours_on(netns.path, device, "ingress")) == 1
+
+
+def test_no_device_has_no_programs(netns: Namespace) -> None:
+    place = Attachment(device="gone", ifindex=99, direction="ingress")
+    assert not tcx.supported() or netns.call(tcx.programs, place) == ()
+
+
+# --- real packets -------------------------------------------------------------------------------
+
+
+class Sender:
+    """Datagrams to ``eth0``, sent from the other end without a pause; counts those that got past the program."""
+
+    def __init__(self, netns: Namespace, make_netns: NamespaceFactory) -> None:
+        far = make_netns("far")
+        netns.run("ip", "link", "set", "eth1", "netns", far.name)
+        for where, device, address in ((netns, "eth0", "10.9.0.1/24"), (far, "eth1", "10.9.0.2/24")):
+            where.run("ip", "address", "add", address, "dev", device)
+            where.run("ip", "link", "set", device, "up")
+        self._receiver = netns.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        self._receiver.bind(("10.9.0.1", 9))
+        self._receiver.settimeout(10)
+        self._sender = far.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        self._sender.connect(("10.9.0.1", 9))
+        self._sender.settimeout(10)
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Without a pause while the block runs."""
+        stop = threading.Event()
+
+        def send() -> None:
+            while not stop.is_set():
+                self._sender.send(b"x")
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def arrives(self) -> bool:
+        """Whether a datagram gets through now; forgets those before it."""
+        mark = os.urandom(8)
+        self._sender.send(mark)
+        try:
+            while self._receiver.recv(64) != mark:
+                pass
+        except TimeoutError:
+            return False
+        return True
+
+    def arrived(self) -> int:
+        """How many have come so far."""
+        self._receiver.setblocking(False)
+        count = 0
+        with suppress(BlockingIOError):
+            while self._receiver.recv(64):
+                count += 1
+        self._receiver.settimeout(10)
+        return count
+
+    def close(self) -> None:
+        self._receiver.close()
+        self._sender.close()
+
+
+@pytest.fixture
+def sender(netns: Namespace, device: str, make_netns: NamespaceFactory) -> Iterator[Sender]:
+    assert device == "eth0"
+    made = Sender(netns, make_netns)
+    yield made
+    made.close()
+
+
+@needs_tcx
+def test_nothing_gets_past_while_a_device_changes_from_one_way_to_the_other_and_back(
+    node: Node, device: str, programs: tuple[int, int], sender: Sender
+) -> None:
+    """At no moment is the device without a program: both refuse everything, so nothing may arrive."""
+    ways = node("clsact"), node("tcx")
+    assert sender.arrives()
+    other = load_verdict(2)
+    ways[0].attach_filter(device, "ingress", programs[1], "from_host")
+    sender.arrived()
+    with sender.sending():
+        for turn in range(40):
+            ways[turn % 2].attach_filter(device, "ingress", (other, programs[1])[turn % 2], "from_host")
+    os.close(other)
+    assert sender.arrived() == 0
+    ways[0].detach_filter(device, "ingress")
+    assert sender.arrives()
+
+
+def test_a_program_is_replaced_between_two_packets(
+    either: Netlink, device: str, programs: tuple[int, int], sender: Sender
+) -> None:
+    """Neither of two that refuse everything leaves a gap when the other takes its place."""
+    other = load_verdict(2)
+    either.attach_filter(device, "ingress", programs[1], "from_host")
+    sender.arrived()
+    with sender.sending():
+        for turn in range(40):
+            either.attach_filter(device, "ingress", (other, programs[1])[turn % 2], "from_host")
+    os.close(other)
+    assert sender.arrived() == 0
+
+
+# --- the choice ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("has_tcx", "way"), [(True, "tcx"), (False, "clsact")])
+def test_tcx_is_used_where_the_kernel_has_it(monkeypatch: pytest.MonkeyPatch, has_tcx: bool, way: str) -> None:
+    monkeypatch.setattr(tcx, "supported", lambda: has_tcx)
+    assert filters.choose("auto") == way
+
+
+def test_a_wanted_tcx_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcx, "supported", lambda: False)
+    with pytest.raises(Unsupported, match=r"tcx.*Linux 6\.6"):
+        filters.choose("tcx")

@@ -79,7 +79,17 @@ def test_the_host_side_is_up_marked_and_guarded(netlink: Netlink, create: Creato
     made = create(spec)
     link, program = netlink.require_link(spec.host_ifname), netlink.filter_of(spec.host_ifname, "ingress")
     assert (link.ifindex, link.mac, link.up, link.alias) == (made.ifindex, made.host_mac, True, "netloom:n1")
-    assert (program and program.name) == "netloom/from_container"
+    assert program is not None
+    assert program.ours
+
+
+def test_a_node_that_attaches_by_clsact_guards_it_too(netns: Namespace, spec: WorkloadSpec) -> None:
+    """As kernels without tcx need it."""
+    with netns.call(Netlink, "n1", "clsact") as netlink:
+        netns.call(create_workload, netlink, spec)
+        program = netlink.filter_of(spec.host_ifname, "ingress")
+    assert program is not None
+    assert program.name == "netloom/from_container"
 
 
 def test_the_container_has_its_addresses_alone_in_their_prefixes(

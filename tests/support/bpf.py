@@ -13,8 +13,11 @@ _SYSCALL = {"x86_64": 321, "aarch64": 280}
 _LICENCE = ctypes.create_string_buffer(b"GPL")
 
 
-def load_verdict(verdict: int) -> int:
-    """A file descriptor of a tc program that gives every packet the same verdict (TC_ACT_OK is 0, TC_ACT_SHOT 2)."""
+def load_verdict(verdict: int, name: str = "loom_verdict") -> int:
+    """A file descriptor of a tc program that gives every packet the same verdict (TC_ACT_OK is 0, TC_ACT_SHOT 2).
+
+    By its name it is one of Netloom's, unless another is given.
+    """
     code = ctypes.create_string_buffer(
         struct.pack("=BBhi", 0xB7, 0, 0, verdict) + struct.pack("=BBhi", 0x95, 0, 0, 0)  # r0 = verdict; exit
     )
@@ -29,7 +32,7 @@ def load_verdict(verdict: int) -> int:
         0,
         0,
         0,
-        b"t",
+        name.encode(),
     )
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.syscall(_SYSCALL[platform.machine()], _BPF_PROG_LOAD, attributes, len(attributes))

@@ -240,7 +240,7 @@ class Datapath:
 
     def _prepare_host(self) -> None:
         settings = self._plan.settings
-        self._netlink = Netlink(settings.node.name)
+        self._netlink = Netlink(settings.node.name, settings.datapath.attach)
         self._underlay = find_underlay(
             self._netlink, settings.node.underlay_device, settings.node.underlay_ipv4, settings.node.underlay_ipv6
         )

@@ -13,6 +13,7 @@ import functools
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p, sizeof
 from typing import Any
 
+from netloom.datapath.program_names import KERNEL_NAME_BYTES
 from netloom.model.errors import KernelError, Unsupported
 
 LIBRARY = "libbpf.so.1"
@@ -22,9 +23,6 @@ PROG_TYPE_SCHED_CLS = 3
 
 BPF_ANY = 0
 """Create an entry or replace it."""
-
-KERNEL_NAME_BYTES = 15
-"""BPF_OBJ_NAME_LEN less the closing zero (linux/bpf.h)."""
 
 ENOTSUPP = 524
 """The kernel's own code for "not supported", which has no name in user space (include/linux/errno.h)."""

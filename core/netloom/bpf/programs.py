@@ -13,6 +13,7 @@ from netloom.bpf import libbpf, pins
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import INSTRUCTION_BYTES, ProgramObject
 from netloom.datapath.maps import Index, Slot
+from netloom.datapath.program_names import kernel_program_name
 from netloom.datapath.registry import CALLS, CallSlot
 from netloom.model.errors import Invalid, VerifierError
 
@@ -32,7 +33,7 @@ class LoadedProgram:
         info = libbpf.prog_info(fd, f'eBPF program "{name}"')
         self._fd = fd
         self.name = name
-        """Full name; the kernel shows its first 15 characters."""
+        """Full name; the kernel shows a part of it, see :func:`kernel_program_name`."""
         self.id: int = info.id
         self.tag = bytes(info.tag).hex()
         """Hash of the instructions, as ``tc filter show`` and ``bpftool prog`` print it."""
@@ -92,7 +93,8 @@ def _load(name: str, linked: bytes, log: ctypes.Array[ctypes.c_char] | None = No
         options.log_buf = ctypes.cast(log, ctypes.c_void_p)
     count = len(linked) // INSTRUCTION_BYTES
     load = libbpf.library().bpf_prog_load
-    result: int = load(libbpf.PROG_TYPE_SCHED_CLS, libbpf.kernel_name(name), LICENSE, linked, count, options)
+    shown = kernel_program_name(name).encode()
+    result: int = load(libbpf.PROG_TYPE_SCHED_CLS, shown, LICENSE, linked, count, options)
     return result
 
 

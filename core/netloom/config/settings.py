@@ -63,6 +63,16 @@ class PathSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatapathSettings:
+    """``datapath``: how eBPF programs meet packets."""
+
+    attach: Annotated[
+        Literal["auto", "tcx", "clsact"],
+        Doc("How programs hang on devices: tcx (Linux 6.6), clsact filters, or auto: tcx where the kernel has it."),
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MapSettings:
     """``maps``: room in the kernel's tables, in entries; a table that is full refuses the next entry by name."""
 
@@ -109,6 +119,7 @@ class Settings:
     ] = 10.0
     hooks: HookSettings = field(default_factory=HookSettings)
     paths: PathSettings = field(default_factory=PathSettings)
+    datapath: DatapathSettings = field(default_factory=DatapathSettings)
     maps: MapSettings = field(default_factory=MapSettings)
     log: LogSettings = field(default_factory=LogSettings)
     api: ApiSettings = field(default_factory=ApiSettings)

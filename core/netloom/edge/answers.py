@@ -17,6 +17,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
+from netloom.datapath.program_names import PROGRAM_PREFIX
 from netloom.edge.messages import LINK_ATTRIBUTES_AT, attributes, link_fields
 from netloom.edge.ownership import FILTER_PREFIX, LINK_GROUP
 from netloom.model.address import Address, Network
@@ -115,10 +116,10 @@ class RouteInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterInfo:
-    """A filter of a device."""
+    """A filter of a device, or a program attached without one."""
 
     kind: str
-    """Of the classifier, ``bpf`` for a program."""
+    """``tcx``; else that of the classifier, ``bpf`` for a program."""
     name: str
     program_id: int
     tag: str
@@ -127,7 +128,8 @@ class FilterInfo:
     @property
     def ours(self) -> bool:
         """Whether some Netloom node attached it."""
-        return self.kind == "bpf" and self.name.startswith(FILTER_PREFIX)
+        prefix = {"bpf": FILTER_PREFIX, "tcx": PROGRAM_PREFIX}.get(self.kind)
+        return prefix is not None and self.name.startswith(prefix)
 
 
 def link_info(raw: bytes) -> LinkInfo:

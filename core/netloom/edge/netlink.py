@@ -18,13 +18,13 @@ from netloom.edge.answers import (
     LinkInfo,
     RouteInfo,
     address_info,
-    filter_info,
     link_attributes,
     link_info,
     route_info,
 )
 from netloom.edge.checks import check_ifname, new_mac
-from netloom.edge.ownership import FILTER_PRIORITY, link_alias
+from netloom.edge.filters import Choice, Filters
+from netloom.edge.ownership import link_alias
 from netloom.edge.requests import Attachment, Direction, VethEnd
 from netloom.edge.rtnl import RtnlSocket
 from netloom.model.address import Address, Network
@@ -48,10 +48,12 @@ class Netlink:
     with the kernel's own words.
     """
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, attach: Choice = "auto") -> None:
+        """``attach``: how programs hang on devices. Raises Unsupported when the kernel has no such way."""
         self.node = node
         self.alias = link_alias(node)
         self.socket = RtnlSocket()
+        self.filters = Filters(self.socket, attach)
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +63,7 @@ class Netlink:
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""
+        self.filters.close()
         self.socket.close()
 
     # --- links ----------------------------------------------------------------------------------
@@ -268,27 +271,23 @@ class Netlink:
     def attach_filter(self, device: str, direction: Direction, program_fd: int, program_name: str) -> None:
         """Run the program on every packet of the device; takes the place of ours in one step.
 
-        Filters of others at other priorities stay and run in priority order. Raises NotFound without the device,
-        Invalid when its packets have no Ethernet header, Conflict when a foreign filter has our place.
+        Programs of others stay, and see what ours leaves to them. Raises NotFound without the device, Invalid when its
+        packets have no Ethernet header, Conflict when a foreign filter has the place where ours would be.
         """
-        place = self._place(device, direction)
-        self._refuse_foreign(place)
-        self.socket.batch(
-            [requests.add_clsact(device, place.ifindex), requests.put_filter(place, program_fd, program_name)]
-        )
+        self.filters.attach(self._place(device, direction), program_fd, program_name)
 
     def filter_of(self, device: str, direction: Direction) -> FilterInfo | None:
         """Our program on the device; None without one, or without the device."""
         link = self.link(device)
         if link is None:
             return None
-        return self._ours_at(Attachment(device=device, ifindex=link.ifindex, direction=direction))
+        return self.filters.find(Attachment(device=device, ifindex=link.ifindex, direction=direction))
 
     def detach_filter(self, device: str, direction: Direction) -> bool:
         """Take our program off; says whether it was there. The device keeps its empty place for filters."""
         if self.filter_of(device, direction) is None:
             return False
-        self.socket.call(requests.delete_filter(self._place(device, direction)))
+        self.filters.detach([self._place(device, direction)])
         return True
 
     def detach_all_filters(self, keep: Container[str] = ()) -> tuple[Attachment, ...]:
@@ -299,8 +298,8 @@ class Netlink:
             if link.ethernet and link.name not in keep and not self.owns(link)
             for direction in _DIRECTIONS
         ]
-        ours = tuple(place for place in places if self._ours_at(place))
-        self.socket.batch([requests.delete_filter(place) for place in ours])
+        ours = tuple(place for place in places if self.filters.find(place))
+        self.filters.detach(ours)
         return ours
 
     def _place(self, device: str, direction: Direction) -> Attachment:
@@ -311,21 +310,6 @@ class Netlink:
                 "which the programs expect; use an Ethernet device"
             )
         return Attachment(device=device, ifindex=link.ifindex, direction=direction)
-
-    def _refuse_foreign(self, place: Attachment) -> None:
-        for found in self._filters_at(place):
-            if not found.ours:
-                raise Conflict(
-                    f"{place} at priority {FILTER_PRIORITY}, which Netloom uses, is somebody else's "
-                    f'(kind {found.kind}, name "{found.name}"); move it to another priority'
-                )
-
-    def _ours_at(self, place: Attachment) -> FilterInfo | None:
-        return next((found for found in self._filters_at(place) if found.ours), None)
-
-    def _filters_at(self, place: Attachment) -> list[FilterInfo]:
-        found = (filter_info(message) for message in self.socket.dump(requests.list_filters(place)))
-        return [info for info in found if info is not None]
 
 
 def _route_spec(info: RouteInfo, device: str) -> RouteSpec:

@@ -68,7 +68,7 @@ def create_workload(netlink: Netlink, spec: WorkloadSpec) -> Workload:
         peer = VethEnd(name=spec.ifname, mac=new_mac(), mtu_bytes=spec.mtu_bytes, marked=False, netns_fd=netns_fd)
         ifindex = _create_pair(netlink, host, peer, spec.netns)
         with _undone_on_failure(netlink, spec.host_ifname, ifindex):
-            netlink.socket.batch(_host_requests(netlink, spec, ifindex))
+            netlink.socket.batch(_guard(netlink, spec, ifindex))
             loosen_reverse_path(spec.host_ifname)
             if _has_ipv6(spec):
                 enable_ipv6(spec.host_ifname)
@@ -127,13 +127,13 @@ def _create_pair(netlink: Netlink, host: VethEnd, peer: VethEnd, netns: str) -> 
     return link_info(answers[1][0]).ifindex
 
 
-def _host_requests(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[Request]:
+def _guard(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[Request]:
+    """Attach the program to the host side; returns what makes it ready, coming up last."""
     place = Attachment(device=spec.host_ifname, ifindex=ifindex, direction="ingress")
     return [
+        *netlink.filters.attach_new(place, spec.program_fd, spec.program_name),
         requests.set_alias(spec.host_ifname, ifindex, netlink.alias),
         requests.quiet_ipv6(spec.host_ifname, ifindex),
-        requests.add_clsact(spec.host_ifname, ifindex),
-        requests.put_filter(place, spec.program_fd, spec.program_name),
         requests.set_up(spec.host_ifname, ifindex),
     ]
 
