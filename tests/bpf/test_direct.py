@@ -206,10 +206,12 @@ class Wire:
     arriving: socket.socket
 
     def tunnel_packet(self) -> bytes:
-        """The next one with a datagram of the workload's inside."""
+        """The next one that is for the other node by its MAC address too."""
+        mac = self.arriving.getsockname()[4]
         while True:
             frame = self.arriving.recv(65535)
-            if frame[12:14] == b"\x08\x00" and frame[23] == UDP and frame[36:38] == struct.pack(">H", TUNNEL_PORT):
+            port = frame[36:38]
+            if frame[:6] == mac and frame[12:14] == b"\x08\x00" and port == struct.pack(">H", TUNNEL_PORT):
                 return frame
 
     def send(self, payload: bytes, destination: Address) -> bytes:
@@ -300,19 +302,21 @@ def test_another_device_than_the_underlay_is_left_to_the_stack(way: Wire) -> Non
     way.node.netns.run("ip", "link", "add", "detour", "type", "veth", "peer", "elsewhere")
     way.node.netns.run("ip", "link", "set", "detour", "up")
     way.node.netns.run("ip", "route", "add", f"{THERE}/32", "dev", "detour")
+    way.node.netns.run("ip", "neigh", "add", str(THERE), "lladdr", "02:00:00:00:00:99", "dev", "detour")
     with way.workload.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"round about", (str(CAROL.ipv4), 7))
     assert wait_until(lambda: way.node.tunnelled()[1] == 1, WITHIN_S)
 
 
 @pytest.mark.kernel
-def test_a_neighbor_that_is_not_known_is_asked_for_by_the_stack(way: Wire) -> None:
-    """The packet that waited arrives, be it a workload's or the host's own."""
-    for sender, payload in ((way.workload.netns, b"workload"), (way.node.netns, b"the host")):
-        way.node.netns.run("ip", "neigh", "flush", "dev", "under")
-        with sender.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as opened:
-            opened.sendto(payload, (str(CAROL.ipv4), 7))
-        assert payload in way.tunnel_packet()
+@pytest.mark.parametrize("whose", ["a workload's", "the host's"])
+def test_a_packet_that_had_to_wait_for_its_neighbor_arrives(way: Wire, whose: str) -> None:
+    """It waits in the host's stack."""
+    way.node.netns.run("ip", "neigh", "flush", "dev", "under")
+    sender = way.workload.netns if whose == "a workload's" else way.node.netns
+    with sender.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.sendto(b"patience", (str(CAROL.ipv4), 7))
+    assert b"patience" in way.tunnel_packet()
 
 
 @pytest.mark.kernel
