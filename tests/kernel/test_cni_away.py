@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,25 @@ def test_a_full_pool_is_said_by_add_and_by_status(
     assert (status.code, "no IPv4 address" in status.message) == (50, True)
     call("DEL")
     assert call("STATUS") == (0, None)
+
+
+def test_while_the_store_is_locked_only_new_labels_must_wait(
+    running: NodeUnderTest, call: Program, make_netns: NamespaceFactory
+) -> None:
+    known: dict[str, Any] = {"args": {"cni": {"labels": [{"key": "app", "value": "known"}]}}}
+    new: dict[str, Any] = {"args": {"cni": {"labels": [{"key": "app", "value": "new"}]}}}
+    assert call("ADD", "c1", CNI_NETNS=make_netns("pod").path, **known).status == 0
+    before = everything(running)
+    with closing(sqlite3.connect(running.directory / "store/store.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        refused = call("ADD", "c2", CNI_NETNS=make_netns("pod").path, **new)
+        assert (refused.code, "locked" in refused.message) == (11, True)
+        assert everything(running) == before
+        assert call("ADD", "c3", CNI_NETNS=make_netns("pod").path, **known).status == 0
+        assert call("STATUS") == (0, None)
+        assert call("DEL", "c3") == (0, None)
+        other.execute("ROLLBACK")
+    assert everything(running) == before
 
 
 def test_gc_remembers_networks_across_a_restart(
