@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from netloom.agent.walk_stack import UNKNOWN_MAC, addresses, neighbor_mac
@@ -33,23 +34,22 @@ def leave_pod(walk: Walk, endpoint: Endpoint, probe: craft.Probe) -> Step:
         raise NotFound(f"the interface of endpoint {endpoint.id}, {endpoint.attachment.host_ifname}, is gone")
     side = walk.around.pod_side(endpoint, Question(destination=probe.destination))
     packet = craft.ip_packet(probe)
-    where = Found(text="", device=side.ifname, hook="egress")
+    where = Found(text="", device=side.ifname, hook="egress", endpoint_id=endpoint.id)
     frame = craft.ethernet(packet, source=endpoint.mac, destination=side.neighbor or UNKNOWN_MAC)
     if isinstance(side.path, NoPath) or not side.up:
         text = side.path.text if isinstance(side.path, NoPath) else "the interface is down"
-        return walk.kernel_drops(Place.POD, Found(text=text, device=where.device, hook="egress"), frame)
+        return walk.kernel_drops(Place.POD, replace(where, text=text), frame)
     next_hop = side.path.via or probe.destination
     mac, told = side.neighbor, "which it knows already"
     if mac is None:
         mac, told = _answered(walk, endpoint, link, next_hop), "as the program answers for it"
     if mac is None:
         text = f"nobody answers for the next hop {next_hop}"
-        return walk.kernel_drops(Place.POD, Found(text=text, device=where.device, hook="egress"), frame)
+        return walk.kernel_drops(Place.POD, replace(where, text=text), frame)
     frame = craft.with_macs(frame, source=endpoint.mac, destination=mac)
     notes = _size_note(len(packet), side.mtu_bytes)
     text = f"{_pod_name(endpoint)} sends via {next_hop} at {mac.hex(':')}, {told}"
-    found = Found(text=text, device=side.ifname, hook="egress", captured=True, notes=notes)
-    walk.note(Place.POD, found, frame, frame)
+    walk.note(Place.POD, replace(where, text=text, captured=True, notes=notes), frame, frame)
     return AtHook(link=link, hook="ingress", frame=frame)
 
 
@@ -86,7 +86,6 @@ def enter_pod(walk: Walk, link: LinkInfo, frame: bytes) -> Step:
         found = Found(text=f"no endpoint is behind {link.name}", device=link.name, hook="egress")
         return walk.kernel_drops(Place.DEVICE, found, frame)
     ends = addresses(frame)
-    where = Found(text="", device=endpoint.attachment.ifname, hook="ingress")
     if ends is None:
         return _received(walk, endpoint, frame)
     question = Question(destination=ends[1], source=ends[0], received_by=link.ifindex)
@@ -101,13 +100,15 @@ def enter_pod(walk: Walk, link: LinkInfo, frame: bytes) -> Step:
     elif not side.path.is_here:
         refusal = f"{ends[1]} is no address of the workload"
     if refusal:
-        return walk.kernel_drops(Place.POD, Found(text=refusal, device=where.device, hook="ingress"), frame)
+        found = Found(text=refusal, device=side.ifname, hook="ingress", captured=side.up, endpoint_id=endpoint.id)
+        return walk.kernel_drops(Place.POD, found, frame)
     return _received(walk, endpoint, frame)
 
 
 def _received(walk: Walk, endpoint: Endpoint, frame: bytes) -> Ending:
     text = f"delivered to {_pod_name(endpoint)}"
-    found = Found(text=text, device=endpoint.attachment.ifname, hook="ingress", captured=True)
+    device = endpoint.attachment.ifname
+    found = Found(text=text, device=device, hook="ingress", captured=True, endpoint_id=endpoint.id)
     walk.note(Place.POD, found, frame, frame)
     return Ending(fate=Fate.DELIVERED, text=text, endpoint_id=endpoint.id)
 

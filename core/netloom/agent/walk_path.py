@@ -6,7 +6,9 @@ packet ends: with a workload, with the node itself, dropped, or on the wire.
 
 from __future__ import annotations
 
+import socket
 import struct
+from dataclasses import replace
 from ipaddress import ip_address
 
 from netloom.agent.walk_calls import tunnel_key
@@ -17,7 +19,7 @@ from netloom.agent.walk_state import AtHook, Found, InStack, Step, Walk
 from netloom.bpf.instrument import TunnelInput
 from netloom.bpf.twin import Arrival, NotedCall, TwinRun
 from netloom.datapath import craft
-from netloom.edge.answers import LinkInfo
+from netloom.datapath.packets import ETHERNET_BYTES
 from netloom.edge.paths import NoPath, Question
 from netloom.model.address import Address
 from netloom.model.walk import Drop, Ending, Fate, Part, Place
@@ -31,6 +33,7 @@ _INGRESS = 1
 _TUNINFO_IPV6 = 1
 _REDIRECTS = ("redirect", "redirect_peer", "redirect_neigh")
 _U32 = 0xFFFFFFFF
+_REDIR_NEIGH = struct.Struct("=I16s")
 
 
 def walk_on(walk: Walk, step: Step) -> Part:
@@ -85,8 +88,10 @@ def _run(walk: Walk, at: AtHook, program: str) -> Step:
         drop=drop,
         notes=_notes(run),
     )
-    walk.note(Place.PROGRAM, found, at.frame, run.frame)
     walk.drop = walk.drop or drop
+    if redirects and last is not None and last.helper.name == "redirect_neigh":
+        return _by_neighbor(walk, at, run, found)
+    walk.note(Place.PROGRAM, found, at.frame, run.frame)
     if redirects and last is not None:
         return _redirected(walk, at, run, last)
     if not passes:
@@ -125,8 +130,6 @@ def _redirected(walk: Walk, at: AtHook, run: TwinRun, call: NotedCall) -> Step:
         return walk.kernel_drops(Place.DEVICE, found, run.frame)
     if call.helper.name == "redirect_peer":
         return enter_pod(walk, link, run.frame)
-    if call.helper.name == "redirect_neigh":
-        return _by_neighbor(walk, link, run, call)
     if call.arguments[1] & _INGRESS:
         return AtHook(link=link, hook="ingress", frame=run.frame, mark=run.mark)
     return AtHook(link=link, hook="egress", frame=run.frame, mark=run.mark, tunnel=_set_tunnel(run))
@@ -141,26 +144,33 @@ def _set_tunnel(run: TwinRun) -> TunnelInput | None:
     return TunnelInput(1, int(is_ipv6), calls[-1].before.ljust(44, b"\0"))
 
 
-def _by_neighbor(walk: Walk, link: LinkInfo, run: TwinRun, call: NotedCall) -> Step:
-    """The kernel fills in the MAC addresses: of the next hop the program names, or of the one its routes name."""
-    destination = ip_address(_destination(run.frame))
-    next_hop: Address | None = None
-    if len(call.before) >= 20:  # struct bpf_redir_neigh: family, address
-        (family,) = struct.unpack_from("=I", call.before)
-        next_hop = ip_address(call.before[4:8] if family == 2 else call.before[4:20])
-    if next_hop is None:
-        path = walk.around.path(Question(destination=destination))
-        if isinstance(path, NoPath):
-            found = Found(text=path.text, device=link.name, hook="egress")
-            return walk.kernel_drops(Place.DEVICE, found, run.frame)
-        next_hop = path.via or destination
-    mac, _ = neighbor_mac(walk, link, next_hop)
-    frame = craft.with_macs(run.frame, source=link.mac, destination=mac)
+def _by_neighbor(walk: Walk, at: AtHook, run: TwinRun, found: Found) -> Step:
+    """The kernel writes the Ethernet header anew, for the next hop the program names or the one its routes name."""
+    call = next(call for call in reversed(run.calls) if call.helper.name == "redirect_neigh")
+    link, packet = walk.around.link(call.arguments[0] & _U32), run.frame[ETHERNET_BYTES:]
+    next_hop = _named_next_hop(call.before) or _routed_next_hop(walk, packet)
+    if link is None or isinstance(next_hop, NoPath):
+        walk.note(Place.PROGRAM, found, at.frame, run.frame)
+        why = next_hop.text if isinstance(next_hop, NoPath) else "the device it is redirected to does not exist"
+        return walk.kernel_drops(Place.DEVICE, Found(text=why, device=at.link.name, hook="egress"), run.frame)
+    mac, notes = neighbor_mac(walk, link, next_hop)
+    frame = craft.ethernet(packet, source=link.mac, destination=mac)
+    walk.note(Place.PROGRAM, replace(found, notes=(*found.notes, *notes)), at.frame, frame)
     return AtHook(link=link, hook="egress", frame=frame, mark=run.mark)
 
 
-def _destination(frame: bytes) -> bytes:
-    return frame[30:34] if frame[14] >> 4 == 4 else frame[38:54]
+def _named_next_hop(raw: bytes) -> Address | None:
+    """From a ``struct bpf_redir_neigh``: family, then an address of 16 bytes; None when there is none."""
+    if len(raw) < _REDIR_NEIGH.size:
+        return None
+    family, address = _REDIR_NEIGH.unpack_from(raw)
+    return ip_address(address[:4] if family == socket.AF_INET else address)
+
+
+def _routed_next_hop(walk: Walk, packet: bytes) -> Address | NoPath:
+    destination = ip_address(packet[16:20] if packet[0] >> 4 == 4 else packet[24:40])
+    path = walk.around.path(Question(destination=destination))
+    return path if isinstance(path, NoPath) else path.via or destination
 
 
 def _transmit(walk: Walk, at: AtHook, *, seen: bool) -> Step:
@@ -188,13 +198,13 @@ def _wrap(walk: Walk, at: AtHook, *, seen: bool) -> Step:
     """The kernel's tunnel device: outer headers from the tunnel key and from the route to the other node."""
     where = Found(text="", device=at.link.name, hook="egress")
     if at.tunnel is None:
-        return walk.kernel_drops(Place.DEVICE, _say(where, "the tunnel device got no tunnel key"), at.frame)
+        return walk.kernel_drops(Place.DEVICE, replace(where, text="the tunnel device got no tunnel key"), at.frame)
     vni, remote = tunnel_key(at.tunnel.key, is_ipv6=bool(at.tunnel.is_ipv6))
     path = walk.around.path(Question(destination=remote))
     out = None if isinstance(path, NoPath) else walk.around.link(path.ifindex)
     if isinstance(path, NoPath) or out is None or path.source is None:
         why = path.text if isinstance(path, NoPath) else "no source address"
-        return walk.kernel_drops(Place.DEVICE, _say(where, f"the tunnel endpoint {remote}: {why}"), at.frame)
+        return walk.kernel_drops(Place.DEVICE, replace(where, text=f"the tunnel endpoint {remote}: {why}"), at.frame)
     mac, notes = neighbor_mac(walk, out, path.via or remote)
     outer = craft.Outer(
         source=path.source,
@@ -215,7 +225,3 @@ def _wrap(walk: Walk, at: AtHook, *, seen: bool) -> Step:
     )
     walk.note(Place.DEVICE, found, at.frame, frame)
     return AtHook(link=out, hook="egress", frame=frame)
-
-
-def _say(found: Found, text: str) -> Found:
-    return Found(text=text, device=found.device, hook=found.hook)

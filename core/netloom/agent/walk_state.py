@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from netloom.agent.walk_node import NodeSurroundings
 from netloom.bpf.instrument import TunnelInput
@@ -49,6 +49,7 @@ class Found:
     device: str = ""
     hook: str = ""
     captured: bool = False
+    endpoint_id: int = 0
     program: str = ""
     stages: tuple[Stage, ...] = ()
     drop: Drop | None = None
@@ -82,6 +83,7 @@ class Walk:
                 packet=format_packet(read_packet(after)),
                 frame=after,
                 captured=found.captured,
+                endpoint_id=found.endpoint_id,
                 program=found.program,
                 tag=self.around.tag(found.program) if found.program else "",
                 stages=found.stages,
@@ -95,5 +97,5 @@ class Walk:
     def kernel_drops(self, place: Place, found: Found, frame: bytes) -> Ending:
         """Add a hop at which the kernel drops the packet for the reason in ``found.text``."""
         drop = Drop(reason=0, name=KERNEL_DROP, text=found.text)
-        self.note(place, Found(text=found.text, device=found.device, hook=found.hook, drop=drop), frame, frame)
+        self.note(place, replace(found, drop=drop), frame, frame)
         return Ending(fate=Fate.DROPPED, text=found.text, drop=drop)

@@ -19,7 +19,7 @@ FRAME = 10
 """R10, the end of the stack frame."""
 
 _MOV_REGISTER, _MOV_NUMBER, _ADD_NUMBER = 0xBF, 0xB7, 0x07
-_LOAD_64, _LOAD_32, _STORE_64, _STORE_NUMBER_32 = 0x79, 0x61, 0x7B, 0x62
+_LOAD_64, _LOAD_32, _STORE_64, _STORE_32, _STORE_NUMBER_32 = 0x79, 0x61, 0x7B, 0x63, 0x62
 _JUMP, _JUMP_EQUAL, _JUMP_NOT_ABOVE, _AND_NUMBER = 0x05, 0x15, 0xB5, 0x57
 _EXIT = 0x95
 
@@ -67,6 +67,10 @@ class Code:
     def store(self, base: int, offset: int, source: int) -> None:
         """64 bits to memory."""
         self._add(_STORE_64, base, source, offset)
+
+    def store_32(self, base: int, offset: int, source: int) -> None:
+        """The lower 32 bits of a register to memory."""
+        self._add(_STORE_32, base, source, offset)
 
     def store_number_32(self, base: int, offset: int, value: int) -> None:
         """A 32-bit number to memory."""

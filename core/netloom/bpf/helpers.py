@@ -52,6 +52,8 @@ class Helper:
     arguments: int
     treatment: Treatment = Treatment.LEFT
     memory: Memory = Memory.NONE
+    by_chance: bool = False
+    """Whether it gives another result each time, so that two runs on one packet may differ."""
 
 
 _NOTED, _WITHHELD = Treatment.NOTED, Treatment.WITHHELD
@@ -62,9 +64,9 @@ HELPERS = {
         Helper(1, "map_lookup_elem", 2, _NOTED, Memory.KEY_AND_FOUND),
         Helper(2, "map_update_elem", 4, _NOTED, Memory.KEY),
         Helper(3, "map_delete_elem", 2, _NOTED, Memory.KEY),
-        Helper(5, "ktime_get_ns", 0),
+        Helper(5, "ktime_get_ns", 0, by_chance=True),
         Helper(6, "trace_printk", 5, _WITHHELD),
-        Helper(7, "get_prandom_u32", 0),
+        Helper(7, "get_prandom_u32", 0, by_chance=True),
         Helper(8, "get_smp_processor_id", 0),
         Helper(9, "skb_store_bytes", 5, _NOTED, Memory.BUFFER_3),
         Helper(10, "l3_csum_replace", 5),
@@ -93,8 +95,8 @@ HELPERS = {
         Helper(69, "fib_lookup", 4, _NOTED, Memory.BUFFER_2),
         Helper(97, "skb_ecn_set_ce", 1, _NOTED),
         Helper(PROBE_READ_KERNEL, "probe_read_kernel", 3),
-        Helper(118, "jiffies64", 0),
-        Helper(125, "ktime_get_boot_ns", 0),
+        Helper(118, "jiffies64", 0, by_chance=True),
+        Helper(125, "ktime_get_boot_ns", 0, by_chance=True),
         Helper(130, "ringbuf_output", 4),
         Helper(RINGBUF_RESERVE, "ringbuf_reserve", 3),
         Helper(RINGBUF_SUBMIT, "ringbuf_submit", 2),
@@ -103,7 +105,7 @@ HELPERS = {
         Helper(135, "csum_level", 2),
         Helper(152, "redirect_neigh", 4, _NOTED, Memory.BUFFER_2),
         Helper(155, "redirect_peer", 2, _NOTED),
-        Helper(160, "ktime_get_coarse_ns", 0),
+        Helper(160, "ktime_get_coarse_ns", 0, by_chance=True),
         Helper(163, "check_mtu", 5, _NOTED),
         Helper(192, "skb_set_tstamp", 3),
     )

@@ -107,6 +107,11 @@ def is_harmless(program: ProgramObject) -> bool:
     return all(_helper(program, number).treatment is not Treatment.WITHHELD for number in helpers_of(program))
 
 
+def is_by_chance(program: ProgramObject) -> bool:
+    """Whether two runs of the program on one packet may differ. Raises Unsupported as :func:`instrument`."""
+    return any(_helper(program, number).by_chance for number in helpers_of(program))
+
+
 def instrument(program: ProgramObject, number: int, sizes: Sizes) -> ProgramObject:
     """The same program, writing a :class:`CallRecord` with ``number`` for each call; reads RECORDS and TUNNEL_INPUT.
 

@@ -26,6 +26,7 @@ from netloom.bpf.instrument import (
     Sizes,
     TunnelInput,
     instrument,
+    is_by_chance,
     is_harmless,
 )
 from netloom.bpf.maps import BpfMap, MapSet
@@ -39,7 +40,7 @@ from netloom.datapath.maps import Index, MapKind
 from netloom.datapath.registry import CALLS, EVENTS, CallSlot
 from netloom.model.errors import Unavailable, Unsupported
 
-ATTEMPTS = 3
+ATTEMPTS = 5
 """How often both twins are run until they agree: a table may change between the two."""
 _NO_TUNNEL = TunnelInput(0, 0, bytes(TUNNEL_KEY_BYTES))
 _ANY_FRAME = bytes(64)
@@ -103,7 +104,8 @@ class Twins:
 
         Raises Unsupported for programs that cannot be walked, VerifierError, KernelError.
         """
-        self._objects = {item.name: item for item in objects}
+        self._harmless = all(is_harmless(item) for item in objects)
+        self._by_chance = any(is_by_chance(item) for item in objects)
         used = {name for item in objects for _, name in item.map_refs} - {CALLS.name}
         self._specs = {name: maps[name].spec for name in used}
         _refuse_own_arrays(self._specs.values())
@@ -145,16 +147,7 @@ class Twins:
 
         Raises Unavailable when its twins do not agree, KernelError when the kernel does not take the packet.
         """
-        harmless = all(is_harmless(item) for item in self._objects.values())
-        for _ in range(ATTEMPTS):
-            noted = self._run(name, arrival, _NO_TUNNEL)
-            if not harmless or _alike(self._run_plain(name, arrival), noted.result):
-                break
-        else:
-            raise Unavailable(
-                f'the twins of eBPF program "{name}" do not agree about the packet: a table it reads keeps changing, '
-                "or it decides by chance; walk again"
-            )
+        noted = self._agreed(name, arrival) if self._harmless else self._run(name, arrival, _NO_TUNNEL)
         if arrival.tunnel is not None:
             noted = self._run(name, arrival, arrival.tunnel)
         return TwinRun(
@@ -163,7 +156,23 @@ class Twins:
             mark=noted.result.mark,
             calls=tuple(self._noted(record) for record in noted.records),
             events=noted.events,
-            compared=harmless,
+            compared=self._harmless,
+        )
+
+    def _agreed(self, name: str, arrival: Arrival) -> _Noted:
+        """A run of the noting twin that did what the plain one does.
+
+        Bytes in which runs of the plain one differ from each other are by chance, and say nothing about the other.
+        """
+        plain: list[RunResult] = []
+        for _ in range(ATTEMPTS):
+            plain += [self._run_plain(name, arrival) for _ in range(2 if self._by_chance else 1)]
+            noted = self._run(name, arrival, _NO_TUNNEL)
+            if _alike(plain if self._by_chance else plain[-1:], noted.result):
+                return noted
+        raise Unavailable(
+            f'the twins of eBPF program "{name}" do not agree about the packet: a table it reads keeps changing, or it '
+            "decides by chance; walk again"
         )
 
     def _run_plain(self, name: str, arrival: Arrival) -> RunResult:
@@ -225,8 +234,13 @@ class _Noted:
     events: tuple[bytes, ...]
 
 
-def _alike(one: RunResult, other: RunResult) -> bool:
-    return (one.verdict, one.packet, one.mark) == (other.verdict, other.packet, other.mark)
+def _alike(plain: Sequence[RunResult], noted: RunResult) -> bool:
+    """Whether the last of the plain runs did the same, but for bytes in which plain runs differ among themselves."""
+    last = plain[-1]
+    if (last.verdict, last.mark, len(last.packet)) != (noted.verdict, noted.mark, len(noted.packet)):
+        return False
+    comparable = [item.packet for item in plain if len(item.packet) == len(noted.packet)]
+    return all(len({*found}) > 1 or found[0] == byte for *found, byte in zip(*comparable, noted.packet, strict=True))
 
 
 def _refuse_own_arrays(specs: Any) -> None:

@@ -46,6 +46,10 @@ class Client:
         """``DELETE /v1/<path>``, decoded."""
         return self._call("DELETE", path)
 
+    def post(self, body: Any, *path: str | int) -> Any:
+        """``POST /v1/<path>`` with a JSON body, decoded."""
+        return self._call("POST", path, json.dumps(body))
+
     @contextmanager
     def stream(self, path: str, query: dict[str, str]) -> Iterator[Iterator[dict[str, Any]]]:
         """Objects of an ndjson stream as they come; the agent has begun it when the block begins.
@@ -65,18 +69,18 @@ class Client:
                 yield json.loads(line)
         raise AgentAway(f"the agent at {self.socket_path} has stopped")
 
-    def _call(self, method: str, path: tuple[str | int, ...]) -> Any:
+    def _call(self, method: str, path: tuple[str | int, ...], body: str | None = None) -> Any:
         target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
-        with self._translated(), self._request(method, target) as (_, response):
+        with self._translated(), self._request(method, target, body) as (_, response):
             return json.loads(response.read())
 
     @contextmanager
     def _request(
-        self, method: str, target: str
+        self, method: str, target: str, body: str | None = None
     ) -> Iterator[tuple[http.client.HTTPConnection, http.client.HTTPResponse]]:
         connection = _UnixConnection(self.socket_path)
         try:
-            connection.request(method, target)
+            connection.request(method, target, body)
             response = connection.getresponse()
             if response.status >= 400:
                 raise _failure(response.status, response.read())

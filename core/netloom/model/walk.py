@@ -104,6 +104,8 @@ class Hop:
     """The same, byte by byte."""
     captured: bool
     """Whether a capture on the device sees the packet pass."""
+    endpoint_id: int = 0
+    """The workload whose own side this is, for ``pod``."""
     program: str = ""
     """Attached there; "" when none is."""
     tag: str = ""

@@ -1,0 +1,138 @@
+"""``netctl walk``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netloom.cli.commands import Command
+from netloom.cli.errors import EXIT_AWAY, EXIT_FAILED, Ambiguous
+from netloom.cli.options import chosen_client, output_option, target_options
+from netloom.cli.output import show
+from netloom.cli.sockets import agents
+from netloom.cli.walk_ends import Words, find_destination, find_start, source_of
+from netloom.cli.walk_picture import picture
+from netloom.cli.walk_route import UNKNOWN, Cluster, Way, follow
+from netloom.cli.walk_text import render
+from netloom.datapath.packets import read_packet
+from netloom.model.address import Address
+
+PROTOCOLS = ("icmp", "tcp", "udp")
+DEFAULT_TTL = 64
+
+View = dict[str, Any]
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "netctl walk busybox1 busybox3",
+        "netctl walk busybox1 world --proto tcp --port 443 --picture way.svg",
+        "netctl walk busybox1@10.9.9.9 busybox2",
+        "netctl --node node1 walk host 10.244.2.2 --size 2000 -o json",
+    ),
+    epilog="Exit status: 0 delivered or on its way to the world, 1 dropped, 3 the next node's agent cannot be asked.",
+)
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option(
+    "--proto", "protocol", type=click.Choice(PROTOCOLS), default="icmp", show_default=True, help="What to send."
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Destination port of TCP and UDP.")
+@click.option("--size", "size_bytes", metavar="BYTES", type=click.IntRange(min=1), help="Of the IP packet.")
+@click.option("--ttl", type=click.IntRange(1, 255), default=DEFAULT_TTL, show_default=True, help="Hops it may take.")
+@click.option(
+    "--source", "forged", metavar="ADDRESS", default="", help="Claim to be this address, as POD@ADDRESS does."
+)
+@click.option("-6", "six", is_flag=True, help="Send IPv6 where the names leave it open.")
+@click.option("--reply", is_flag=True, help="Walk the answer's way back too.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every lookup, and the packet after each hop.")
+@click.option(
+    "--picture", "picture_file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Draw it as SVG."
+)
+@output_option
+@target_options()
+@click.pass_context
+def walk(ctx: click.Context, /, source: str, destination: str, **options: Any) -> None:
+    """Show the way of a packet through the data path, without sending it.
+
+    SRC and DST are a pod, namespace/pod, ep:NUMBER, an address, host, or world. The packet goes through twins of the
+    programs that are loaded, over the tables they use, and through the kernel's own answers about routes: what is shown
+    is what a real packet would meet now. Nothing is sent, and nothing is counted.
+    """
+    words = Words(source=source, destination=destination, forged=options["forged"], six=options["six"])
+    found = _document(ctx, words, options)
+    if options["picture_file"]:
+        options["picture_file"].write_text(picture(found), encoding="utf-8")
+    show(found, options["form"], lambda view: render(view, verbose=options["verbose"]))
+    ctx.exit({"dropped": EXIT_FAILED, UNKNOWN: EXIT_AWAY}.get(found["outcome"]["fate"], 0))
+
+
+def _document(ctx: click.Context, words: Words, options: View) -> View:
+    """The walk as ``-o json`` prints it."""
+    cluster, preferred = _cluster(ctx)
+    words = replace(words, preferred=preferred)
+    start = find_start(words, cluster.sites)
+    label, destination = find_destination(words, cluster.sites, start)
+    packet = _packet(destination, source_of(start, destination), options)
+    body = {"start": start.kind, "endpoint": start.endpoint, "packet": packet}
+    way = follow(cluster, start.site, body)
+    found = _view((start.label, label), packet, way)
+    found["reply"] = _reply(cluster, found, way) if options["reply"] else None
+    return found
+
+
+def _cluster(ctx: click.Context) -> tuple[Cluster, str]:
+    """The agents to ask, and the node that was chosen by name, if one was. Raises AgentAway or Ambiguous."""
+    chosen = any(level.get(name) for level in (ctx.params, ctx.find_root().params) for name in ("node", "socket_path"))
+    if chosen:
+        path = chosen_client(ctx).socket_path
+        return Cluster(path.parents[1]), path.parent.name
+    directories = {path.parents[1] for path in agents().values()}
+    if len(directories) > 1:
+        listed = ", ".join(map(str, sorted(directories)))
+        raise Ambiguous(f"agents of several clusters run on this machine ({listed}); choose one with --node NAME")
+    if not directories:
+        return Cluster(chosen_client(ctx).socket_path.parents[1]), ""  # raises: there is none
+    return Cluster(directories.pop()), ""
+
+
+def _packet(destination: Address, source: Address | None, options: View) -> View:
+    protocol, port = options["protocol"], options["port"]
+    if (protocol == "icmp") != (port is None):
+        raise click.UsageError("--proto tcp and --proto udp need --port N, and icmp has none")
+    return {
+        "destination": str(destination),
+        "source": str(source) if source else "",
+        "protocol": protocol,
+        "port": port or 0,
+        "size_bytes": options["size_bytes"],
+        "ttl": options["ttl"],
+        "reply": False,
+    }
+
+
+def _view(ends: tuple[str, str], packet: View, way: Way) -> View:
+    outcome = {key: value for key, value in way.ending.items() if key != "frame"}
+    shown = {key: value for key, value in packet.items() if key != "reply"}
+    return {"from": ends[0], "to": ends[1], "packet": shown, "hops": list(way.hops), "outcome": outcome}
+
+
+def _reply(cluster: Cluster, found: View, way: Way) -> View | None:
+    """The way back of what answers a delivered packet, between the addresses its receiver saw."""
+    if found["outcome"]["fate"] != "delivered":
+        return None
+    seen = read_packet(bytes.fromhex(way.hops[-1]["frame"]))
+    packet = {
+        **found["packet"],
+        "destination": str(seen.source),
+        "source": str(seen.destination),
+        "ttl": DEFAULT_TTL,
+        "reply": True,
+    }
+    endpoint = way.ending["endpoint_id"]
+    body = {"start": "endpoint" if endpoint else "host", "endpoint": endpoint, "packet": packet}
+    return _view((found["to"], found["from"]), packet, follow(cluster, way.last, body))
