@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
+
+import pytest
 
 from netloom.edge import requests, tcx
 from netloom.edge.answers import FilterInfo, filter_info
+from netloom.edge.filters import Way
 from netloom.edge.netlink import Direction, Netlink
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.edge.requests import Attachment
 
+needs_tcx = pytest.mark.skipif(not tcx.supported(), reason=f"needs Linux {tcx.SINCE}")
+Node: TypeAlias = Callable[[Way], Netlink]
+"""Fixture ``node`` of the kernel tests: a node that attaches in a given way."""
 CLSACT_ONLY = "datapath: {attach: clsact}\n"
 """For a node config: programs hang where tc(8) can see and remove them; Debian's tools know nothing of tcx."""
 
