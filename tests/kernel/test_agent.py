@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -115,87 +114,27 @@ def test_pod_prefixes_of_another_node_are_refused(running: NodeUnderTest) -> Non
     assert "netctl node forget n2" in words
 
 
-def test_an_endpoint_is_attached_and_detached_without_a_trace(
-    running: NodeUnderTest, make_netns: NamespaceFactory
-) -> None:
-    """Maps, links, files and addresses are as they were."""
-    pod = make_netns("pod")
-    before = (running.get("/v1/maps/endpoints"), running.get("/v1/status")["ipam"])
-    status, answer = running.attach(pod)
-    assert (status, answer["endpoint"]["state"], answer["mtu_bytes"]) == (201, "ready", 1450)
-    assert running.request("DELETE", "/v1/attachments/c1/eth0") == (200, {"removed": True})
-    assert (running.get("/v1/maps/endpoints"), running.get("/v1/status")["ipam"]) == before
-    assert "lxc" not in running.netns.run("ip", "-br", "link")
-    assert list((running.directory / "state/n1/endpoints").iterdir()) == []
-
-
 def test_a_detachment_that_failed_is_finished_by_the_next(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
     """Meanwhile the endpoint is closed, says so, and keeps its address from others."""
-    endpoint = running.attach(make_netns("pod"))[1]["endpoint"]
+    endpoint = running.attach(make_netns("pod"))
     link = ("ip", "link", "set", endpoint["host_ifname"])
     running.netns.run(*link, "alias", "a stranger's")
-    status, answer = running.request("DELETE", "/v1/attachments/c1/eth0")
-    assert (status, endpoint["host_ifname"] in answer["error"]["message"]) == (409, True), answer
+    status, answer = running.cni("DEL")
+    assert (status, answer["code"], endpoint["host_ifname"] in answer["msg"]) == (1, 101, True), answer
     assert [found["state"] for found in running.get("/v1/endpoints")] == ["disconnecting"]
     assert running.get("/v1/maps/devices")["entries"] == []
     running.netns.run(*link, "alias", "netloom:n1")
-    assert running.request("DELETE", "/v1/attachments/c1/eth0") == (200, {"removed": True})
+    running.detach()
     assert running.get("/v1/endpoints") == []
-
-
-def test_detaching_what_is_not_there_is_no_error(running: NodeUnderTest) -> None:
-    """As the CNI specification asks."""
-    assert running.request("DELETE", "/v1/attachments/nobody/eth0") == (200, {"removed": False})
-
-
-def test_attaching_twice_is_a_conflict(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
-    """The first one stays."""
-    pod = make_netns("pod")
-    assert running.attach(pod)[0] == 201
-    status, answer = running.attach(pod)
-    assert (status, answer["error"]["kind"]) == (409, "conflict")
-    assert len(running.get("/v1/endpoints")) == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "words"),
-    [
-        ({"netns": "/run/netns/not-there"}, 404, "does not exist"),
-        ({"netns": "/etc/hostname"}, 400, "not a network namespace"),
-        ({"ifname": "an-interface-name-too-long"}, 400, "an-interface-name-too-long"),
-        ({"ifname": "lo"}, 409, "exists already"),
-        ({"labels": ["bad label"]}, 400, "label"),
-    ],
-)
-def test_an_attachment_that_cannot_be_leaves_nothing(
-    running: NodeUnderTest, make_netns: NamespaceFactory, change: dict[str, Any], status: int, words: str
-) -> None:
-    """No endpoint, no address, no link, no file."""
-    before = running.get("/v1/status")["ipam"]
-    got, answer = running.attach(make_netns("pod"), **change)
-    assert (got, words in answer["error"]["message"]) == (status, True), answer
-    assert running.get("/v1/endpoints") == []
-    assert running.get("/v1/status")["ipam"] == before
-    assert "lxc" not in running.netns.run("ip", "-br", "link")
-
-
-def test_an_exhausted_prefix_is_said_and_harms_nobody(node: NodeUnderTest, make_netns: NamespaceFactory) -> None:
-    """A /30 has one address left besides gateway and broadcast."""
-    node.write_config(pods="[10.244.1.0/30]")
-    node.start()
-    assert node.attach(make_netns("pod"), "c1")[0] == 201
-    status, answer = node.attach(make_netns("pod"), "c2")
-    assert (status, answer["error"]["kind"], "10.244.1.0/30" in answer["error"]["message"]) == (507, "exhausted", True)
-    assert len(node.get("/v1/endpoints")) == 1
 
 
 def test_a_killed_agent_takes_its_endpoints_up_again(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
     """Same number, address, identity and interface; and it is not given to anybody else."""
-    endpoint = running.attach(make_netns("pod"))[1]["endpoint"]
+    endpoint = running.attach(make_netns("pod"))
     running.stop(signal.SIGKILL)
     running.start()
     assert running.get("/v1/endpoints") == [endpoint]
-    assert running.attach(make_netns("pod"), "c2")[1]["endpoint"]["ipv4"] != endpoint["ipv4"]
+    assert running.attach(make_netns("pod"), "c2")["ipv4"] != endpoint["ipv4"]
 
 
 def test_an_endpoint_that_was_never_finished_is_cleaned_up(
@@ -276,7 +215,7 @@ def test_a_restart_with_another_way_of_attaching_moves_every_program(
         node.write_config(more=more)
         node.start()
         if not kinds:
-            lxc = node.attach(make_netns("pod"))[1]["endpoint"]["host_ifname"]
+            lxc = node.attach(make_netns("pod"))["host_ifname"]
         places: list[tuple[str, Direction]] = [(lxc, "ingress"), ("loom_vxlan", "ingress"), ("loom_host", "egress")]
         kinds.append({found.kind for place in places for found in ours_on(node.netns.path, *place)})
         node.stop()

@@ -48,7 +48,7 @@ def node(
     found = NodeUnderTest(tmp_path_factory.mktemp("api"), factory)
     try:
         found.start()
-        assert found.attach(make("pod"), pod_name="web-1", pod_namespace="shop")[0] == 201
+        found.attach(make("pod"), CNI_ARGS="K8S_POD_NAME=web-1;K8S_POD_NAMESPACE=shop")
         yield found
     finally:
         found.close()
@@ -77,7 +77,6 @@ def test_an_answer_fits_its_schema(node: NodeUnderTest, operation: Operation) ->
         ("GET", "/v1/monitor?type=nonsense", 400, "invalid"),
         ("GET", "/nowhere", 404, "not_found"),
         ("POST", "/v1/endpoints", 405, "invalid"),
-        ("PUT", "/v1/attachments", 400, "invalid"),
     ],
 )
 def test_an_error_is_a_sentence_with_a_kind(
@@ -106,7 +105,7 @@ def test_metrics_are_prometheus_text_and_say_what_the_api_says(node: NodeUnderTe
 
 def test_a_body_too_large_is_refused(node: NodeUnderTest) -> None:
     """A client cannot fill the agent's memory."""
-    status, answer = node.request("PUT", "/v1/attachments", {"container_id": "x" * (2 << 20)})
+    status, answer = node.request("POST", "/v1/cni", "x" * (2 << 20))
     assert (status, answer["error"]["kind"]) == (413, "invalid")
 
 

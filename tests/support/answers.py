@@ -274,12 +274,6 @@ CONFIG: list[dict[str, Any]] = [
 
 VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.0"}
 
-ATTACHED: dict[str, Any] = {
-    "endpoint": ENDPOINTS[0],
-    "gateways": ["10.244.1.1", "fd00:10:244:1::1"],
-    "mtu_bytes": 1450,
-}
-
 DROP: dict[str, Any] = {
     "kind": "drop",
     "at_ns": 1772359200000000000,
@@ -334,6 +328,4 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/plugins"): PLUGINS,
     ("DELETE", "/v1/nodes/node3"): {"removed": True},
     ("DELETE", "/v1/nodes/node9"): {"removed": False},
-    ("PUT", "/v1/attachments"): ATTACHED,
-    ("DELETE", "/v1/attachments/c0ffee01/eth0"): {"removed": True},
 }

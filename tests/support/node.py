@@ -130,10 +130,17 @@ class NodeUnderTest:
         assert status == 200, answer
         return answer
 
-    def attach(self, pod: Namespace, container: str = "c1", **more: object) -> tuple[int, Any]:
-        """Ask for an interface in the namespace ``pod``."""
-        body = {"container_id": container, "ifname": "eth0", "netns": str(pod.path), "labels": ["k8s:app=x"]}
-        return self.request("PUT", "/v1/attachments", body | more)
+    def attach(self, pod: Namespace, container: str = "c1", **more: Any) -> dict[str, Any]:
+        """Attach the namespace ``pod``, labelled ``k8s:app=x``; its endpoint, as the API shows it."""
+        labels = {"cni": {"labels": [{"key": "app", "value": "x"}]}}
+        ended = self.cni("ADD", container, CNI_NETNS=pod.path, args=labels, **more)
+        assert ended.status == 0, ended
+        return next(found for found in self.get("/v1/endpoints") if found["container_id"] == container)
+
+    def detach(self, container: str = "c1") -> None:
+        """Take an attachment back."""
+        ended = self.cni("DEL", container)
+        assert ended.status == 0, ended
 
     def cni(self, command: str, container: str = "c1", **more: Any) -> CniAnswer:
         """Hand the agent a CNI call as the program does; ``more``: keys of the network config, or CNI_ variables."""

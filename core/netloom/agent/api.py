@@ -16,11 +16,9 @@ from aiohttp import web
 
 from netloom.agent import metrics, views
 from netloom.agent.cni import CniCalls
-from netloom.agent.endpoints import AttachRequest
 from netloom.agent.openapi import document
 from netloom.agent.walk import part_view, read_walk
 from netloom.cni.frame import EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
-from netloom.model.endpoint import Attachment
 from netloom.model.errors import (
     Conflict,
     Exhausted,
@@ -32,7 +30,6 @@ from netloom.model.errors import (
     Unsupported,
 )
 from netloom.model.flow import Flow, FlowKind
-from netloom.model.labels import NAMESPACE_KEY, Label, label_set
 
 if TYPE_CHECKING:
     from netloom.agent.core import Agent
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 SOCKET_MODE = 0o660
 MAX_BODY_BYTES = MAX_FRAME_BYTES + 1
 """No request is longer than a call of a runtime; one byte more, so that a config too long by a byte is told so."""
-MAX_NAME_CHARACTERS = 253
 
 _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
     (Invalid, 400, "invalid"),
@@ -54,17 +50,6 @@ _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class AttachmentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of ``PUT /v1/attachments``."""
-
-    container_id: str
-    ifname: str
-    netns: str
-    labels: list[str] = []
-    pod_name: str = ""
-    pod_namespace: str = ""
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
@@ -88,29 +73,6 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException as error:
         kind = "not_found" if error.status == 404 else "invalid"
         return _error(error.status, kind, f"{request.method} {request.path}: {error.reason}; see /v1/openapi.json")
-
-
-def read_attachment(raw: bytes) -> AttachRequest:
-    """Decode and check what a runtime asks for; raises Invalid."""
-    try:
-        body = msgspec.json.decode(raw, type=AttachmentBody)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"the attachment cannot be read: {error}") from error
-    for name in ("container_id", "ifname", "netns"):
-        text = getattr(body, name)
-        if not text or len(text) > 4096 or "\0" in text:
-            raise Invalid(f'{name} "{text[:60]}" is not usable: expected 1 to 4096 characters without a zero byte')
-    if "/" in body.container_id or len(body.container_id) > MAX_NAME_CHARACTERS:
-        raise Invalid(f'container_id "{body.container_id[:60]}" is not usable: expected a short name without "/"')
-    labels = label_set(body.labels)
-    if body.pod_namespace:
-        labels |= {Label("k8s", NAMESPACE_KEY, body.pod_namespace)}
-    return AttachRequest(
-        attachment=Attachment(container_id=body.container_id, ifname=body.ifname, netns=body.netns),
-        labels=labels,
-        pod_name=body.pod_name[:MAX_NAME_CHARACTERS],
-        pod_namespace=body.pod_namespace,
-    )
 
 
 class Api:
@@ -158,8 +120,6 @@ class Api:
             web.get("/v1/maps/{name}", self._map),
             web.get("/v1/monitor", self._monitor),
             web.post(TARGET, self._call),
-            web.put("/v1/attachments", self._attach),
-            web.delete("/v1/attachments/{container_id}/{ifname}", self._detach),
             web.delete("/v1/nodes/{name}", self._forget_node),
             web.post("/v1/walk", self._walk),
             web.get("/metrics", self._metrics),
@@ -173,25 +133,6 @@ class Api:
 
     async def _map(self, request: web.Request) -> web.Response:
         return _json(self._agent.map_dump(request.match_info["name"]))
-
-    async def _attach(self, request: web.Request) -> web.Response:
-        self._agent.require_ready()
-        endpoint = await asyncio.shield(self._agent.endpoints.attach(read_attachment(await request.read())))
-        answer = {
-            "endpoint": views.endpoint_view(endpoint),
-            "gateways": views.plain(self._agent.node.gateways),
-            "mtu_bytes": self._agent.mtu_bytes,
-        }
-        return _json(answer, 201)
-
-    async def _detach(self, request: web.Request) -> web.Response:
-        self._agent.require_ready()
-        attachment = Attachment(
-            container_id=request.match_info["container_id"],
-            ifname=request.match_info["ifname"],
-            netns=request.query.get("netns", ""),
-        )
-        return _json({"removed": await asyncio.shield(self._agent.endpoints.detach(attachment))})
 
     async def _call(self, request: web.Request) -> web.Response:
         # A runtime that loses patience must not leave half an attachment: what was begun is finished, or undone.

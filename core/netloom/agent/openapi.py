@@ -79,31 +79,6 @@ OPERATIONS = (
         body="CniCall",
         body_media=CONTENT_TYPE,
     ),
-    Operation(
-        method="put",
-        path="/v1/attachments",
-        summary="Attach a container's interface (CNI ADD)",
-        schema="Attached",
-        status=201,
-        body="Attachment",
-    ),
-    Operation(
-        method="delete",
-        path="/v1/attachments/{container_id}/{ifname}",
-        summary="Detach a container's interface (CNI DEL); no error when it is not there",
-        schema="Removed",
-        parameters=(
-            ("container_id", "path", "as given when attaching"),
-            ("ifname", "path", "as given when attaching"),
-        ),
-    ),
-    Operation(
-        method="post",
-        path="/v1/walk",
-        summary="The way of a packet through this node, without sending it",
-        schema="WalkPart",
-        body="Walk",
-    ),
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
@@ -228,13 +203,6 @@ SCHEMAS: dict[str, Json] = {
         }
     ),
     "Flow": _schema({"kind": STRING}, {"summary": STRING, "packet": OBJECT, "count": NUMBER}),
-    "Attachment": _schema(
-        {"container_id": STRING, "ifname": STRING, "netns": STRING},
-        {"labels": STRINGS, "pod_name": STRING, "pod_namespace": STRING},
-    ),
-    "Attached": _schema(
-        {"endpoint": {"$ref": "#/components/schemas/Endpoint"}, "gateways": STRINGS, "mtu_bytes": NUMBER}
-    ),
     "CniCall": {
         "type": "string",
         "contentMediaType": "application/octet-stream",
