@@ -65,11 +65,13 @@ class NodeUnderTest:
         self.netns.run("ip", "link", "set", "uplink", "up")
         self.write_config()
 
-    def write_config(self, *, pods: str = '[10.244.1.0/24, "fd00:10:244:1::/64"]', more: str = "") -> None:
+    def write_config(
+        self, *, pods: str = '[10.244.1.0/24, "fd00:10:244:1::/64"]', resync_s: int = 1, more: str = ""
+    ) -> None:
         """The node config; a resync every second, so that tests of repair are quick."""
         self.config.write_text(
             f"node: {{name: n1, underlay_device: eth0}}\n"
-            f"resync_interval_s: 1\n"
+            f"resync_interval_s: {resync_s}\n"
             f"paths: {{run_dir: {self.directory}/run, state_dir: {self.directory}/state, "
             f"cache_dir: {self.directory.parent.parent}/netloom-objects, bpf_dir: {self.pins.parent}}}\n"
             f"plugins:\n"

@@ -1,0 +1,94 @@
+"""What strangers do to a running node and the kernel tells nobody of: found by the next resync, and said by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from netloom.edge.netlink import Netlink
+from netloom.edge.requests import Direction
+from support.damaged import DamagedNode
+from support.netns import NamespaceFactory
+from support.node import wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DamagedNode]:
+    """A resync every second; programs by tcx, of which there is no notice."""
+    made = DamagedNode(tmp_path_factory, resync_s=1, attach="auto")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["endpoints", "ipcache", "devices"])
+def test_map_entries_that_were_deleted_are_written_again(site: DamagedNode, name: str) -> None:
+    """All of them, as they were."""
+    node, pin = site.node, str(next(site.node.pins.glob(f"maps/{name}_v*")))
+    before = sorted(json.dumps(entry) for entry in node.get(f"/v1/maps/{name}")["entries"])
+    for entry in json.loads(node.netns.run("bpftool", "-j", "map", "dump", "pinned", pin)):
+        key = [byte.removeprefix("0x") for byte in entry["key"]]
+        node.netns.run("bpftool", "map", "delete", "pinned", pin, "key", "hex", *key)
+    assert wait_until(lambda: any(f"{name} " in repair and "written" in repair for repair in site.repairs()))
+    assert sorted(json.dumps(entry) for entry in node.get(f"/v1/maps/{name}")["entries"]) == before
+
+
+def test_a_map_entry_that_was_made_up_is_deleted(site: DamagedNode) -> None:
+    """Nobody becomes a peer by writing into a map."""
+    pin = str(next(site.node.pins.glob("maps/peers_v*")))
+    address = ["00"] * 10 + ["ff", "ff", "c0", "00", "02", "42"]
+    size = json.loads(site.node.netns.run("bpftool", "-j", "map", "show", "pinned", pin))["bytes_value"]
+    value = ["06", *["00"] * (size - 1)]
+    site.node.netns.run("bpftool", "map", "update", "pinned", pin, "key", "hex", *address, "value", "hex", *value)
+    assert wait_until(lambda: any("192.0.2.66" in repair and "deleted" in repair for repair in site.repairs()))
+    assert site.node.get("/v1/maps/peers")["entries"] == []
+
+
+PLACES: tuple[tuple[str, Direction], ...] = (("LXC", "ingress"), ("loom_vxlan", "ingress"), ("loom_host", "egress"))
+
+
+@pytest.mark.parametrize(("device", "direction"), PLACES)
+def test_a_program_that_was_taken_off_is_attached_again(site: DamagedNode, device: str, direction: Direction) -> None:
+    """However it had been attached."""
+    before = site.counted("filter")
+    netlink = site.node.netns.call(Netlink, "n1")
+    assert netlink.detach_filter(device.replace("LXC", site.lxc), direction)
+    netlink.close()
+    assert wait_until(lambda: site.counted("filter") == before + 1)
+    assert f"filter {direction} of {device}: attached" in site.repairs()
+    assert wait_until(site.reaches_gateways)
+
+
+@pytest.mark.parametrize("pin", ["maps/endpoints_v*", "maps/ipcache_v*", "generations/*/from_container"])
+def test_a_pin_that_was_removed_is_back(site: DamagedNode, pin: str) -> None:
+    """Else the next start would find an empty map, and tail calls would end with the agent."""
+    (path,) = site.node.pins.glob(pin)
+    path.unlink()
+    assert wait_until(lambda: f"pin {path}: pinned" in site.repairs())
+    assert path.exists()
+
+
+def test_another_map_in_the_place_of_a_pin_makes_way(site: DamagedNode) -> None:
+    """The names in this directory are the agent's."""
+    path = next(site.node.pins.glob("maps/peers_v*"))
+    own = json.loads(site.node.netns.run("bpftool", "-j", "map", "show", "pinned", str(path)))["id"]
+    path.unlink()
+    shape = ("type", "hash", "key", "4", "value", "4", "entries", "8", "name", "imposter")
+    site.node.netns.run("bpftool", "map", "create", str(path), *shape)
+    shown = ("bpftool", "-j", "map", "show", "pinned", str(path))
+    assert wait_until(lambda: json.loads(site.node.netns.run(*shown))["id"] == own)
+
+
+def test_an_interface_that_was_deleted_is_told_once(site: DamagedNode, make_netns: NamespaceFactory) -> None:
+    """Nobody can make a workload's interface again from outside: its runtime must."""
+    lxc = site.node.attach(make_netns("other"), "c2")["host_ifname"]
+    site.node.netns.run("ip", "link", "del", lxc)
+    told = f"device={lxc}"
+    assert wait_until(lambda: told in site.node.log_text())
+    runs = site.runs_of("resync")
+    assert wait_until(lambda: site.runs_of("resync") > runs + 1)
+    assert site.node.log_text().count(told) == 1
+    site.node.detach("c2")

@@ -1,0 +1,57 @@
+"""A node with one pod that strangers may damage: what its agent says of the repairs."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.netns import Namespace
+from support.node import NodeUnderTest
+
+GATEWAYS = ("10.244.1.1", "fd00:10:244:1::1")
+
+
+class DamagedNode:
+    """For all tests of a module. ``close`` ends it."""
+
+    def __init__(self, directories: pytest.TempPathFactory, *, resync_s: int, attach: str) -> None:
+        self._made: list[Namespace] = []
+        self.node = NodeUnderTest(directories.mktemp("damaged"), self._make)
+        self.node.write_config(resync_s=resync_s, more=f"datapath: {{attach: {attach}}}\n")
+        self.node.start()
+        self.pod = self._make("pod")
+        self.lxc: str = self.node.attach(self.pod)["host_ifname"]
+
+    def _make(self, label: str) -> Namespace:
+        self._made.append(Namespace(label))
+        return self._made[-1]
+
+    def damage(self, command: str) -> None:
+        """Run a command in the node; ``LXC`` stands for the pod's device."""
+        self.node.netns.run(*command.replace("LXC", self.lxc).split())
+
+    def repairs(self) -> list[str]:
+        """The last ones."""
+        last = self.node.get("/v1/status")["repairs"]["last"]
+        return [f"{item['name']}: {item['action']}".replace(self.lxc, "LXC") for item in last]
+
+    def counted(self, kind: str) -> int:
+        """Repairs of a kind so far."""
+        count: int = self.node.get("/v1/status")["repairs"]["counts"].get(kind, 0)
+        return count
+
+    def runs_of(self, controller: str) -> int:
+        """How often a controller has run."""
+        states = {item["name"]: item for item in self.node.get("/v1/status")["controllers"]}
+        runs: int = states[controller]["runs"]
+        return runs
+
+    def reaches_gateways(self) -> bool:
+        """The pod, in both families."""
+        pings = (self.pod.attempt("ping", "-n", "-c", "1", "-W", "1", gateway) for gateway in GATEWAYS)
+        return all(ping.returncode == 0 for ping in pings)
+
+    def close(self) -> None:
+        """The agent, its pins and the namespaces."""
+        self.node.close()
+        for namespace in self._made:
+            namespace.close()
