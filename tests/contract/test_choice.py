@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from netloom.config.load import load_text
 from netloom.model.errors import ConfigError, PluginError
-from netloom.plugins import AddressRequest, AttachPoint, CallSlot, Flows
+from netloom.plugins import UNDERLAY, AddressRequest, AttachPoint, CallSlot, Flows
 from netloom.plugins.manager import Active, PluginManager
 from support.plugins import IPAM, Workshop, hook, plugin
 
@@ -42,6 +42,7 @@ async def test_the_defaults_give_a_whole_node(shop: Workshop) -> None:
     assert {owned.program.target for owned in active.programs} == {
         CallSlot.ENCAP,
         AttachPoint("loom_vxlan", "ingress"),
+        AttachPoint(UNDERLAY, "ingress"),
     }
     states = {record.name: record.state for record in manager.records()}
     assert {states[name] for name in ("hostscope", "local", "vxlan")} == {"active"}
@@ -187,7 +188,7 @@ async def test_a_disabled_extension_is_not_used(shop: Workshop) -> None:
 async def test_programs_of_extensions_carry_their_plugins_name(shop: Workshop) -> None:
     shop.install("p", plugin("p", program("mine", "CallSlot.CUSTOM_FROM_CONTAINER")))
     active = await activate(shop.discover())
-    assert [owned.plugin for owned in active.programs] == ["vxlan", "vxlan", "p"]
+    assert [owned.plugin for owned in active.programs] == ["vxlan", "vxlan", "vxlan", "p"]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +196,7 @@ async def test_programs_of_extensions_carry_their_plugins_name(shop: Workshop) -
     [
         ("CallSlot.ENCAP", 'claims slot ENCAP, which plugin "vxlan" claims too'),
         ('AttachPoint("loom_vxlan", "ingress")', "claims ingress of loom_vxlan"),
+        ("AttachPoint(UNDERLAY, 'egress')", 'is for device "@underlay", expected a device of the network mode'),
         ('AttachPoint("eth0", "ingress")', 'is for device "eth0", expected a device of the network mode (loom_vxlan)'),
     ],
 )

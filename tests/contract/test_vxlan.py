@@ -8,10 +8,10 @@ from ipaddress import IPv4Address, ip_address, ip_network
 import pytest
 
 from netloom.model.errors import ConfigError, Invalid
-from netloom.plugins import AttachPoint, CallSlot, NetworkMode, RouteSpec
+from netloom.plugins import UNDERLAY, AttachPoint, CallSlot, Context, NetworkMode, RouteSpec
 from netloom.plugins.testing import NetworkModeConformance, check_plugin, node, read_section
 from netloom_vxlan.mode import VxlanMode
-from netloom_vxlan.plugin import Vxlan, VxlanSettings
+from netloom_vxlan.plugin import BULK_FLOWS, Vxlan, VxlanSettings
 
 MODE = VxlanMode(8472)
 LOCAL = node("a", 1, "vxlan")
@@ -90,11 +90,27 @@ def test_a_family_this_node_does_not_serve_is_left_out() -> None:
     assert [route.prefix for route in reach.routes] == [ip_network("10.99.2.0/24")]
 
 
-def test_its_programs_fill_the_encap_slot_and_the_tunnels_ingress() -> None:
+def test_its_programs_fill_the_encap_slot_and_receive_at_tunnel_and_underlay() -> None:
     programs = {program.name: program for program in Vxlan().netloom_bpf_programs()}
     assert programs["encap"].target is CallSlot.ENCAP
     assert programs["from_overlay"].target == AttachPoint("loom_vxlan", "ingress")
+    assert programs["from_underlay"].target == AttachPoint(UNDERLAY, "ingress")
     assert all(f"int {name}(struct __sk_buff" in program.source for name, program in programs.items())
+
+
+def test_the_program_counts_on_as_many_entries_as_its_map_has() -> None:
+    (program,) = (found for found in Vxlan().netloom_bpf_programs() if found.maps)
+    assert program.maps == (BULK_FLOWS,)
+    assert f"#define BULK_FLOWS {BULK_FLOWS.max_entries}\n" in program.source
+
+
+def test_packets_go_directly_unless_the_config_says_otherwise() -> None:
+    assert read_section(VxlanSettings, "").direct
+    for direct in (True, False):
+        context = Context(node_name="a", config=VxlanSettings(direct=direct))
+        tunnel = Vxlan().netloom_network_mode(context).tunnel
+        assert tunnel is not None
+        assert tunnel.direct is direct
 
 
 def test_the_port_is_8472_unless_the_config_says_otherwise() -> None:

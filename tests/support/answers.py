@@ -18,6 +18,7 @@ STATUS: dict[str, Any] = {
     "network_mode": "vxlan",
     "mtu_bytes": 1450,
     "underlay": {"device": "eth0", "ipv4": "192.168.77.11", "ipv6": "fd00:77::11", "mtu_bytes": 1500},
+    "tunnel": {"direct": True, "obstacle": ""},
     "masquerade": True,
     "ipam": [
         {"prefix": "10.244.1.0/24", "used": 2, "capacity": 253},
@@ -61,8 +62,8 @@ STATUS: dict[str, Any] = {
     "unwritten": {"ipcache": 2},
     "monitor": {"listeners": 1, "lost": 0},
     "programs": [
-        {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043},
-        {"name": "forward", "id": 72, "tag": "8f0a3bd0e2b5e1c9", "instructions": 612},
+        {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043, "budget": 15000},
+        {"name": "forward", "id": 72, "tag": "8f0a3bd0e2b5e1c9", "instructions": 612, "budget": None},
     ],
     "plugins": {"active": 3, "failed": 0},
 }

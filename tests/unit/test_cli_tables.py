@@ -17,6 +17,7 @@ STATUS = text(
     Store:          Ok   local
     Network mode:   vxlan, MTU 1450
     Underlay:       eth0   192.168.77.11   fd00:77::11
+    Tunnel:         Direct
     IPAM:           IPv4: 2/253 allocated from 10.244.1.0/24
                     IPv6: 2/65535 allocated from fd00:10:244:1::/64
     Masquerading:   Enabled
@@ -26,6 +27,9 @@ STATUS = text(
     Programs:       2 loaded
     Plugins:        3 active, 0 failed
     Monitor:        1 listening, 0 events lost
+    Repairs:        1
+                    2026-07-01T12:00:00+00:00   filter ingress of lxc0123456789ab: attached
+    Not written:    2 entries of ipcache
     Controllers:    1/2 healthy
       resync:       3 failures: put route 10.244.3.0/24: Network is unreachable (errno 101)
     """
@@ -37,9 +41,9 @@ VERBOSE = text(
     cluster      2026-03-01T13:11:58+00:00   0          7      -
     resync       -                           3          1152   put route 10.244.3.0/24: Network is unreachable (errno 101)
 
-    Program          Tag                Instructions
-    from_container   a04f5eef06a7f555   1043
-    forward          8f0a3bd0e2b5e1c9   612
+    Program          Tag                Instructions   Budget
+    from_container   a04f5eef06a7f555   1043           15000
+    forward          8f0a3bd0e2b5e1c9   612            -
     """  # noqa: E501
 )
 LISTS = {

@@ -35,7 +35,7 @@ def obstacle(found: Circumstances) -> str:
     if not found.ethernet:
         return "the underlay device is not Ethernet"
     if found.ipsec_policies:
-        return f"this node has {found.ipsec_policies} IPsec policies, which only the host's stack applies"
+        return f"this node has IPsec policies ({found.ipsec_policies}), which only the host's stack applies"
     return ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from netloom.agent import views
 from netloom.agent.datapath import Datapath
 from netloom.agent.tables import TableState
+from netloom.bpf.budgets import VERIFIED_INSTRUCTIONS
 from netloom.datapath import registry
 from netloom.datapath.maps import Counter, MapKind
 from netloom.datapath.reasons import Direction, DropReason
@@ -69,9 +70,20 @@ def lost_events(datapath: Datapath) -> int:
 def program_list(datapath: Datapath) -> list[views.Json]:
     """Programs at work, with the kernel's tag and the instructions the verifier walked."""
     return [
-        {"name": program.name, "id": program.id, "tag": program.tag, "instructions": program.verified_insns}
+        {
+            "name": program.name,
+            "id": program.id,
+            "tag": program.tag,
+            "instructions": program.verified_insns,
+            "budget": VERIFIED_INSTRUCTIONS.get(program.name),
+        }
         for program in datapath.generation.programs()
     ]
+
+
+def tunnel_view(datapath: Datapath) -> views.Json:
+    """Whether tunnel packets pass by the tunnel device, and if not, why."""
+    return {"direct": not datapath.direct_obstacle, "obstacle": datapath.direct_obstacle}
 
 
 def underlay_view(datapath: Datapath) -> views.Json:

@@ -111,6 +111,7 @@ SCHEMAS: dict[str, Json] = {
             "network_mode": STRING,
             "mtu_bytes": NUMBER,
             "underlay": OBJECT,
+            "tunnel": OBJECT,
             "masquerade": TRUTH,
             "ipam": OBJECTS,
             "ipam_plugin": STRING,

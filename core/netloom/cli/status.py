@@ -44,6 +44,7 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Store", _join(_word(store["state"]), store["plugin"], store["error"])
     yield "Network mode", f"{view['network_mode']}, MTU {view['mtu_bytes']}"
     yield "Underlay", _join(*(underlay[key] for key in ("device", "ipv4", "ipv6")))
+    yield "Tunnel", _tunnel(view["tunnel"])
     yield "IPAM", "\n".join(_pool(pool) for pool in view["ipam"])
     yield "Masquerading", "Enabled" if view["masquerade"] else "Disabled"
     yield "Nodes", _nodes(view["nodes"], view["unreachable"])
@@ -74,6 +75,10 @@ def _pool(pool: dict[str, Any]) -> str:
     return f"{family}: {pool['used']}/{pool['capacity']} allocated from {pool['prefix']}"
 
 
+def _tunnel(tunnel: dict[str, Any]) -> str:
+    return "Direct" if tunnel["direct"] else f"By the tunnel device: {tunnel['obstacle']}"
+
+
 def _nodes(count: int, unreachable: list[str]) -> str:
     text = f"{count - len(unreachable)}/{count} reachable"
     return f"{text}; not {', '.join(unreachable)}: see `netctl node list`" if unreachable else text
@@ -94,7 +99,8 @@ def _controllers(controllers: list[dict[str, Any]]) -> str:
 
 def _programs(programs: list[dict[str, Any]]) -> str:
     return table(
-        ("Program", "Tag", "Instructions"), ((item["name"], item["tag"], item["instructions"]) for item in programs)
+        ("Program", "Tag", "Instructions", "Budget"),
+        ((item["name"], item["tag"], item["instructions"], item["budget"] or "-") for item in programs),
     )
 
 

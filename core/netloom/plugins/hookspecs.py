@@ -158,6 +158,9 @@ def netloom_l7_parsers(context: Context) -> Sequence[L7Protocol]:  # type: ignor
 def netloom_bpf_programs(context: Context) -> Sequence[BpfProgram]:  # type: ignore[empty-body]
     """Give eBPF programs: for a device of the network mode, or for a slot of the pipeline.
 
+    The network mode may also have them at the underlay device, ``AttachPoint(UNDERLAY, ...)``: they are loaded where
+    its ``Tunnel`` says ``direct`` and the underlay is Ethernet with an IPv4 address.
+
     Two programs for one slot or one attach point are a conflict: the agent does not start.
 
     When:    once at start, before compiling, for the chosen network mode and every enabled extension.
