@@ -10,6 +10,7 @@ from netloom.lab import lab as labs
 from netloom.lab.topology import LabSpec
 from support.cluster import Cluster
 from support.leaks import MARK
+from support.objects import given_objects_dir
 from support.spare_pods import SparePods
 
 
@@ -21,7 +22,8 @@ def _nothing_left_by_the_test() -> None:
 @pytest.fixture(scope="session")
 def cluster(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """Two nodes with two pods each."""
-    lab = labs.up(LabSpec(name=MARK))
+    objects = given_objects_dir()
+    lab = labs.up(LabSpec(name=MARK), {"paths": {"cache_dir": str(objects)}} if objects else None)
     try:
         yield Cluster(lab)
     finally:

@@ -11,7 +11,12 @@ OBJECTS_VARIABLE = "NETLOOM_TEST_OBJECTS"
 """A directory that outlives the run: a slow machine need not compile what a fast one has compiled from the same text."""
 
 
+def given_objects_dir() -> Path | None:
+    """The directory that is filled already, if there is one."""
+    given = os.environ.get(OBJECTS_VARIABLE)
+    return Path(given) if given else None
+
+
 def objects_dir(factory: pytest.TempPathFactory) -> Path:
     """For a compiler's cache."""
-    given = os.environ.get(OBJECTS_VARIABLE)
-    return Path(given) if given else factory.mktemp("objects")
+    return given_objects_dir() or factory.mktemp("objects")

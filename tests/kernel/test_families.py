@@ -1,0 +1,46 @@
+"""A node of either IP family, and of both, with either way of attaching programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netloom.edge import tcx
+from support.attached import CLSACT_ONLY
+from support.netns import NamespaceFactory
+from support.node import NodeUnderTest
+
+pytestmark = pytest.mark.kernel
+
+PODS = {4: ("10.244.1.0/24", "10.244.1.1"), 6: ("fd00:10:244:1::/64", "fd00:10:244:1::1")}
+"""Prefix and gateway by family."""
+WAYS = {"tcx": "datapath: {attach: tcx}\n", "clsact": CLSACT_ONLY}
+if not tcx.supported():
+    del WAYS["tcx"]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
+    """A node whose agent is not running yet."""
+    made = NodeUnderTest(tmp_path, make_netns)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("families", [(4,), (6,), (4, 6)], ids=["ipv4", "ipv6", "both"])
+def test_a_pod_reaches_its_gateways(
+    fresh: NodeUnderTest, make_netns: NamespaceFactory, families: tuple[int, ...], way: str
+) -> None:
+    """Through the programs, the host's stack and back; in no other family has it an address."""
+    prefixes = json.dumps([PODS[family][0] for family in families])
+    fresh.write_config(pods=prefixes, more=WAYS[way])
+    fresh.start()
+    pod = make_netns("pod")
+    endpoint = fresh.attach(pod)
+    assert [family for family in PODS if endpoint[f"ipv{family}"]] == list(families)
+    for family in families:
+        assert "1 received" in pod.run("ping", "-n", "-c", "1", "-W", "5", PODS[family][1])
