@@ -79,6 +79,13 @@ OPERATIONS = (
         body="CniCall",
         body_media=CONTENT_TYPE,
     ),
+    Operation(
+        method="post",
+        path="/v1/walk",
+        summary="The way of a packet through this node, without sending it",
+        schema="WalkPart",
+        body="Walk",
+    ),
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
