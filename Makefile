@@ -3,9 +3,10 @@ PYTHON  := /usr/bin/python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping traceroute bpftool gcc libc6-dev procps \
-    containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev
+    containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev \
+    qemu-system-x86 kmod
 
-.PHONY: all setup check test demo bench docs clean
+.PHONY: all setup check test test-kernels demo bench docs clean
 
 all: check test
 
@@ -19,7 +20,7 @@ check: setup ## format, lint, types, layers, generated files: seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests bench examples
+	$(BIN)/mypy tests bench examples tools
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m netloom.datapath.codegen --check
 	$(BIN)/python -m netloom.cli.reference --check
@@ -29,10 +30,13 @@ check: setup ## format, lint, types, layers, generated files: seconds
 test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to end
 	$(BIN)/python -m pytest
 
+test-kernels: setup ## Debian's 6.1 and 6.12, emulated: every program and a lab, in less than ten minutes
+	$(BIN)/python -m tools.vm.suite
+
 demo: setup ## two nodes, four pods, one overlay, every step shown
 	$(BIN)/netctl lab demo
 
-bench: setup ## compare with raw veth and a bridge; writes bench/RESULTS.md
+bench: setup ## compare with raw veth, CNI reference plugins and flannel; writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
 docs: setup ## render generated files again

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sorted(
-    path for folder in ("core", "plugins", "bench", "examples", "tests") for path in (ROOT / folder).rglob("*.py")
+    path for folder in ("core", "plugins", "bench", "examples", "tests", "tools") for path in (ROOT / folder).rglob("*.py")
 )
 C = sorted(path for folder in ("bpf", "plugins") for path in (ROOT / folder).rglob("*.[ch]") if "gen" not in path.parts)
 MAX_FILE_LINES = 400

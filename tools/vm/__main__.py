@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from tools.vm.boot import boot
 from tools.vm.debian import KERNELS, cache_directory
 from tools.vm.errors import MachineError
 from tools.vm.image import prepare
-from tools.vm.machine import Command, Limits, Machine, TimeLimitError
+from tools.vm.machine import Command, Limits, Machine, TimeLimitError, guest_environment
 
 EXIT_TIME = 124
 EXIT_MACHINE = 125
@@ -54,11 +53,6 @@ async def _boot(arguments: argparse.Namespace) -> int:
     )
     machine = Machine(image=image, cpus=arguments.cpus, memory_mib=arguments.memory)
     return await boot(machine, command, Limits(whole_s=arguments.limit), to_own_streams)
-
-
-def guest_environment() -> dict[str, str]:
-    """What the command has from here whatever else is given."""
-    return {"HOME": os.environ.get("HOME", "/root"), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def to_own_streams(name: str, data: bytes) -> None:

@@ -17,8 +17,8 @@ CHOICE_VARIABLE = "NETLOOM_VM_ACCELERATOR"
 """``kvm`` or ``tcg``; unset: found out."""
 KVM_DEVICE = Path("/dev/kvm")
 KVM_STARTS_WITHIN_S = 25.0
-"""Under KVM a command starts within two or three seconds. Where virtualisation is itself virtualised the device may be there
-and a guest may hang in its first instructions, which nothing but trying shows."""
+"""Under KVM a command starts within two or three seconds. Where virtualisation is itself virtualised the device may be
+there and a guest may hang in its first instructions, which nothing but trying shows."""
 
 
 async def boot(machine: Machine, command: Command, limits: Limits, output: Output) -> int:
@@ -30,7 +30,9 @@ async def boot(machine: Machine, command: Command, limits: Limits, output: Outpu
         return await run(replace(machine, accelerator="tcg"), command, limits, output)
     try:
         kvm: Accelerator = "kvm"
-        return await run(replace(machine, accelerator=kvm), command, replace(limits, start_s=KVM_STARTS_WITHIN_S), output)
+        return await run(
+            replace(machine, accelerator=kvm), command, replace(limits, start_s=KVM_STARTS_WITHIN_S), output
+        )
     except NotStartedError:
         if wanted:
             raise
@@ -43,7 +45,7 @@ def _may_have_kvm(image: Image) -> bool:
     if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
         return False
     try:
-        return json.loads(_record(image).read_text()) != {"host": _host(), "kvm": False}
+        return bool(json.loads(_record(image).read_text()) != {"host": _host(), "kvm": False})
     except (FileNotFoundError, ValueError):
         return True
 

@@ -1,7 +1,7 @@
 """Kernels from the Debian mirror this machine uses, through an apt whose state is our own.
 
-Nothing is installed, and neither the machine's sources nor its package lists are touched: ``apt-get`` gets a source list,
-lists and cache of its own below a directory of ours.
+Nothing is installed, and neither the machine's sources nor its package lists are touched: ``apt-get`` gets a source
+list, lists and cache of its own below a directory of ours.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class Apt:
         done = self._run("apt-get", kernel, "-qq", "download", package, cwd=into)
         found = sorted(into.glob("*.deb"))
         if done.returncode != 0 or len(found) != 1:
-            raise MachineError(f"package {package} cannot be downloaded: {done.stderr.strip() or 'apt-get gave no file'}")
+            raise MachineError(
+                f"package {package} cannot be downloaded: {done.stderr.strip() or 'apt-get gave no file'}"
+            )
         return found[0]
 
     def _run(
@@ -130,6 +132,8 @@ def cache_directory() -> Path:
 
 def require_programs(names: Iterable[str]) -> None:
     """Raises MachineError naming each that is missing and what package brings them."""
-    missing = [name for name in names if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None]
+    missing = [
+        name for name in names if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None
+    ]
     if missing:
         raise MachineError(f"not installed: {', '.join(missing)}; apt-get install qemu-system-x86 busybox-static kmod")

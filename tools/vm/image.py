@@ -75,7 +75,7 @@ def archive(tree: Path) -> bytes:
     """The files below ``tree`` as cpio(5), form newc: what the kernel takes as (part of) an initramfs."""
     names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
     command = [BUSYBOX, "cpio", "-o", "-H", "newc"]
-    return subprocess.run(command, input=names.encode(), cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True).stdout
+    return subprocess.run(command, input=names.encode(), cwd=tree, capture_output=True, check=True).stdout
 
 
 @contextmanager
@@ -128,7 +128,15 @@ def _first_modules(image: Image) -> tuple[Path, ...]:
     """Files of the modules that are not built in, each after those it needs."""
     found: dict[Path, None] = {}
     for name in FIRST_MODULES:
-        command = ["/usr/sbin/modprobe", "-d", str(image.directory / "root"), "-S", image.version, "--show-depends", name]
+        command = [
+            "/usr/sbin/modprobe",
+            "-d",
+            str(image.directory / "root"),
+            "-S",
+            image.version,
+            "--show-depends",
+            name,
+        ]
         shown = subprocess.run(command, capture_output=True, text=True, check=False)
         if shown.returncode != 0:
             raise MachineError(f"kernel {image.version} has no module {name}: {shown.stderr.strip()}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -66,6 +68,11 @@ class Command:
         """For the guest's shell."""
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self.environment.items()))
         return f"{exports}cd {shlex.quote(str(self.directory))} || exit 125\nexec {shlex.join(self.argv)}\n"
+
+
+def guest_environment() -> dict[str, str]:
+    """What a command has from here whatever else is given."""
+    return {"HOME": os.environ.get("HOME", "/root"), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +214,10 @@ async def _process(argv: Sequence[str], log: Path) -> AsyncIterator[asyncio.subp
     try:
         yield child
     finally:
+        # Not by child.kill(): that would collect the status of one that has just ended, before asyncio can.
         with contextlib.suppress(ProcessLookupError):
-            child.kill()
+            if child.returncode is None:
+                os.kill(child.pid, signal.SIGKILL)
         await child.wait()
 
 

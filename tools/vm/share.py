@@ -49,7 +49,16 @@ def daemon_command(root: Path, socket: Path, mounts: Iterable[Path]) -> list[str
     daemon = next((path for path in _DAEMONS if path.exists()), None)
     if daemon is None:
         raise MachineError("virtiofsd is not installed; apt-get install qemu-system-x86")
-    serve = [str(daemon), f"--socket-path={socket}", "-o", f"source={root}", "-o", "cache=always", "-o", "sandbox=chroot"]
+    serve = [
+        str(daemon),
+        f"--socket-path={socket}",
+        "-o",
+        f"source={root}",
+        "-o",
+        "cache=always",
+        "-o",
+        "sandbox=chroot",
+    ]
     serve += ["-o", "no_posix_lock", "-o", "xattr", "-o", "log_level=err"]
     view = ["sh", "-c", _OWN_VIEW, "view", str(root), *map(str, mounts), "--", *serve]
     return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", *view]
