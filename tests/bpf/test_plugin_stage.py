@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,10 +15,10 @@ from netloom.datapath.maps import Index, Slot
 from netloom.datapath.reasons import DropReason
 from netloom.datapath.registry import CALLS, CallSlot
 from support import packets
+from support.page import page_program
 from support.pipeline import ALICE, BOB, LOOPBACK, Pipeline, to
 
 pytestmark = pytest.mark.bpf
-PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 DEFINES = {"CUSTOM_FROM_CONTAINER": 1}
 SHOT = 2
 
@@ -28,16 +26,11 @@ SHOT = 2
 @pytest.fixture
 def entry(pipeline: Pipeline, cache_dir: Path) -> Iterator[LoadedProgram]:
     """from_container, with the page's program in the custom slot."""
-    found = re.search(r'title="netloom_nomail.py"\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    module: dict[str, Any] = {}
-    exec(found[1], module)  # noqa: S102 - the page's own code is what is tested
-    (program,) = module["NoMail"]().netloom_bpf_programs()
     from_container = next(program for program in core_programs() if program.name == "from_container")
     compiler = Compiler(cache_dir)
     with (
         load_program(compiler.compile(from_container, DEFINES), pipeline.maps) as loaded,
-        load_program(compiler.compile(program, DEFINES), pipeline.maps) as stage,
+        load_program(compiler.compile(page_program(), DEFINES), pipeline.maps) as stage,
     ):
         pipeline.maps.of(CALLS).put(Index(CallSlot.CUSTOM_FROM_CONTAINER), Slot(stage.fd))
         yield loaded

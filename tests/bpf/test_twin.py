@@ -25,10 +25,11 @@ from netloom.datapath import registry
 from netloom.datapath.layout import decode
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.reasons import DropReason
-from netloom.datapath.registry import EventHeader
+from netloom.datapath.registry import CallSlot, EventHeader
 from netloom.model.errors import Unavailable, Unsupported
 from netloom_vxlan.plugin import Vxlan
 from support import packets
+from support.page import page_program
 from support.pipeline import (
     ALICE,
     BOB,
@@ -322,3 +323,18 @@ def test_every_program_can_be_walked_with_a_custom_stage_too(cache_dir: Path, pi
     compiled = Compiler(cache_dir).compile_all(OBJECTS, {"CUSTOM_FROM_CONTAINER": 1})
     with Twins(compiled, pipeline.maps, SLOTS) as twins:
         assert reason_of(twins.run("from_container", arriving(to(BOB.ipv4)))) is DropReason.MISSED_TAIL_CALL
+
+
+@pytest.mark.parametrize(("port", "reason"), [(25, DropReason.DENIED_BY_PLUGIN), (80, None)])
+def test_a_plugins_stage_is_walked_like_ours(
+    cache_dir: Path, pipeline: Pipeline, port: int, reason: DropReason | None
+) -> None:
+    """The stage that docs/plugins.md teaches, in the slot it claims; its author has done nothing for it."""
+    stage = page_program()
+    compiled = Compiler(cache_dir).compile_all((*OBJECTS, stage), {"CUSTOM_FROM_CONTAINER": 1})
+    slots = {**SLOTS, CallSlot.CUSTOM_FROM_CONTAINER: stage.name}
+    with Twins(compiled, pipeline.maps, slots) as twins:
+        sent = to(BOB.ipv4, packets.tcp(destination_port=port), protocol=packets.TCP)
+        found = twins.run("from_container", arriving(sent))
+    assert stage.name in {call.program for call in found.calls}
+    assert (reason_of(found), found.verdict) == (reason, SHOT if reason else REDIRECT)

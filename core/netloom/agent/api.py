@@ -142,7 +142,8 @@ class Api:
 
     async def _walk(self, request: web.Request) -> web.Response:
         self._agent.require_ready()
-        return _json(part_view(await self._agent.walker.walk(read_walk(await request.read()))))
+        walked = await asyncio.shield(self._agent.walker.walk(read_walk(await request.read())))
+        return _json(part_view(walked))
 
     async def _forget_node(self, request: web.Request) -> web.Response:
         return _json({"removed": await self._agent.forget_node(request.match_info["name"])})

@@ -102,7 +102,7 @@ class Agent:
         self._build(state_dir, socket)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
-        stack.callback(self.walker.close)
+        stack.push_async_callback(self.walker.close)
         stack.push_async_callback(self.endpoints.finish)
         stack.push_async_callback(self._controllers.stop)
         await self._bring_up(stack)

@@ -112,7 +112,7 @@ class Walker:
         self._idle: asyncio.TimerHandle | None = None
 
     async def walk(self, request: WalkRequest) -> Part:
-        """One packet's way through this node.
+        """One packet's way through this node. Not to be cancelled: the thread that walks would go on.
 
         Raises NotFound for an endpoint that does not exist, Invalid for a packet that cannot be, Unavailable while
         programs are replaced, Unsupported for programs that cannot be walked.
@@ -122,14 +122,15 @@ class Walker:
             facts = self._sources.facts()
             twins = await self._current_twins()
             try:
-                return await asyncio.to_thread(_walk, NodeSurroundings(facts, twins), request)
+                return await asyncio.to_thread(_walk, facts, twins, request)
             finally:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._forget)
 
-    def close(self) -> None:
-        """Let go of the twins. May be called twice."""
-        self._stay_awake()
-        self._forget()
+    async def close(self) -> None:
+        """Let go of the twins once nobody walks. May be called twice."""
+        async with self._lock:
+            self._stay_awake()
+            self._forget()
 
     async def _current_twins(self) -> Twins:
         generation = self._sources.generation()
@@ -165,7 +166,8 @@ def _hop_view(hop: Hop) -> views.Json:
     return view | {"frame": hop.frame.hex()}
 
 
-def _walk(around: NodeSurroundings, request: WalkRequest) -> Part:
+def _walk(facts: NodeFacts, twins: Twins, request: WalkRequest) -> Part:
+    around = NodeSurroundings(facts, twins)
     walk = Walk(around)
     try:
         return walk_on(walk, _first_step(walk, request))

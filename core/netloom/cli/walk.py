@@ -32,7 +32,7 @@ View = dict[str, Any]
         "netctl walk busybox1 busybox3",
         "netctl walk busybox1 world --proto tcp --port 443 --picture way.svg",
         "netctl walk busybox1@10.9.9.9 busybox2",
-        "netctl --node node1 walk host 10.244.2.2 --size 2000 -o json",
+        "netctl walk host 10.244.2.2 --node node1 --size 1400 -o json",
     ),
     epilog="Exit status: 0 delivered or on its way to the world, 1 dropped, 3 the next node's agent cannot be asked.",
 )
@@ -57,7 +57,7 @@ View = dict[str, Any]
 @target_options()
 @click.pass_context
 def walk(ctx: click.Context, /, source: str, destination: str, **options: Any) -> None:
-    """Show the way of a packet through the data path, without sending it.
+    """Show the way of a packet, without sending one.
 
     SRC and DST are a pod, namespace/pod, ep:NUMBER, an address, host, or world. The packet goes through twins of the
     programs that are loaded, over the tables they use, and through the kernel's own answers about routes: what is shown

@@ -92,7 +92,7 @@ _REFUSALS = {
     errno.ENETUNREACH: "no route to the destination",
     errno.EHOSTUNREACH: "no route to the destination, or forwarding is off on the device",
     errno.EACCES: "a route prohibits it",
-    errno.EINVAL: "the source address cannot come from there (martian), or a route drops it",
+    errno.EINVAL: "its source cannot come from there (reverse-path filter, martian address), or a route drops it",
 }
 _DROPPING = {
     RouteKind.BLACKHOLE: "a blackhole route drops it",

@@ -1,0 +1,113 @@
+"""Twins of an agent: made for the first walk, kept while they fit, gone when nobody walks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from netloom.agent import walk as walk_module
+from netloom.agent.walk import Sources, Walker, WalkRequest
+from netloom.agent.walk_node import NodeFacts
+from netloom.bpf.compiler import Compiler
+from netloom.bpf.core_programs import core_programs
+from netloom.bpf.objects import ProgramObject
+from netloom.bpf.twin import Twins
+from netloom.datapath.craft import Probe
+from netloom.datapath.registry import CallSlot
+from netloom.model.node import Node
+from netloom.model.walk import Fate
+from netloom_vxlan.plugin import Vxlan
+from support.pipeline import SLOTS, Pipeline
+
+pytestmark = pytest.mark.bpf
+
+HERE = ip_address("127.0.0.1")
+REQUEST = WalkRequest(start="host", endpoint=0, probe=Probe(source=HERE, destination=HERE), source=None, frame=b"")
+FACTS = NodeFacts(
+    node=Node(name="n1", underlay_ipv4=None, underlay_ipv6=None, pod_cidrs=(), gateways=(), mode="vxlan"),
+    endpoints=(),
+    others=(),
+    underlay_device="lo",
+    tunnel=None,
+    masquerade=False,
+    programs={},
+    specs={},
+)
+
+
+class CountedTwins(Twins):
+    """Real ones that say how many there are."""
+
+    open = 0
+    made = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        CountedTwins.open += 1
+        CountedTwins.made += 1
+
+    def close(self) -> None:
+        CountedTwins.open -= 1
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What a walker reads of a generation."""
+
+    objects: tuple[ProgramObject, ...]
+
+    def slots(self) -> Mapping[CallSlot, str]:
+        return SLOTS
+
+
+@pytest.fixture
+def generations(pipeline: Pipeline, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> list[Programs]:
+    """The last one is at work."""
+    del pipeline
+    monkeypatch.setattr(walk_module, "Twins", CountedTwins)
+    monkeypatch.setattr(CountedTwins, "open", 0)
+    monkeypatch.setattr(CountedTwins, "made", 0)
+    return [Programs(Compiler(cache_dir).compile_all((*core_programs(), *Vxlan().netloom_bpf_programs())))]
+
+
+@pytest.fixture
+def walker(pipeline: Pipeline, generations: list[Programs]) -> Walker:
+    return Walker(
+        Sources(generation=lambda: cast("Any", generations[-1]), maps=lambda: pipeline.maps, facts=lambda: FACTS)
+    )
+
+
+async def test_twins_are_made_once_for_many_walks(walker: Walker) -> None:
+    """Even for walks that are asked for at the same time."""
+    parts = await asyncio.gather(*(walker.walk(REQUEST) for _ in range(3)))
+    assert [part.ending.fate for part in parts] == [Fate.DELIVERED] * 3
+    assert (CountedTwins.made, CountedTwins.open) == (1, 1)
+    await walker.close()
+    assert CountedTwins.open == 0
+
+
+async def test_new_programs_have_new_twins_and_the_old_ones_go(walker: Walker, generations: list[Programs]) -> None:
+    await walker.walk(REQUEST)
+    generations.append(Programs(generations[0].objects))
+    await walker.walk(REQUEST)
+    assert (CountedTwins.made, CountedTwins.open) == (2, 1)
+    await walker.close()
+
+
+async def test_twins_go_when_nobody_walks_any_more(walker: Walker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk_module, "IDLE_S", 0.0)
+    await walker.walk(REQUEST)
+    await asyncio.sleep(0.01)
+    assert (CountedTwins.made, CountedTwins.open) == (1, 0)
+
+
+async def test_a_walker_that_never_walked_closes_too(walker: Walker) -> None:
+    await walker.close()
+    assert CountedTwins.made == 0

@@ -1,0 +1,22 @@
+"""The plugin that docs/plugins.md teaches, as the page has it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from netloom.plugins.contract import BpfProgram
+
+PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+
+
+def page_program() -> BpfProgram:
+    """Its one eBPF program: a stage for the custom slot that refuses mail."""
+    found = re.search(r'title="netloom_nomail.py"\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    module: dict[str, Any] = {}
+    exec(found[1], module)  # noqa: S102 - the page's own code is what is tested
+    (program,) = module["NoMail"]().netloom_bpf_programs()
+    assert isinstance(program, BpfProgram)
+    return program

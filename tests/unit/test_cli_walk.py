@@ -1,0 +1,154 @@
+"""``netctl walk``: from agent to agent, as text, as a document, as a picture."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.netctl import Netctl
+from support.recorded_agent import RecordedAgent
+from support.walks import DROPPED_PART, FIRST_PART, SECOND_PART, endpoint, node
+
+Asked = Callable[..., object]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[dict[str, RecordedAgent]]:
+    """Two nodes with a pod each; a packet goes from the one to the other."""
+    made = {}
+    for number, (pod, part) in enumerate((("busybox1", FIRST_PART), ("busybox3", SECOND_PART)), 1):
+        name = f"node{number}"
+        (tmp_path / name).mkdir()
+        agent = made[name] = RecordedAgent(tmp_path / name / "netloom.sock")
+        agent.answers = {
+            ("GET", "/v1/nodes"): [node(name, number)],
+            ("GET", "/v1/endpoints"): [endpoint(pod, number, 2)],
+            ("POST", "/v1/walk"): part,
+        }
+    yield made
+    for agent in made.values():
+        agent.close()
+
+
+@pytest.fixture
+def walk(netctl: Netctl, agents: dict[str, RecordedAgent]) -> Callable[..., tuple[int, str, str]]:
+    def run(*words: str) -> tuple[int, str, str]:
+        return netctl("--socket", str(agents["node1"].socket), "walk", *words)
+
+    return run
+
+
+Walk = Callable[..., tuple[int, str, str]]
+
+
+def asked(agent: RecordedAgent) -> list[object]:
+    return [body for method, _, body in agent.requests if method == "POST"]
+
+
+def test_the_senders_node_is_asked_first_and_then_the_one_the_packet_goes_to(
+    walk: Walk, agents: dict[str, RecordedAgent]
+) -> None:
+    """The second gets the very frame the first has put on the wire."""
+    status, _, err = walk("busybox1", "busybox3", "--proto", "tcp", "--port", "80", "--ttl", "9")
+    packet = {"destination": "10.244.2.2", "source": "", "protocol": "tcp", "port": 80, "size_bytes": None}
+    packet |= {"ttl": 9, "reply": False}
+    assert (status, err) == (0, "")
+    assert asked(agents["node1"]) == [{"start": "endpoint", "endpoint": 2, "packet": packet}]
+    assert asked(agents["node2"]) == [{"start": "wire", "frame": "ab" * 20}]
+
+
+def test_text_has_a_block_for_each_hop_and_a_line_for_the_end(walk: Walk) -> None:
+    out = walk("busybox1", "busybox3")[1]
+    assert "busybox1 → busybox3 (10.244.2.2): icmp, TTL 64" in out
+    assert "  lxc1 ingress from_container (0123456789abcdef)" in out
+    assert "    ttl 64 → 63" in out
+    assert "+ outer 192.168.77.11 → 192.168.77.12, udp 8472, VNI 257, ttl 64" in out
+    assert out.endswith("\ndelivered to busybox3\n")
+    assert "metrics[2]" not in out
+
+
+def test_what_programs_always_ask_is_shown_when_asked_for(walk: Walk) -> None:
+    assert "metrics[2]" in walk("busybox1", "busybox3", "-v")[1]
+
+
+def test_a_document_has_every_hop_and_the_outcome(walk: Walk) -> None:
+    found = json.loads(walk("busybox1", "busybox3", "-o", "json")[1])
+    assert [hop["node"] for hop in found["hops"]] == ["node1"] * 3 + ["node2"] * 2
+    assert (found["from"], found["to"], found["outcome"]["fate"]) == ("busybox1", "busybox3", "delivered")
+    assert "frame" not in found["outcome"]
+
+
+def test_a_dropped_packet_ends_with_1_and_its_reason(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    agents["node1"].answers["POST", "/v1/walk"] = DROPPED_PART
+    status, out, _ = walk("busybox1", "10.244.1.99")
+    assert status == 1
+    assert "dropped: Unknown L3 target address  (UNKNOWN_TARGET, reason 150, egress, line 47)" in out
+    assert "No endpoint has that address" in out
+
+
+def test_a_walk_that_cannot_go_on_ends_with_3_and_says_where(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    agents["node2"].close()
+    status, out, _ = walk("busybox1", "10.244.2.2")
+    assert status == 3
+    assert "not followed: left node1 for node2, whose agent cannot be asked from here" in out
+
+
+def test_a_refusal_of_the_agent_is_told_in_its_words(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    agents["node1"].failures["POST", "/v1/walk"] = (503, "unavailable", "the programs are just being replaced")
+    assert walk("busybox1", "busybox3") == (1, "", "netctl: the programs are just being replaced\n")
+
+
+@pytest.mark.parametrize("words", ["--proto tcp", "--port 80", "--ttl 0", "--size 0", "--proto sctp --port 1"])
+def test_wrong_usage_ends_with_2(walk: Walk, words: str) -> None:
+    assert walk("busybox1", "busybox3", *words.split())[0] == 2
+
+
+def drawn(walk: Walk, tmp_path: Path, *words: str) -> ET.Element:
+    file = tmp_path / "way.svg"
+    walk(*words, "--picture", str(file))
+    return ET.fromstring(file.read_text())  # noqa: S314 - our own words
+
+
+def test_a_picture_has_a_box_for_each_node_and_hop_and_a_line_between_hops(walk: Walk, tmp_path: Path) -> None:
+    root = drawn(walk, tmp_path, "busybox1", "busybox3")
+    boxes, dots = root.findall(f"{SVG}rect"), root.findall(f"{SVG}circle")
+    lines = [path for path in root.findall(f"{SVG}path") if path.get("marker-end")]
+    assert (len(boxes), len(dots), len(lines)) == (1 + 2 + 5, 5, 4)
+
+
+def test_a_picture_has_a_cross_where_the_packet_died(
+    walk: Walk, agents: dict[str, RecordedAgent], tmp_path: Path
+) -> None:
+    agents["node1"].answers["POST", "/v1/walk"] = DROPPED_PART
+    root = drawn(walk, tmp_path, "busybox1", "10.244.1.99")
+    crosses = [path for path in root.findall(f"{SVG}path") if not path.get("marker-end")]
+    assert (len(crosses), len(root.findall(f"{SVG}circle"))) == (1, 1)
+
+
+def test_a_picture_stays_whole_whatever_pods_are_called(
+    walk: Walk, agents: dict[str, RecordedAgent], tmp_path: Path
+) -> None:
+    """Names come from workloads."""
+    agents["node2"].answers["GET", "/v1/endpoints"] = [endpoint("<b>&\"'", 2, 2)]
+    root = drawn(walk, tmp_path, "busybox1", "<b>&\"'")
+    assert "<b>&\"'" in "".join(root.itertext())
+
+
+def test_no_box_of_a_picture_lies_on_another_or_outside(walk: Walk, tmp_path: Path) -> None:
+    root = drawn(walk, tmp_path, "busybox1", "busybox3")
+    _, *boxes = [
+        tuple(float(box.get(name, "0")) for name in ("x", "y", "width", "height")) for box in root.findall(f"{SVG}rect")
+    ]
+    stations = [box for box in boxes if box[2] == min(each[2] for each in boxes)]
+    width, height = float(root.get("width", "0")), float(root.get("height", "0"))
+    assert all(x >= 0 and y >= 0 and x + w <= width and y + h <= height for x, y, w, h in boxes)
+    assert not any(one is not other and overlap(one, other) for one in stations for other in stations)
+
+
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2] for axis in (0, 1))
