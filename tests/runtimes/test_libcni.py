@@ -76,12 +76,13 @@ def test_check_is_content_with_what_add_made(empty: Libcni) -> None:
 
 
 def test_check_tells_of_an_address_removed_by_hand(empty: Libcni) -> None:
-    """By its number and a sentence."""
+    """By its number and a sentence that names it."""
     address = empty.call("add", NAME)["ips"][0]["address"]
     empty.inside(NAME, "ip", "address", "del", address, "dev", IFNAME)
     with pytest.raises(RuntimeFailure) as caught:
         empty.call("check", NAME)
-    assert json.loads(str(caught.value))["code"] == Code.CHANGED
+    error = json.loads(str(caught.value))
+    assert (error["code"], address.partition("/")[0] in error["msg"]) == (Code.CHANGED, True)
 
 
 def test_a_del_that_nobody_heard_is_done_later(site: Site, empty: Libcni) -> None:

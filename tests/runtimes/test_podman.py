@@ -81,3 +81,20 @@ def test_a_port_of_the_node_is_refused_without_portmap(podman: Podman) -> None:
     with pytest.raises(RuntimeFailure, match='chain the plugin "portmap" after netloom-cni'):
         podman.start_pod("unserved", "--publish", f"80:{HTTP_PORT}")
     podman.tidy("unserved")
+
+
+@pytest.mark.parametrize("wish", [("--ip", "10.244.1.77"), ("--mac-address", "02:00:00:00:00:77")])
+def test_an_address_of_ones_own_is_refused(podman: Podman, wish: tuple[str, str]) -> None:
+    """Rather than another one given."""
+    with pytest.raises(RuntimeFailure, match="asks for what Netloom does not do"):
+        podman.start_pod("wishful", *wish)
+    podman.tidy("wishful")
+
+
+def test_a_reload_that_asks_for_the_same_address_is_refused_and_a_restart_helps(podman: Podman) -> None:
+    """A reload is DEL and ADD with the old addresses asked for, whatever the network config declares."""
+    with running(podman, "one", "two") as (_, two):
+        with pytest.raises(RuntimeFailure, match="asks for what Netloom does not do"):
+            podman.run("network", "reload", "one")
+        podman.run("restart", "--time", "0", "one")
+        assert fetch(podman, two, podman.pod("one").address(4)) == "one"

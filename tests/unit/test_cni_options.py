@@ -38,9 +38,18 @@ def test_the_pod_is_named_by_cni_args() -> None:
 
 
 def test_an_argument_nobody_knows_is_refused_unless_the_runtime_says_it_may_be_passed_over() -> None:
-    error = refusal("IP=10.0.0.5;K8S_POD_NAME=a")
-    assert (error.code, "no IP" in error.message) == (Code.INVALID_ENVIRONMENT, True)
-    assert options("IP=10.0.0.5;IgnoreUnknown=true;K8S_POD_NAME=a").pod_name == "a"
+    error = refusal("COLOUR=red;K8S_POD_NAME=a")
+    assert (error.code, "no COLOUR" in error.message) == (Code.INVALID_ENVIRONMENT, True)
+    assert options("COLOUR=red;IgnoreUnknown=true;K8S_POD_NAME=a").pod_name == "a"
+
+
+@pytest.mark.parametrize("argument", ["IP=10.0.0.5", "MAC=02:00:00:00:00:05"])
+@pytest.mark.parametrize("leniency", ["IgnoreUnknown=1", "K8S_POD_NAME=a"])
+def test_an_argument_that_asks_for_what_would_not_be_given_is_refused_though_unknown_ones_may_be_passed_over(
+    argument: str, leniency: str
+) -> None:
+    error = refusal(f"{leniency};{argument}")
+    assert (error.code, argument.partition("=")[0] in error.message) == (Code.UNSUPPORTED_FIELD, True)
 
 
 def test_labels_come_from_args_and_runtime_config_and_are_kubernetes_unless_they_name_a_source() -> None:

@@ -16,6 +16,11 @@ ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 _KNOWN_ARGUMENTS = frozenset(
     ("IgnoreUnknown", "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID", "K8S_POD_INFRA_CONTAINER_ID")
 )
+_NO_ADDRESSES = "addresses are given by the IPAM plugin; start the workload without asking for one"
+_NO_MACS = "MAC addresses are made up by the agent; start the workload without asking for one"
+_REFUSED_ARGUMENTS = {"IP": _NO_ADDRESSES, "MAC": _NO_MACS}
+"""Arguments that ask for what a capability does too. podman sends them for ``--ip`` and ``--mac-address``, always with
+``IgnoreUnknown=1``; but they are not unknown."""
 _DNS = {"nameservers": "servers", "search": "searches", "options": "options"}
 """Fields of a result's ``dns``, and what the capability ``dns`` calls them."""
 
@@ -35,6 +40,9 @@ class Options(NamedTuple):
 def options_of(request: Request) -> Options:
     """Read ``args``, CNI_ARGS, ``dns`` and ``runtimeConfig``; raises CniError for what cannot be done."""
     arguments = request.arguments
+    for name, sentence in _REFUSED_ARGUMENTS.items():
+        if arguments.get(name):
+            raise _not_done(f'CNI_ARGS "{name}"', sentence)
     if unknown := sorted(arguments.keys() - _KNOWN_ARGUMENTS):
         _refuse_unknown_arguments(arguments, unknown)
     asked = table(request.config, "runtimeConfig")
@@ -69,12 +77,16 @@ def _accept(name: str, value: object) -> None:
     del name, value
 
 
+def _not_done(asked_by: str, sentence: str, hint: str = "") -> CniError:
+    return CniError(Code.UNSUPPORTED_FIELD, f"{asked_by} asks for what Netloom does not do: {sentence}", hint)
+
+
 def _refuse(sentence: str, hint: str = "") -> Callable[[str, object], None]:
     def refuse(name: str, value: object) -> None:
         del value
-        raise CniError(
-            Code.UNSUPPORTED_FIELD,
-            f'runtimeConfig "{name}" asks for what Netloom does not do: {sentence}',
+        raise _not_done(
+            f'runtimeConfig "{name}"',
+            sentence,
             hint or f'or take "{name}" out of "capabilities" in the network config: it is then not asked for',
         )
 
@@ -101,9 +113,9 @@ _CAPABILITIES: Mapping[str, Callable[[str, Any], None]] = {
     "cgroupPath": _accept,
     ANNOTATIONS: _accept,
     "bandwidth": _refuse("its rates are not shaped; start the workload without bandwidth limits"),
-    "ips": _refuse("addresses are given by the IPAM plugin; start the workload without asking for one"),
+    "ips": _refuse(_NO_ADDRESSES),
     "ipRanges": _refuse("addresses are given by the IPAM plugin from its own prefixes"),
-    "mac": _refuse("MAC addresses are made up by the agent; start the workload without asking for one"),
+    "mac": _refuse(_NO_MACS),
     "portMappings": _check_port_mappings,
 }
 
