@@ -209,17 +209,17 @@ def test_a_program_a_stranger_takes_off_is_put_back(node: NodeUnderTest, more: s
 def test_a_restart_with_another_way_of_attaching_moves_every_program(
     node: NodeUnderTest, make_netns: NamespaceFactory
 ) -> None:
-    """Nothing of the earlier way is left, on the node's devices and on workloads'."""
-    kinds: list[set[str]] = []
-    for more in (CLSACT_ONLY, "", CLSACT_ONLY):
+    """Nothing of the earlier way is left; left to itself the agent keeps tcx from devices that come and go."""
+    kinds: list[list[str]] = []
+    for more in (CLSACT_ONLY, "datapath: {attach: tcx}\n", "", CLSACT_ONLY):
         node.write_config(more=more)
         node.start()
         if not kinds:
             lxc = node.attach(make_netns("pod"))["host_ifname"]
         places: list[tuple[str, Direction]] = [(lxc, "ingress"), ("loom_vxlan", "ingress"), ("loom_host", "egress")]
-        kinds.append({found.kind for place in places for found in ours_on(node.netns.path, *place)})
+        kinds.append([found.kind for place in places for found in ours_on(node.netns.path, *place)])
         node.stop()
-    assert kinds == [{"bpf"}, {"tcx"}, {"bpf"}]
+    assert kinds == [["bpf"] * 3, ["tcx"] * 3, ["bpf", "tcx", "tcx"], ["bpf"] * 3]
 
 
 def test_a_map_entry_a_stranger_deletes_is_put_back(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:

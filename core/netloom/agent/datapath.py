@@ -43,13 +43,12 @@ from netloom.edge.netlink import Direction, LinkInfo, Netlink
 from netloom.edge.underlay import Underlay, find_underlay
 from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload
 from netloom.model.address import Address, Family, Network
-from netloom.model.endpoint import Attachment, Endpoint
+from netloom.model.endpoint import WORKLOAD_PREFIX, Attachment, Endpoint
 from netloom.model.node import Node
 from netloom.plan.claims import NO_ADDRESS, HostDevice
 from netloom.plugins.contract import AttachPoint, NetworkMode
 from netloom.plugins.manager import OwnedProgram
 
-WORKLOAD_PREFIX = "lxc"
 PLACES_AT_ONCE = 32
 """Filters looked at in one visit of the kernel thread."""
 TABLES = (registry.PEERS, registry.ENDPOINTS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)

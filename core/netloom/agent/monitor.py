@@ -102,9 +102,12 @@ class Monitor:
             self._set_trace(bool(self._tracing))
 
     def _read(self) -> None:
-        now_ns = time.time_ns()
-        flows = [decode_event(raw, now_ns) for raw in self._ring.consume()]
-        self.seen += len(flows)
+        now_ns, events = time.time_ns(), self._ring.consume()
+        self.seen += len(events)
+        # Every new pod makes itself known to neighbours it does not have: nobody need read of that.
+        if not self._listeners and not self._plugins.listen_to("netloom_flows"):
+            return
+        flows = [decode_event(raw, now_ns) for raw in events]
         self._batch.extend(flows)
         self._batched += len(flows)
         for listener in self._listeners:

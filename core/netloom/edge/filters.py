@@ -4,6 +4,11 @@ With tcx ours is put before the programs of others, so that none of them can let
 ways are looked at on every device, so a node may change from one to the other: the new program is attached before the
 old one is taken off. Meanwhile tcx comes first, and what ours takes for itself there it passes to nobody behind it, so
 no packet is handled twice.
+
+The kernel waits for a grace period of RCU, milliseconds, whenever the programs of a tcx hook become more or fewer, and
+when a device with some goes; and it holds the lock of all namespaces' devices meanwhile (tcx_entry_sync in
+include/net/tcx.h). Devices that stay do not mind. Workloads' come and go, with somebody waiting each time, so theirs
+hang on clsact unless tcx is asked for by name.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from netloom.edge.netns import call_in_netns, is_own_netns
 from netloom.edge.ownership import FILTER_PRIORITY
 from netloom.edge.requests import Attachment
 from netloom.edge.rtnl import Request, RtnlSocket
+from netloom.model.endpoint import WORKLOAD_PREFIX
 from netloom.model.errors import Conflict
 
 R = TypeVar("R")
@@ -28,7 +34,7 @@ Choice = Literal["auto", "tcx", "clsact"]
 
 
 def choose(choice: Choice) -> Way:
-    """``auto`` is tcx where the kernel has it. Raises Unsupported for a tcx that it has not."""
+    """For devices that stay ``auto`` is tcx where the kernel has it. Raises Unsupported for a tcx that it has not."""
     if choice == "tcx":
         tcx.require()
     if choice == "auto":
@@ -41,6 +47,7 @@ class Filters:
 
     def __init__(self, socket: RtnlSocket, choice: Choice) -> None:
         self.way = choose(choice)
+        self._way_of_workloads: Way = "clsact" if choice == "auto" else self.way
         self._socket = socket
         self._netns_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -50,14 +57,14 @@ class Filters:
 
     def attach_new(self, place: Attachment, program_fd: int, program_name: str) -> tuple[Request, ...]:
         """Attach to a device just made; returns what is still to be sent before it may come up."""
-        if self.way == "tcx":
+        if self._way_of(place) == "tcx":
             self._here(partial(tcx.attach_first, place, program_fd, program_name))
             return ()
         return (requests.add_clsact(place.device, place.ifindex), requests.put_filter(place, program_fd, program_name))
 
     def attach(self, place: Attachment, program_fd: int, program_name: str) -> None:
         """Attach in the place of ours, however that one is attached. Raises Conflict, KernelError."""
-        if self.way == "tcx":
+        if self._way_of(place) == "tcx":
             self._here(partial(_put_by_tcx, place, program_fd, program_name))
             self._socket.batch([requests.delete_filter(place)] if self._by_clsact(place) else [])
             return
@@ -74,6 +81,9 @@ class Filters:
         for place in places:
             self._detach_by_tcx(place)
             self._socket.batch([requests.delete_filter(place)] if self._by_clsact(place) else [])
+
+    def _way_of(self, place: Attachment) -> Way:
+        return self._way_of_workloads if place.device.startswith(WORKLOAD_PREFIX) else self.way
 
     def _by_tcx(self, place: Attachment) -> list[FilterInfo]:
         if not tcx.supported():

@@ -53,7 +53,9 @@ def unpack_prefix(prefix_len: int, raw: bytes) -> Network:
 
 def host_prefix(address: Address) -> Network:
     """The prefix that holds this address alone (/32 or /128)."""
-    return ip_network(address)
+    if isinstance(address, IPv4Address):
+        return IPv4Network((int(address), 32))
+    return IPv6Network((int(address), 128))
 
 
 def family_of(value: Address | Network) -> Family:

@@ -17,6 +17,8 @@ EndpointId = NewType("EndpointId", int)
 IfIndex = NewType("IfIndex", int)
 
 MAX_ENDPOINT_ID = 65535
+WORKLOAD_PREFIX = "lxc"
+"""Begins the names of the host sides of workloads' interfaces, and of no other device of ours."""
 MAX_IFNAME_BYTES = 15
 """Linux IFNAMSIZ less the ending zero."""
 
@@ -48,7 +50,7 @@ class Attachment:
     @property
     def host_ifname(self) -> str:
         """``lxc`` and 12 hex digits: the same for the same attachment, and short enough for Linux."""
-        return "lxc" + hashlib.sha256(self.key.encode()).hexdigest()[:12]
+        return WORKLOAD_PREFIX + hashlib.sha256(self.key.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
