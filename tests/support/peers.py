@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +21,29 @@ def listening(path: Path, reply: bytes | None) -> Iterator[None]:
         thread.start()
         yield
         thread.join()
+
+
+_AS_SOMEBODY = """
+import os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+os.setuid(int(sys.argv[2]))
+server.listen()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def listening_as(path: Path, uid: int) -> Iterator[None]:
+    """Somebody who got hold of a socket of root's, and listens there as ``uid``."""
+    command = [sys.executable, "-c", _AS_SOMEBODY, str(path), str(uid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield
+        process.stdin.close()
 
 
 @contextmanager

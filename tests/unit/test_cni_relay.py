@@ -12,7 +12,7 @@ import pytest
 from netloom.cni import pending
 from netloom.cni.frame import MAX_CONFIG_BYTES
 from support.cni import CONFIG, ENVIRONMENT, Program, install_relay
-from support.peers import leave_behind, listening, replying
+from support.peers import leave_behind, listening, listening_as, replying
 from support.recorded_agent import RecordedAgent
 
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nNetloom-Exit-Status: 0\r\n\r\n{}\n"
@@ -186,6 +186,13 @@ def test_a_socket_that_belongs_to_somebody_else_is_not_entered(relay: Program, s
     finally:
         agent.close()
     assert agent.calls == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_a_listener_who_is_not_root_is_told_nothing(relay: Program, socket: Path) -> None:
+    """Whatever the socket's file says: the kernel's word counts."""
+    with listening_as(socket, 12345):
+        assert "uid 12345 listens at" in relay("ADD", CNI_NETNS="/n").message
 
 
 def test_without_its_python_it_still_says_what_to_do(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sorted(
-    path for folder in ("core", "plugins", "bench", "examples", "tests", "tools") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("core", "plugins", "bench", "examples", "tests", "tools")
+    for path in (ROOT / folder).rglob("*.py")
 )
 C = sorted(path for folder in ("bpf", "plugins") for path in (ROOT / folder).rglob("*.[ch]") if "gen" not in path.parts)
+USER_C = sorted((ROOT / "core").rglob("*.c"))
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 MAX_PARAMETERS = 5
@@ -49,7 +52,7 @@ def test_python_keeps_to_the_law(path: Path) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("path", C, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*C, *USER_C], ids=lambda path: str(path.relative_to(ROOT)))
 def test_c_keeps_to_the_law(path: Path) -> None:
     """Functions to 60 lines: from a line that ends a signature with ``{`` to the ``}`` in the first column."""
     found, start = [], 0
@@ -61,6 +64,11 @@ def test_c_keeps_to_the_law(path: Path) -> None:
                 found.append(f"line {start}: {number - start} lines")
             start = 0
     assert found == []
+
+
+@pytest.mark.parametrize("path", USER_C, ids=lambda path: str(path.relative_to(ROOT)))
+def test_c_that_is_no_program_of_the_kernels_has_the_projects_licence(path: Path) -> None:
+    assert "SPDX-License-Identifier: Apache-2.0" in path.read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("path", C, ids=lambda path: str(path.relative_to(ROOT)))
