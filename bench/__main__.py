@@ -1,4 +1,4 @@
-"""``python -m bench``: measures, and writes ``bench/RESULTS.md`` and ``bench/results.svg``."""
+"""``python -m bench``: measures, and writes ``bench/RESULTS.md`` and its pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import machine, networks, report
+from bench import machine, networks, profile, programs, report
 from bench.measure import Plan, build, run
 from bench.summary import summarise
 
@@ -26,27 +26,36 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Needs root and two cores; takes about two and a half minutes with the defaults."""
+    """Needs root and two cores; takes about four minutes with the defaults."""
     arguments = _arguments()
     plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
     program, facts = build(OUT), machine.facts()
     with ExitStack() as stack:
         pairs = [
             stack.enter_context(networks.raw_veth()),
-            stack.enter_context(networks.bridge()),
+            stack.enter_context(networks.reference("bridge")),
+            stack.enter_context(networks.reference("ptp")),
             stack.enter_context(networks.bridge_vxlan()),
+            stack.enter_context(networks.flannel()),
             *stack.enter_context(networks.netloom()),
         ]
+        profiles = profile.profiles(program, pairs, OUT)
         samples = list(run(program, pairs, plan, lambda sentence: print(sentence, file=sys.stderr)))
     (OUT / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
-    figures = summarise(samples, report.bases())
-    page, picture = report.page(facts, plan, figures), report.picture(plan, figures)
+    measured = report.Run(
+        machine=facts,
+        plan=plan,
+        figures=summarise(samples, report.bases()),
+        profiles=profiles,
+        programs=programs.measure(OUT / "objects"),
+    )
     if arguments.dry:
-        print(page)
+        print(report.page(measured))
         return
-    (HERE / "RESULTS.md").write_text(page)
-    (HERE / "results.svg").write_text(picture)
-    print(f"wrote {HERE / 'RESULTS.md'} and {HERE / 'results.svg'}")
+    for comparison in report.COMPARISONS:
+        (HERE / comparison.picture).write_text(report.picture(comparison, plan, measured.figures))
+    (HERE / "RESULTS.md").write_text(report.page(measured))
+    print(f"wrote {HERE / 'RESULTS.md'} and its pictures")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def run(program: Path, pairs: Sequence[Pair], plan: Plan, say: Callable[[str], N
     with ExitStack() as stack:
         for pair in pairs:
             for cpu in plan.server_cpus:
-                stack.enter_context(_server(program, pair, cpu))
+                stack.enter_context(server(program, pair, cpu))
         for number in range(plan.rounds):
             say(f"round {number + 1} of {plan.rounds}")
             shift = number % len(pairs)
@@ -71,22 +71,29 @@ def _samples(pair: Pair, cpu: int, what: str, number: int, measured: dict[str, f
 
 
 def _client(program: Path, pair: Pair, cpu: int, what: str, seconds: float) -> dict[str, float]:
-    argv = [str(program), what, pair.server_address, _port(cpu), str(CLIENT_CPU), str(seconds)]
-    done = subprocess.run(argv_in(pair.client_netns, argv), capture_output=True, text=True, check=True)
+    argv = client_argv(program, pair, cpu, what, seconds)
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
 
 
+def client_argv(program: Path, pair: Pair, cpu: int, what: str, seconds: float) -> list[str]:
+    """The command that measures against the server on ``cpu``."""
+    argv = [str(program), what, pair.server_address, _port(cpu), str(CLIENT_CPU), str(seconds)]
+    return argv_in(pair.client_netns, argv)
+
+
 @contextmanager
-def _server(program: Path, pair: Pair, cpu: int) -> Iterator[None]:
+def server(program: Path, pair: Pair, cpu: int) -> Iterator[None]:
+    """The other end, on a core of its choice, while the block runs."""
     argv = [str(program), "server", pair.server_address, _port(cpu), str(cpu)]
-    with subprocess.Popen(argv_in(pair.server_netns, argv), stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(argv_in(pair.server_netns, argv), stdout=subprocess.PIPE, text=True) as process:
         try:
-            if server.stdout is None or server.stdout.readline() != "listening\n":
+            if process.stdout is None or process.stdout.readline() != "listening\n":
                 raise RuntimeError(f"the server of {pair.name} did not start")
             yield
         finally:
-            server.terminate()
+            process.terminate()
 
 
 def _port(cpu: int) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from bench.measure import Plan
 from bench.networks import MTU_BYTES
 from bench.plot import Bar, Group, bar_chart
+from bench.profile import Profile
+from bench.programs import Row
 from bench.summary import METRICS, Figure, Key, Metric
 
 
@@ -18,6 +20,8 @@ class Comparison:
     title: str
     text: str
     networks: tuple[str, ...]
+    picture: str
+    """Name of its file."""
 
     @property
     def base(self) -> str:
@@ -30,19 +34,25 @@ COMPARISONS = (
         title="Two pods of one node",
         text=(
             "A raw veth pair is the least a packet between two namespaces can cost: no lookup, no check, no second "
-            "interface. A bridge is what most container networks of one machine are. Netloom has two veth pairs too; "
-            "it checks the sender, finds the receiver and counts the packet, then hands it to the other pod's "
-            "interface past the host's stack."
+            "interface. `bridge` and `ptp` are the CNI project's own plugins as Debian packages them, with "
+            "`host-local`: two veth pairs on a bridge, and two veth pairs between which the host routes. Netloom has "
+            "two veth pairs too; it checks the sender, finds the receiver and counts the packet, then hands it to the "
+            "other pod's interface past the host's stack."
         ),
-        networks=("veth", "bridge", "netloom"),
+        networks=("veth", "bridge", "ptp", "netloom"),
+        picture="results.svg",
     ),
     Comparison(
         title="Two pods of two nodes",
         text=(
-            "The base joins two bridges by the kernel's own vxlan: packets are carried alike, and nothing knows who "
-            "sends them. Netloom adds the sender's identity to each packet, and checks on arrival that a node sent it."
+            "The base joins two bridges by the kernel's own vxlan: packets are carried alike, all pods are one "
+            "network, and nothing knows who sends them. `flannel` is built as that project does it: a subnet for each "
+            "node, routed to a vxlan device that learns nothing, with a bridge for the node's pods. Netloom adds the "
+            "sender's identity to each packet, and checks on arrival that a node sent it; its programs make and take "
+            "off the headers at the underlay device."
         ),
-        networks=("bridge+vxlan", "netloom over vxlan"),
+        networks=("bridge+vxlan", "flannel", "netloom over vxlan"),
+        picture="results-nodes.svg",
     ),
 )
 
@@ -52,26 +62,38 @@ def bases() -> dict[str, str]:
     return {network: comparison.base for comparison in COMPARISONS for network in comparison.networks}
 
 
-def page(machine: Sequence[tuple[str, str]], plan: Plan, figures: Mapping[Key, Figure]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that was measured, and where."""
+
+    machine: Sequence[tuple[str, str]]
+    plan: Plan
+    figures: Mapping[Key, Figure]
+    profiles: Sequence[Profile]
+    """None without perf."""
+    programs: Sequence[Row]
+
+
+def page(run: Run) -> str:
     """``RESULTS.md``."""
     lines = [
         "# Results",
         "",
         "Written by `make bench`; run it for your own. Times are only worth something beside others of the same run.",
         "",
-        "![ratios](results.svg)",
-        "",
     ]
     for comparison in COMPARISONS:
-        lines += [f"## {comparison.title}", "", comparison.text, ""]
-        for cpu in plan.server_cpus:
-            lines += [f"**{_placement(cpu)}**", "", *_table(comparison, cpu, figures), ""]
-    return "\n".join([*lines, *_method(plan), "", "## Machine", "", *_facts(machine), ""])
+        lines += [f"## {comparison.title}", "", comparison.text, "", f"![ratios]({comparison.picture})", ""]
+        for cpu in run.plan.server_cpus:
+            lines += [f"**{_placement(cpu)}**", "", *_table(comparison, cpu, run.figures), ""]
+    if run.profiles:
+        lines += [*_profiles(run.profiles, run.figures), ""]
+    lines += [*_programs(run.programs), "", *_method(run.plan), "", "## Machine", "", *_facts(run.machine), ""]
+    return "\n".join(lines)
 
 
-def picture(plan: Plan, figures: Mapping[Key, Figure]) -> str:
-    """``results.svg``: the same-node comparison, as ratios to the base."""
-    comparison = COMPARISONS[0]
+def picture(comparison: Comparison, plan: Plan, figures: Mapping[Key, Figure]) -> str:
+    """A comparison as ratios to its base, in SVG."""
     groups = [
         Group(
             title=f"{metric.title} ({'less' if metric.less_is_better else 'more'} is better), {_placement(cpu)}",
@@ -80,7 +102,7 @@ def picture(plan: Plan, figures: Mapping[Key, Figure]) -> str:
         for cpu in plan.server_cpus
         for metric in METRICS
     ]
-    return bar_chart("Two pods of one node", f"ratio to a raw {comparison.base} pair", groups)
+    return bar_chart(comparison.title, f"ratio to {comparison.base}", groups)
 
 
 def _bar(network: str, metric: Metric, figure: Figure) -> Bar:
@@ -127,6 +149,43 @@ def _method(plan: Plan) -> list[str]:
         "* **round trip**: one byte there and one byte back over a standing connection",
         "* **stream**: as many bytes as will go over one connection, counted when they have arrived",
         "* **connections**: connect, one byte there, one byte back, close, one after another",
+    ]
+
+
+def _profiles(profiles: Sequence[Profile], figures: Mapping[Key, Figure]) -> list[str]:
+    medians = {item.network: figures[item.network, 0, "rr_p50_ns"].value for item in profiles}
+    head = [
+        "## Where a round trip's time goes",
+        "",
+        (
+            "Microseconds of the median round trip, both ends on one core, split as perf's samples of that core are. "
+            "The underlay between the nodes is a bridge in this machine, which all overlays pay for alike."
+        ),
+        "",
+        f"| | {' | '.join(item.network for item in profiles)} |",
+        f"|---|{'---:|' * len(profiles)}",
+    ]
+    rows = {
+        part: [f"{item.shares[part] * medians[item.network] / 1e3:.1f}" for item in profiles]
+        for part in profiles[0].shares
+    }
+    return head + [f"| {part} | {' | '.join(cells)} |" for part, cells in rows.items()]
+
+
+def _programs(rows: Sequence[Row]) -> list[str]:
+    head = [
+        "## Programs",
+        "",
+        (
+            "Instructions of each program, and how many the verifier walked over all its paths before it let the "
+            "program in. A test fails when that is more than the budget (`core/netloom/bpf/budgets.py`)."
+        ),
+        "",
+        "| configuration | program | instructions | walked | budget |",
+        "|---|---|---:|---:|---:|",
+    ]
+    return head + [
+        f"| {row.configuration} | `{row.program}` | {row.instructions} | {row.walked} | {row.budget} |" for row in rows
     ]
 
 

@@ -20,7 +20,8 @@ def test_every_network_is_measured_in_every_way(tmp_path: Path, monkeypatch: pyt
     """One short round; all namespaces are gone afterwards."""
     monkeypatch.setattr(networks, "MARK", f"benchtest{os.getpid()}")
     with ExitStack() as stack:
-        pairs = [stack.enter_context(make()) for make in (networks.raw_veth, networks.bridge, networks.bridge_vxlan)]
+        pairs = [stack.enter_context(make()) for make in (networks.raw_veth, networks.bridge_vxlan, networks.flannel)]
+        pairs += [stack.enter_context(networks.reference(kind)) for kind in ("bridge", "ptp")]
         pairs += stack.enter_context(networks.netloom())
         plan = Plan(rounds=1, seconds=0.02, server_cpus=(0, 1))
         samples = list(run(build(tmp_path), pairs, plan, lambda _: None))

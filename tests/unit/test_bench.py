@@ -7,7 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from bench.measure import Plan, Sample
 from bench.plot import Bar, Group, bar_chart
-from bench.report import COMPARISONS, bases, page, picture
+from bench.profile import REST, Profile, part_of, shares_in
+from bench.programs import Row
+from bench.report import COMPARISONS, Comparison, Run, bases, page, picture
 from bench.summary import METRICS, Figure, Key, summarise
 
 PLAN = Plan(rounds=3, seconds=0.5, server_cpus=(0, 1))
@@ -34,16 +36,21 @@ def figures() -> dict[Key, Figure]:
 
 def test_the_page_holds_every_network_and_metric(figures: dict[Key, Figure]) -> None:
     """And the machine it was measured on."""
-    text = page([("kernel", "6.18")], PLAN, figures)
+    row = Row(configuration="vxlan", program="encap", instructions=700, walked=1000, budget=2000)
+    profile = Profile(network="netloom", shares={"bridge": 0.5, "netfilter": 0.5})
+    text = page(Run(machine=[("kernel", "6.18")], plan=PLAN, figures=figures, profiles=[profile], programs=[row]))
     wanted = [*bases(), *(metric.title for metric in METRICS), "| kernel | 6.18 |", "**1.25** (1.20 to 1.30)"]
+    wanted.append("| netfilter | 6.2 |")
+    wanted.append("| vxlan | `encap` | 700 | 1000 | 2000 |")
     assert [word for word in wanted if word not in text] == []
 
 
-def test_the_picture_is_an_svg_with_a_bar_for_each_figure(figures: dict[Key, Figure]) -> None:
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda comparison: comparison.picture)
+def test_a_picture_is_an_svg_with_a_bar_for_each_figure(comparison: Comparison, figures: dict[Key, Figure]) -> None:
     """Well-formed, and nothing left out."""
-    root = ET.fromstring(picture(PLAN, figures))  # noqa: S314 - our own text
+    root = ET.fromstring(picture(comparison, PLAN, figures))  # noqa: S314 - our own text
     bars = root.findall("{http://www.w3.org/2000/svg}rect")
-    assert len(bars) == 1 + len(COMPARISONS[0].networks) * len(METRICS) * len(PLAN.server_cpus)
+    assert len(bars) == 1 + len(comparison.networks) * len(METRICS) * len(PLAN.server_cpus)
 
 
 def test_bars_are_as_long_as_what_they_stand_for() -> None:
@@ -54,3 +61,27 @@ def test_bars_are_as_long_as_what_they_stand_for() -> None:
     root = ET.fromstring(chart)  # noqa: S314 - our own text
     _, short, long = (float(bar.attrib["width"]) for bar in root.findall("{http://www.w3.org/2000/svg}rect"))
     assert long == pytest.approx(2 * short, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "part"),
+    [
+        ("bpf_prog_2c5e9d4f8b31aa07_from_container", "our programs"),
+        ("bpf_prog_2c5e9d4f8b31aa07_somebody", "maps and helpers of eBPF"),
+        ("br_nf_pre_routing", "netfilter"),
+        ("__br_forward", "bridge"),
+        ("vxlan_rcv", "tunnel device"),
+        ("finish_task_switch.isra.0", REST),
+    ],
+)
+def test_a_function_belongs_to_one_part(symbol: str, part: str) -> None:
+    assert part_of(symbol) == part
+
+
+def test_shares_are_of_what_was_sampled() -> None:
+    """Other lines of the report mean nothing, and the parts are the whole."""
+    report = "# comment\n    30.00%  [k] vxlan_rcv\n    10.00%  [.] main\n\n    20.00%  [k] __br_forward\n"
+    shares = shares_in(report)
+    assert shares["tunnel device"] == 0.5
+    assert shares["bridge"] == pytest.approx(1 / 3)
+    assert sum(shares.values()) == pytest.approx(1)
