@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netloom.edge.files import FileError, read_bytes, remove_file, write_atomic
+from netloom.edge.files import FileError, read_bytes, remove_file, remove_unfinished, write_atomic
 from netloom.model.errors import Invalid, NotFound
 
 
@@ -79,3 +79,11 @@ def test_removing_twice_is_no_error(tmp_path: Path) -> None:
 def test_a_directory_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot be removed"):
         remove_file(tmp_path)
+
+
+def test_what_was_begun_when_a_process_died_is_removed(tmp_path: Path) -> None:
+    """And nothing else."""
+    for name in (".1.json.new", "1.json", ".hidden", "2.new"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "1.json", "2.new"]

@@ -23,7 +23,7 @@ from netloom.agent.identities import Identities
 from netloom.agent.records import decode_endpoint, encode_endpoint
 from netloom.agent.tables import Tables
 from netloom.agent.undo import Undo
-from netloom.edge.files import read_bytes, remove_file, write_atomic
+from netloom.edge.files import read_bytes, remove_file, remove_unfinished, write_atomic
 from netloom.model.endpoint import MAX_ENDPOINT_ID, Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound
 from netloom.model.identity import Identity, IdentityId, Reserved
@@ -124,6 +124,7 @@ class EndpointManager:
 
     async def restore(self) -> None:
         """Take up the endpoints an earlier run left; clean up those that were never finished or have gone."""
+        remove_unfinished(self._parts.directory)
         for path in sorted(self._parts.directory.glob("*.json")):
             try:
                 endpoint = decode_endpoint(read_bytes(path), f'endpoint file "{path}"')

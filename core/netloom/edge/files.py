@@ -53,6 +53,15 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def remove_unfinished(directory: Path) -> None:
+    """Remove what :func:`write_atomic` had begun when its process died. Call while nobody writes there.
+
+    Raises FileError.
+    """
+    for path in directory.glob(".*.new"):
+        remove_file(path)
+
+
 def remove_file(path: Path) -> None:
     """No error when it is gone. Raises FileError."""
     try:
