@@ -19,9 +19,10 @@ from netloom.edge.netns import call_in_netns, open_netns
 from netloom.lab.agents import wait_until
 from netloom.lab.inside import argv_in, netns_path, output_of, program, run_in
 from netloom.lab.lab import Lab
+from netloom.lab.patience import patient
 from netloom.model.address import Address
 
-WITHIN_S = 5.0
+WITHIN_S = patient(5.0)
 """How long a test waits for what must happen: generous, since it only matters when the test fails."""
 ALL_FRAMES = 3
 """ETH_P_ALL of linux/if_ether.h; ``bind`` puts it into network order itself."""
@@ -44,7 +45,7 @@ class Place:
 
     def ping(self, target: Address, *options: str) -> str:
         """What one echo request brought back; the test fails when nothing did."""
-        return self.run("ping", "-n", "-c", "1", "-W", "2", *options, str(target))
+        return self.run("ping", "-n", "-c", "1", "-W", f"{patient(2):g}", *options, str(target))
 
     def answers_nothing(self, target: Address, *options: str) -> bool:
         """Whether an echo request stays without an answer."""

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from netloom.cni import agent
 from netloom.cni.frame import pack
 from netloom.lab import agents
+from netloom.lab.patience import patient
 from support.leaks import MARK
 from support.netns import Namespace
 from support.objects import given_objects_dir
 
-WITHIN_S = 30.0
+WITHIN_S = patient(30.0)
 """How long to wait for what must happen: generous, since it only matters when the test fails."""
 UNDERLAY = ("192.168.78.11/24", "fd00:78::11/64")
 
@@ -74,7 +75,8 @@ class NodeUnderTest:
             f"node: {{name: n1, underlay_device: eth0}}\n"
             f"resync_interval_s: {resync_s}\n"
             f"paths: {{run_dir: {self.directory}/run, state_dir: {self.directory}/state, "
-            f"cache_dir: {given_objects_dir() or self.directory.parent.parent / 'netloom-objects'}, bpf_dir: {self.pins.parent}}}\n"
+            f"cache_dir: {given_objects_dir() or self.directory.parent.parent / 'netloom-objects'}, "
+            f"bpf_dir: {self.pins.parent}}}\n"
             f"plugins:\n"
             f"  hostscope: {{pod_cidrs: {pods}}}\n"
             f"  local: {{path: {self.directory}/store/store.db}}\n{more}"

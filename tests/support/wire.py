@@ -18,6 +18,7 @@ from netloom.edge.host import HostSpec, prepare_host
 from netloom.edge.netlink import Netlink
 from netloom.edge.workload import WorkloadSpec, create_workload
 from netloom.lab.agents import wait_until
+from netloom.lab.patience import patient
 from netloom.plugins.contract import RouteSpec
 from netloom_vxlan.mode import VxlanMode
 from support import pipeline as table
@@ -26,7 +27,7 @@ from support.pipeline import GATEWAYS, MTU_BYTES, NODE, REASONS, TUNNEL_PORT, Ev
 
 POD_PREFIXES = (ip_network("10.244.0.0/16"), ip_network("fd00:10:244::/48"))
 """Of all nodes."""
-WITHIN_S = 5.0
+WITHIN_S = patient(5.0)
 """How long a test waits for what must happen; it matters only when the test fails."""
 VNET_HEADER = 15
 """PACKET_VNET_HDR (linux/if_packet.h): each frame follows a struct virtio_net_hdr."""

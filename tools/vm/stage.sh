@@ -4,7 +4,10 @@ mkdir -p /run/lock /run/netns /dev/pts /dev/shm /tmp /var/tmp
 mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t tmpfs -o mode=1777 tmp /tmp
-ln -sfn /proc/self/fd /dev/fd
+for link in fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
+    ln -sfn "/proc/self/${link#*:}" "/dev/${link%:*}"
+done
+modprobe tun # what udev would find by the device's static node
 mount -t bpf -o mode=700 bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tracefs tracefs /sys/kernel/tracing

@@ -110,7 +110,7 @@ async def _run_one(series: str, objects: Path) -> Outcome:
     try:
         image = await asyncio.to_thread(prepare, KERNELS[series], cache_directory())
         version = image.version
-        settings = {"NETLOOM_TEST_EMULATED": "1", "NETLOOM_TEST_OBJECTS": str(objects)}
+        settings = {"NETLOOM_TEST_EMULATED": "1", "NETLOOM_LAB_PATIENCE": "10", "NETLOOM_TEST_OBJECTS": str(objects)}
         command = Command(
             argv=suite_command(),
             directory=ROOT,

@@ -11,6 +11,7 @@ from netloom.cni.errors import CniError
 from netloom.lab import processes
 from netloom.lab.inside import netns_path, program
 from netloom.lab.journal import Journal
+from netloom.lab.patience import patient
 from netloom.lab.processes import ProcessRecord
 from netloom.lab.topology import LabFiles, LabNode, Topology
 from netloom.model.errors import NetloomError
@@ -74,7 +75,7 @@ def wait_ready(topology: Topology, node: str, record: ProcessRecord) -> None:
         return state_of(files, node) in ("ok", "degraded")
 
     if not wait_until(answers):
-        raise AgentError(files, node, f"is not ready after {READY_WITHIN_S:g} s")
+        raise AgentError(files, node, f"is not ready after {patient(READY_WITHIN_S):g} s")
 
 
 def wait_converged(topology: Topology, nodes: Iterable[str]) -> None:
@@ -93,12 +94,12 @@ def wait_converged(topology: Topology, nodes: Iterable[str]) -> None:
         return ""
 
     if not wait_until(lambda: not missing()) and (late := missing()):
-        raise AgentError(files, late, f"does not know the whole cluster after {READY_WITHIN_S:g} s")
+        raise AgentError(files, late, f"does not know the whole cluster after {patient(READY_WITHIN_S):g} s")
 
 
-def wait_until(condition: Callable[[], bool], within_s: float = READY_WITHIN_S) -> bool:
-    """Ask again and again until it holds; says whether it came to hold in time."""
-    deadline = time.monotonic() + within_s
+def wait_until(condition: Callable[[], bool], within_s: float | None = None) -> bool:
+    """Ask again and again until it holds; says whether it came to hold in time, that of an agent's start if None."""
+    deadline = time.monotonic() + (patient(READY_WITHIN_S) if within_s is None else within_s)
     while not condition():
         if time.monotonic() > deadline:
             return False

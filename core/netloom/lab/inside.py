@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from netloom.edge.netns import NAMED_DIR
+from netloom.lab.patience import patient
 from netloom.model.errors import NetloomError, NotFound
 
 COMMAND_TIMEOUT_S = 60.0
@@ -46,7 +47,7 @@ def run_in(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=COMMAND_TIMEOUT_S,
+        timeout=patient(COMMAND_TIMEOUT_S),
         check=False,
     )
 

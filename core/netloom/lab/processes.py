@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from netloom.lab.patience import patient
+
 TERMINATE_WITHIN_S = 10.0
 """How long a process may take to end by itself before it is killed."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -172,7 +174,7 @@ def _ended(fds: list[int], timeout_s: float) -> list[int]:
 
 def _wait(fds: list[int], within_s: float) -> list[int]:
     """Wait for processes to end; returns the descriptors of those that have not."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + patient(within_s)
     remaining = list(fds)
     while remaining and (left := deadline - time.monotonic()) > 0:
         gone = _ended(remaining, left)
