@@ -8,6 +8,7 @@ own record, and the API's doors. Stop: doors, loops, store; the data path stays 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import platform
 import time
@@ -74,6 +75,9 @@ class Agent:
         """Start, serve until ``stop`` is set, and shut down. Raises NetloomError when it cannot start."""
         async with AsyncExitStack() as stack:
             await self._start(stack)
+            # What there is now stays: without it a full collection takes a millisecond, with it tens.
+            gc.collect()
+            gc.freeze()
             self._log.info("agent.ready", node=self.node.name, seconds=round(time.time() - self._started_at, 3))
             await stop.wait()
             self._log.info("agent.stopping", node=self.node.name)

@@ -35,6 +35,7 @@ class Identities:
         self._store = store
         self._by_id: dict[int, Labels] = {}
         self._by_labels: dict[str, IdentityId] = {}
+        self._next = FIRST_CLUSTER_ID
         self._lock = asyncio.Lock()
 
     def known(self) -> Mapping[int, Labels]:
@@ -86,10 +87,13 @@ class Identities:
         return winner if winner is not None else await self._make(text)
 
     async def _claim_number(self, text: str) -> IdentityId:
-        for number in range(FIRST_CLUSTER_ID, LAST_CLUSTER_ID + 1):
+        count = LAST_CLUSTER_ID - FIRST_CLUSTER_ID + 1
+        for step in range(count):
+            number = FIRST_CLUSTER_ID + (self._next - FIRST_CLUSTER_ID + step) % count
             if number in self._by_id:
                 continue
             if await self._store.compare_and_swap(f"{IDENTITIES}{number}", 0, text.encode()):
+                self._next = number + 1
                 return IdentityId(number)
         raise Exhausted(
             f"all identities from {FIRST_CLUSTER_ID} to {LAST_CLUSTER_ID} are in use; "
