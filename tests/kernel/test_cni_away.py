@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from netloom.cni import pending
-from netloom.cni.request import VALID_ATTACHMENTS
+from netloom.cni.request import VALID_ATTACHMENTS, parse
 from support.cni import Program, everything, install_relay
 from support.netns import NamespaceFactory
 from support.node import NodeUnderTest
@@ -87,6 +87,22 @@ def test_an_agent_that_hung_finishes_a_del_once_it_wakes(
     patient = install_relay(tmp_path, running.socket)
     assert patient("ADD", CNI_NETNS=pod.path).status == 0, "the DEL that waited is finished first"
     assert remembered(running) == []
+
+
+def test_a_del_that_waits_is_finished_before_the_same_container_is_attached_again(
+    node: NodeUnderTest, call: Program, make_netns: NamespaceFactory
+) -> None:
+    """Written after the agent started, as when it did not answer; its next pass is far away."""
+    node.write_config(resync_s=600)
+    node.start()
+    pod = make_netns("pod")
+    assert call("ADD", CNI_NETNS=pod.path).status == 0
+    environment = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0"}
+    request = parse(environment, b'{"cniVersion": "1.0.0"}')
+    pending.remember(pending.directory_of(str(node.socket)), request)
+    assert call("ADD", CNI_NETNS=pod.path).status == 0
+    assert remembered(node) == []
+    assert len(node.get("/v1/endpoints")) == 1
 
 
 def test_a_remembered_file_that_says_nothing_is_set_aside(running: NodeUnderTest) -> None:

@@ -229,16 +229,24 @@ def foreign_link(node: NodeUnderTest, pod: Namespace) -> Iterator[None]:
 HOST_IFNAME = Attachment(container_id="c1", ifname="eth0", netns="").host_ifname
 
 
-@pytest.mark.parametrize(("obstacle", "code"), [(foreign_route, 101), (full_disk, 100), (foreign_link, 101)])
+OBSTACLES = [
+    (foreign_route, 101, "by another interface"),
+    (full_disk, 100, "cannot be written"),
+    (foreign_link, 101, "on the node exists already"),
+]
+
+
+@pytest.mark.parametrize("case", OBSTACLES, ids=lambda case: case[0].__name__)
 def test_an_add_that_fails_half_way_is_undone(
-    running: NodeUnderTest, call: Program, make_netns: NamespaceFactory, obstacle: Any, code: int
+    running: NodeUnderTest, call: Program, make_netns: NamespaceFactory, case: tuple[Any, int, str]
 ) -> None:
-    """Also while the obstacle stands nothing is there that should not be; once it has gone the ADD succeeds."""
+    """Once the obstacle has gone the ADD succeeds."""
+    obstacle, code, words = case
     pod = make_netns("pod")
     before = everything(running)
     with obstacle(running, pod):
         ended = call("ADD", CNI_NETNS=pod.path)
-    assert ended.code == code, ended
+    assert (ended.code, words in ended.message) == (code, True), ended
     assert everything(running) == before
     assert "eth0" not in pod.run("ip", "-br", "link")
     assert call("ADD", CNI_NETNS=make_netns("pod").path).status == 0

@@ -15,7 +15,7 @@ import pytest
 
 from netloom.cni import pending
 from netloom.cni.main import main
-from support.peers import leave_behind, listening
+from support.peers import leave_behind, listening, listening_as
 from support.recorded_agent import RecordedAgent
 
 PROGRAM = Path(sys.executable).with_name("netloom-cni")
@@ -216,6 +216,12 @@ def test_a_socket_that_belongs_to_somebody_else_is_not_asked(agent: RecordedAgen
     os.chown(agent.socket, 12345, -1)
     assert "belongs to uid 12345" in refused(run, agent.socket)
     assert agent.calls == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_a_listener_who_is_not_root_is_told_nothing(run: Run, tmp_path: Path) -> None:
+    with listening_as(tmp_path / "other.sock", 12345):
+        assert "uid 12345 listens at" in refused(run, tmp_path / "other.sock")
 
 
 def test_the_executable_speaks_on_standard_input_and_output(agent: RecordedAgent) -> None:
