@@ -28,19 +28,20 @@ REQUEST = AttachRequest(attachment=ATTACHMENT, labels=label_set(["k8s:app=x"]))
 
 
 class SlowStore(LocalStore):
-    """Writes addresses only while its door is open."""
+    """Writes and deletes addresses only while it may."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, 0.05)
-        self.door = asyncio.Event()
-        self.door.set()
+        self.writing, self.deleting = asyncio.Event(), asyncio.Event()
+        self.writing.set()
+        self.deleting.set()
 
     async def put(self, key: str, value: bytes) -> int:
-        await self.door.wait()
+        await self.writing.wait()
         return await super().put(key, value)
 
     async def delete(self, key: str) -> None:
-        await self.door.wait()
+        await self.deleting.wait()
         await super().delete(key)
 
 
@@ -110,10 +111,10 @@ def manager(tmp_path: Path, store: SlowStore, edges: Edges) -> EndpointManager:
 
 async def test_an_attachment_does_not_wait_for_the_cluster(manager: EndpointManager, store: SlowStore) -> None:
     """Its node can reach it; the others learn of it soon."""
-    store.door.clear()
+    store.writing.clear()
     await manager.attach(REQUEST)
     assert await store.get(KEY) is None
-    store.door.set()
+    store.writing.set()
     await manager.finish()
     assert await store.get(KEY) is not None
 
@@ -124,22 +125,24 @@ async def test_an_address_is_nobodys_until_the_cluster_has_forgotten_its_owner(
     """Else another node could take its next owner for the one before."""
     await manager.attach(REQUEST)
     await manager.finish()
-    store.door.clear()
+    store.deleting.clear()
     detaching = asyncio.create_task(manager.detach(ATTACHMENT))
     await edges.deleted.wait()
     assert (edges.held, detaching.done()) == ({ATTACHMENT.key}, False)
-    store.door.set()
+    store.deleting.set()
     assert await detaching
     assert (edges.held, await store.get(KEY)) == (set(), None)
 
 
-async def test_what_is_withdrawn_at_once_does_not_come_back(manager: EndpointManager, store: SlowStore) -> None:
+async def test_what_is_withdrawn_at_once_does_not_come_back(
+    manager: EndpointManager, store: SlowStore, edges: Edges
+) -> None:
     """The cluster is told in the order in which things happened."""
-    store.door.clear()
+    store.writing.clear()
     await manager.attach(REQUEST)
     detaching = asyncio.create_task(manager.detach(ATTACHMENT))
-    await asyncio.sleep(0)
-    store.door.set()
+    await edges.deleted.wait()
+    store.writing.set()
     assert await detaching
     await manager.finish()
     assert await store.get(KEY) is None
