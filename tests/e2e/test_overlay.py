@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import random
+import socket
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
 
 from netloom.model.address import Address
 from netloom.model.identity import Reserved
-from support.cluster import Cluster, Place, frames_until, receive
+from support.cluster import WITHIN_S, Cluster, Place, PodView, frames_until, receive
 from support.packets import ETHERNET_BYTES, IPV4, IPV6
 
 pytestmark = pytest.mark.e2e
@@ -102,7 +106,9 @@ def test_packets_between_pods_of_one_node_never_meet_its_stack(cluster: Cluster,
     pod = cluster.pod("busybox1")
     with cluster.node("node1").packet_socket(device) as sniffer:
         pod.ping(cluster.pod("busybox2").ipv4, "-p", near.hex())
-        # What the device does see: packets for another node, or for this one.
+        # What the device does see: packets for another node, or for this one. By the tunnel device they go while the
+        # neighbour is not known.
+        cluster.node("node1").run("ip", "neigh", "flush", "dev", "eth0")
         pod.ping(OTHERS[device](cluster), "-p", far.hex())
         assert [frame for frame in frames_until(sniffer, lambda frame: far in frame) if near in frame] == []
 
@@ -123,3 +129,61 @@ def test_neither_pods_packets_nor_their_addresses_leave_untunnelled(cluster: Clu
         before = frames_until(sniffer, lambda frame: pattern in frame and frame[_OUTER_BYTES + 8 + 14] >> 4 == 4)
     assert [frame for frame in before if pattern in frame] != []
     assert [frame for frame in before if bare(frame)] == []
+
+
+STREAM_BYTES = 1 << 21
+"""Of each test's stream: many full segments, and a rest."""
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("segments", [65535, 1], ids=["whole", "cut-by-the-node"])
+def test_a_stream_arrives_as_it_was_sent(cluster: Cluster, version: int, segments: int) -> None:
+    """Be it that the underlay takes segments put together, or that the node must cut them before they leave."""
+    node, client, server = cluster.node("node1"), cluster.pod("busybox1"), cluster.pod("busybox3")
+    sent = random.Random(version * segments).randbytes(STREAM_BYTES)  # noqa: S311 - a pattern, not a secret
+    node.run("ip", "link", "set", "eth0", "gso_max_segs", str(segments))
+    try:
+        assert streamed(client, server, version, sent) == sent
+    finally:
+        node.run("ip", "link", "set", "eth0", "gso_max_segs", "65535")
+
+
+def streamed(client: PodView, server: PodView, version: int, sent: bytes) -> bytes:
+    """What a server reads of what a client sends it over TCP."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with (
+        server.open_socket(family, socket.SOCK_STREAM) as listener,
+        client.open_socket(family, socket.SOCK_STREAM) as near,
+    ):
+        listener.bind((str(server.address(version)), 0))
+        listener.listen()
+        near.connect(listener.getsockname())
+        far, _ = listener.accept()
+        with far, ThreadPoolExecutor(1) as sender:
+            far.settimeout(WITHIN_S)
+            sending = sender.submit(send_all, near, sent)
+            received = b"".join(iter(lambda: far.recv(1 << 16), b""))
+            sending.result()
+    return received
+
+
+def send_all(connection: socket.socket, sent: bytes) -> None:
+    """Everything, and its end."""
+    connection.sendall(sent)
+    connection.shutdown(socket.SHUT_WR)
+
+
+def test_pods_of_two_nodes_talk_past_the_tunnel_device(cluster: Cluster) -> None:
+    """Once the nodes are neighbours, and it is no stream that was put together on its way."""
+    client, server = cluster.pod("busybox1"), cluster.pod("busybox3")
+    client.ping(server.ipv4)
+    before = [tunnelled_packets(cluster, name) for name in ("node1", "node2")]
+    for version in (4, 6):
+        client.ping(server.address(version))
+    assert [tunnelled_packets(cluster, name) for name in ("node1", "node2")] == before
+
+
+def tunnelled_packets(cluster: Cluster, node: str) -> tuple[int, int]:
+    """What the tunnel device of a node has received and sent."""
+    (found,) = json.loads(cluster.node(node).run("ip", "-j", "-s", "link", "show", "loom_vxlan"))
+    return found["stats64"]["rx"]["packets"], found["stats64"]["tx"]["packets"]
