@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
@@ -13,17 +14,19 @@ import pytest
 
 from netloom.agent import walk as walk_module
 from netloom.agent.walk import Sources, Walker, WalkRequest
-from netloom.agent.walk_node import NodeFacts
+from netloom.agent.walk_node import NodeFacts, NodeSurroundings
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.twin import Twins
 from netloom.datapath.craft import Probe
 from netloom.datapath.registry import CallSlot
+from netloom.model.errors import Unavailable
 from netloom.model.node import Node
 from netloom.model.walk import Fate
 from netloom_vxlan.plugin import Vxlan
 from support.pipeline import SLOTS, Pipeline
+from support.wire import WireNode
 
 pytestmark = pytest.mark.bpf
 
@@ -67,14 +70,21 @@ class Programs:
         return SLOTS
 
 
+@pytest.fixture(scope="module")
+def objects(cache_dir: Path) -> tuple[ProgramObject, ...]:
+    return Compiler(cache_dir).compile_all((*core_programs(), *Vxlan().netloom_bpf_programs()))
+
+
 @pytest.fixture
-def generations(pipeline: Pipeline, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> list[Programs]:
+def generations(
+    pipeline: Pipeline, objects: tuple[ProgramObject, ...], monkeypatch: pytest.MonkeyPatch
+) -> list[Programs]:
     """The last one is at work."""
     del pipeline
     monkeypatch.setattr(walk_module, "Twins", CountedTwins)
     monkeypatch.setattr(CountedTwins, "open", 0)
     monkeypatch.setattr(CountedTwins, "made", 0)
-    return [Programs(Compiler(cache_dir).compile_all((*core_programs(), *Vxlan().netloom_bpf_programs())))]
+    return [Programs(objects)]
 
 
 @pytest.fixture
@@ -111,3 +121,35 @@ async def test_twins_go_when_nobody_walks_any_more(walker: Walker, monkeypatch: 
 async def test_a_walker_that_never_walked_closes_too(walker: Walker) -> None:
     await walker.close()
     assert CountedTwins.made == 0
+
+
+@contextmanager
+def surroundings(
+    wire: WireNode, objects: tuple[ProgramObject, ...], names: Mapping[int, str]
+) -> Iterator[NodeSurroundings]:
+    """A node with devices, whose agent knows programs by ``names``."""
+    with Twins(objects, wire.pipeline.maps, SLOTS) as twins:
+        made = wire.netns.call(NodeSurroundings, replace(FACTS, programs=names), twins)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def test_the_program_on_a_device_is_known_by_number_and_hash(
+    wire: WireNode, objects: tuple[ProgramObject, ...]
+) -> None:
+    with surroundings(wire, objects, {wire.pipeline.programs["from_host"].id: "from_host"}) as around:
+        assert around.program_on(wire.links.host, "egress") == "from_host"
+        assert around.program_on(wire.links.host, "ingress") is None
+
+
+@pytest.mark.parametrize("known_as", ["", "from_container"], ids=["unknown", "other instructions"])
+def test_a_program_that_is_not_the_twins_is_never_walked_in_its_place(
+    wire: WireNode, objects: tuple[ProgramObject, ...], known_as: str
+) -> None:
+    """One of another generation, or of a name that stands for something else now."""
+    number = wire.pipeline.programs["from_host"].id
+    names = {number: known_as} if known_as else {}
+    with surroundings(wire, objects, names) as around, pytest.raises(Unavailable, match="just being replaced"):
+        around.program_on(wire.links.host, "egress")

@@ -61,7 +61,14 @@ KEY = encode(registry.PeerKey(ip_address("192.168.77.12")))
             "fib_lookup: out of loom_vxlan to 02:00:00:00:00:09",
         ),
         (noted("skb_store_bytes", 0, 22, 0, 1, 0), "skb_store_bytes: 1 bytes at 22"),
-        (noted("skb_change_tail", 0, 60, 0), "skb_change_tail gave 0"),
+        (noted("skb_change_tail", 0, 60, 0), "skb_change_tail: to 60 bytes"),
+        (noted("skb_adjust_room", 0, 50, 1, 0), "skb_adjust_room: +50 bytes"),
+        (noted("skb_adjust_room", 0, 2**64 - 50, 1, 0), "skb_adjust_room: -50 bytes"),
+        (
+            noted("skb_adjust_room", 0, 50, 1, 0, result=-95),
+            "skb_adjust_room: +50 bytes (refused: error 95)",
+        ),
+        (noted("skb_change_type", 0, 0), "skb_change_type gave 0"),
         (
             noted("clone_redirect", 0, 6, 0, made=False),
             "clone_redirect gave 0 (not made: it would reach beyond this packet)",

@@ -45,6 +45,7 @@ def test_a_frame_from_the_wire_is_taken_as_it_is() -> None:
         (body(start="world"), "needs a source"),
         (body(start="wire", frame="zz"), "hexadecimal"),
         (body(start="wire", frame="ab" * 14), "14 bytes"),
+        (body(start="wire", frame="00" * 12 + "0800" + "45" * 19), "33 bytes cannot be walked, expected 34"),
         (body(start="wire", frame="ab" * 9000), "9000 bytes"),
         (body(more=1), "more"),
     ],

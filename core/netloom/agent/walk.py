@@ -33,6 +33,8 @@ IDLE_S = 300.0
 """How long twins are kept after a walk: some megabytes of the kernel's memory that nobody may need again."""
 MAX_FRAME_BYTES = ETHERNET_BYTES + craft.MAX_PACKET_BYTES + 70
 """A packet with the headers of a tunnel around it."""
+_LEAST_FRAME_BYTES = {b"\x08\x00": ETHERNET_BYTES + 20, b"\x86\xdd": ETHERNET_BYTES + 40}
+"""By ethertype: the kernel runs no program on an IP packet that is shorter than its header."""
 MAX_PORT = 65535
 MAX_TTL = 255
 
@@ -219,6 +221,7 @@ def _frame(text: str) -> bytes:
         frame = bytes.fromhex(text)
     except ValueError:
         raise Invalid("the frame is not written in hexadecimal digits") from None
-    if not ETHERNET_BYTES < len(frame) <= MAX_FRAME_BYTES:
-        raise Invalid(f"a frame of {len(frame)} bytes cannot be walked, expected up to {MAX_FRAME_BYTES}")
+    least = _LEAST_FRAME_BYTES.get(frame[12:ETHERNET_BYTES], ETHERNET_BYTES + 1)
+    if not least <= len(frame) <= MAX_FRAME_BYTES:
+        raise Invalid(f"a frame of {len(frame)} bytes cannot be walked, expected {least} to {MAX_FRAME_BYTES}")
     return frame

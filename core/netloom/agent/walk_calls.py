@@ -129,6 +129,19 @@ def _store_bytes(call: NotedCall, _name_of: NameOf) -> str:
     return f"skb_store_bytes: {call.arguments[3]} bytes at {call.arguments[1]}"
 
 
+def _adjust_room(call: NotedCall, _name_of: NameOf) -> str:
+    (grown,) = struct.unpack("=i", struct.pack("=I", call.arguments[1] & 0xFFFFFFFF))
+    return f"skb_adjust_room: {grown:+d} bytes" + _failure(call)
+
+
+def _change_tail(call: NotedCall, _name_of: NameOf) -> str:
+    return f"skb_change_tail: to {call.arguments[1] & 0xFFFFFFFF} bytes" + _failure(call)
+
+
+def _failure(call: NotedCall) -> str:
+    return f" (refused: error {-call.result})" if call.result < 0 else ""
+
+
 _DESCRIBED: dict[str, Callable[[NotedCall, NameOf], str]] = {
     "redirect": _redirect,
     "redirect_peer": _redirect_peer,
@@ -137,6 +150,8 @@ _DESCRIBED: dict[str, Callable[[NotedCall, NameOf], str]] = {
     "skb_get_tunnel_key": _get_tunnel_key,
     "fib_lookup": _fib_lookup,
     "skb_store_bytes": _store_bytes,
+    "skb_adjust_room": _adjust_room,
+    "skb_change_tail": _change_tail,
 }
 
 

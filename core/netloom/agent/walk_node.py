@@ -18,6 +18,8 @@ from netloom.edge.answers import LinkInfo, link_info
 from netloom.edge.netlink import Direction as Hook
 from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, open_netns
+from netloom.edge.nft import has_table
+from netloom.edge.ownership import masquerade_table
 from netloom.edge.paths import NoPath, Path, Question, find_path, neighbor_of
 from netloom.edge.rtnl import RtnlSocket
 from netloom.edge.sysctl import read_sysctl
@@ -156,11 +158,15 @@ class NodeSurroundings:
         return next((node.name for node in self.facts.others if address in _underlay(node)), "")
 
     def masquerades(self, source: Address, destination: Address, leaving_by: LinkInfo) -> bool:
-        """Whether a packet from a workload of this node takes the node's address on its way out."""
+        """Whether a packet from a workload of this node takes the node's address on its way out.
+
+        Raises FirewallError when the table that does it cannot be looked at.
+        """
         own = self.facts.node.pod_cidrs
         cluster = (*own, *(cidr for node in self.facts.others for cidr in node.pod_cidrs))
         inside = _within(source, own) and not _within(destination, cluster)
-        return self.facts.masquerade and inside and not leaving_by.ours
+        wanted = self.facts.masquerade and inside and not leaving_by.ours
+        return wanted and has_table(masquerade_table(self.facts.node.name))
 
     def pod_side(self, endpoint: Endpoint, question: Question) -> PodSide:
         """The workload's interface and its kernel's answer. Raises NotFound when the namespace is gone."""

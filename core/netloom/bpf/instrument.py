@@ -158,7 +158,11 @@ def _calls(program: ProgramObject) -> list[tuple[int, int, int]]:
 
 
 def _noting(helper: Helper, number: int, sizes: Sizes) -> Code:
-    """The function that stands in for a helper: same arguments, same result."""
+    """The function that stands in for a helper: same arguments, same result.
+
+    There are two ways through it, with a record and without room for one. They never meet again: verifiers before
+    Linux 6.5 forget that the record is there as soon as it is asked about.
+    """
     code = Code()
     _save_arguments(code, helper)
     _begin_record(code, helper, number)
@@ -166,11 +170,9 @@ def _noting(helper: Helper, number: int, sizes: Sizes) -> Code:
         _read(code, into="before", source=7, size=sizes.key_bytes)
     elif helper.memory is not Memory.NONE:
         _read_buffer(code, helper, "before")
-    code.label("make")
-    _make_call(code, helper)
+    _make_call(code, helper, "noted")
     code.store(FRAME, _RESULT_AT, 0)
     code.load(1, FRAME, _RECORD_AT)
-    code.go_if(1, 0, "end")
     code.store(1, _AT["result"], 0)
     if helper.memory is Memory.KEY_AND_FOUND:
         _read(code, into="after", source=0, size=sizes.value_bytes)
@@ -179,8 +181,10 @@ def _noting(helper: Helper, number: int, sizes: Sizes) -> Code:
     code.load(1, FRAME, _RECORD_AT)
     code.number(2, 0)
     code.call(RINGBUF_SUBMIT)
-    code.label("end")
     code.load(0, FRAME, _RESULT_AT)
+    code.leave()
+    code.label("no room")
+    _make_call(code, helper, "unnoted")
     code.leave()
     return code
 
@@ -199,7 +203,7 @@ def _begin_record(code: Code, helper: Helper, number: int) -> None:
     code.number(3, 0)
     code.call(RINGBUF_RESERVE)
     code.store(FRAME, _RECORD_AT, 0)
-    code.go_if(0, 0, "make")
+    code.go_if(0, 0, "no room")
     code.store_number_32(0, _AT["program"], number)
     code.store_number_32(0, _AT["helper"], helper.number)
     code.number(1, 0)
@@ -239,41 +243,42 @@ def _probe(code: Code, into: str) -> None:
     code.store(1, _AT[f"{into}_failed"], 0)
 
 
-def _make_call(code: Code, helper: Helper) -> None:
+def _make_call(code: Code, helper: Helper, way: str) -> None:
+    """``way`` keeps the labels of the two ways apart."""
     if helper.treatment is Treatment.WITHHELD:
         code.number(0, 0)
         return
     if helper.number == GET_TUNNEL_KEY:
-        _give_tunnel_key(code)
+        _give_tunnel_key(code, way)
     for position in range(min(helper.arguments, len(_SAVED))):
         code.copy(position + 1, _SAVED[position])
     if helper.arguments > len(_SAVED):
         code.load(5, FRAME, _ARGUMENT5_AT)
     code.call(helper.number)
-    code.label("made")
+    code.label(f"{way}: made")
 
 
-def _give_tunnel_key(code: Code) -> None:
+def _give_tunnel_key(code: Code, way: str) -> None:
     """The walk's own tunnel metadata, if it has any, as the helper would give a device's; EPROTO for another family."""
     code.load_map_value(1, TUNNEL_INPUT.name)
     code.load_32(2, 1, _TUNNEL_AT["present"])
-    code.go_if(2, 0, "real")
+    code.go_if(2, 0, f"{way}: real")
     code.load_32(2, 1, _TUNNEL_AT["is_ipv6"])
     code.copy(0, 9)
     code.keep_bits(0, _TUNINFO_IPV6)
-    code.go_if(2, 0, "ipv4")
-    code.go_if(0, _TUNINFO_IPV6, "give")
-    code.go("refuse")
-    code.label("ipv4")
-    code.go_if(0, 0, "give")
-    code.label("refuse")
+    code.go_if(2, 0, f"{way}: ipv4")
+    code.go_if(0, _TUNINFO_IPV6, f"{way}: give")
+    code.go(f"{way}: refuse")
+    code.label(f"{way}: ipv4")
+    code.go_if(0, 0, f"{way}: give")
+    code.label(f"{way}: refuse")
     code.number(0, -_EPROTO)
-    code.go("made")
-    code.label("give")
+    code.go(f"{way}: made")
+    code.label(f"{way}: give")
     code.copy(3, 1)
     code.add(3, _TUNNEL_AT["key"])
     code.copy(1, 7)
     code.copy(2, 8)
     code.call(PROBE_READ_KERNEL)
-    code.go("made")
-    code.label("real")
+    code.go(f"{way}: made")
+    code.label(f"{way}: real")

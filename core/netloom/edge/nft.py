@@ -53,6 +53,11 @@ def remove_table(name: str) -> bool:
     return True
 
 
+def has_table(name: str) -> bool:
+    """Whether the table stands, whatever is in it. Raises as :func:`put_table`."""
+    return _present_marks(name) is not None
+
+
 def generation() -> int:
     """A number that every change of any table of this namespace raises: while it stays, so does what was seen.
 
