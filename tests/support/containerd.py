@@ -12,6 +12,7 @@ from cri_api.v1 import api_pb2 as cri
 from cri_api.v1.api_pb2_grpc import RuntimeServiceStub
 
 from netloom.lab.agents import wait_until
+from netloom.lab.patience import patient
 from support import image
 from support.machine import CGROUP, WITHIN_S, Machine
 from support.runtimes import SERVE, Output, Pod, RuntimeFailure
@@ -19,7 +20,7 @@ from support.runtimes import SERVE, Output, Pod, RuntimeFailure
 SOCKET = "/run/containerd/containerd.sock"
 NAMESPACE = "shop"
 """Of pods, as Kubernetes has it."""
-CALL_WITHIN_S = 120.0
+CALL_WITHIN_S = patient(120.0)
 _FILE = "/etc/containerd/netloom-test.toml"
 _LOG = "/run/containerd.log"
 _MISSING = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in ("aufs", "btrfs", "devmapper", "zfs"))

@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 
 from netloom.lab.agents import wait_until
+from netloom.lab.patience import patient
 from support.leaks import MARK
 from support.netns import Namespace
 
 CGROUP = f"/{MARK}"
 """Parent of the control groups of every runtime that can be told one."""
-WITHIN_S = 30.0
+WITHIN_S = patient(30.0)
 """How long to wait for what must happen: generous, since it only matters when the test fails."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _CGROUP_PARENTS = (MARK, "libpod_parent")
