@@ -61,6 +61,32 @@ def replying(path: Path, *parts: bytes) -> Iterator[None]:
             thread.join()
 
 
+@contextmanager
+def silent(path: Path) -> Iterator[list[socket.socket]]:
+    """Somebody at a socket who hears everybody out and never says a word; the list holds those who came."""
+    came: list[socket.socket] = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        thread = threading.Thread(target=_take_all, args=(server, came))
+        thread.start()
+        try:
+            yield came
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in came:
+                connection.close()
+
+
+def _take_all(server: socket.socket, came: list[socket.socket]) -> None:
+    while True:
+        try:
+            came.append(server.accept()[0])
+        except OSError:
+            return
+
+
 def _reply_to_all(server: socket.socket, parts: tuple[bytes, ...]) -> None:
     while True:
         try:

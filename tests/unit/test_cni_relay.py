@@ -12,7 +12,7 @@ import pytest
 from netloom.cni import pending
 from netloom.cni.frame import MAX_CONFIG_BYTES
 from support.cni import CONFIG, ENVIRONMENT, Program, install_relay
-from support.peers import leave_behind, listening, listening_as, replying
+from support.peers import leave_behind, listening_as, replying, silent
 from support.recorded_agent import RecordedAgent
 
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nNetloom-Exit-Status: 0\r\n\r\n{}\n"
@@ -112,10 +112,11 @@ def test_an_answer_that_is_none_is_never_printed(relay: Program, socket: Path, r
 
 
 def test_an_agent_that_hangs_is_waited_for_once(relay: Program, socket: Path) -> None:
-    with listening(socket, None):
+    with silent(socket) as connections:
         ended = relay("ADD", CNI_NETNS="/n")
         assert (ended.code, "did not answer within" in ended.message) == (11, True)
         assert relay("DEL") == (0, None)
+    assert len(connections) == 2
     assert len(pending.waiting(pending.directory_of(str(socket)))) == 1
 
 
@@ -130,13 +131,23 @@ def test_without_an_agent_a_del_is_remembered_and_an_add_told_to_wait(
     assert len(pending.waiting(pending.directory_of(str(socket)))) == 1
 
 
-def test_a_config_that_names_a_socket_is_obeyed(relay: Program, tmp_path: Path) -> None:
-    agent = RecordedAgent(tmp_path / "other.sock")
+def test_a_config_that_names_a_socket_is_obeyed(relay: Program, socket: Path, tmp_path: Path) -> None:
+    agents = [RecordedAgent(path) for path in (socket, tmp_path / "other.sock")]
     try:
-        assert relay("ADD", CNI_NETNS="/n", socket=str(agent.socket)) == (0, {})
+        assert relay("ADD", CNI_NETNS="/n", socket=str(tmp_path / "other.sock")) == (0, {})
+    finally:
+        for agent in agents:
+            agent.close()
+    assert [len(agent.calls) for agent in agents] == [0, 1]
+
+
+def test_a_config_beyond_all_bounds_is_refused(relay: Program, socket: Path) -> None:
+    agent = RecordedAgent(socket)
+    try:
+        ended = relay.raw(ENVIRONMENT | {"CNI_COMMAND": "ADD"}, b" " * (MAX_CONFIG_BYTES + 1))
     finally:
         agent.close()
-    assert len(agent.calls) == 1
+    assert (ended.code, agent.calls) == (6, [])
 
 
 @pytest.mark.parametrize(
