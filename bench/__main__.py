@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import machine, networks, profile, programs, report
+from bench import agents, attach, attach_report, machine, networks, profile, programs, report
+from bench.attach_report import Attaching
 from bench.measure import Plan, build, run
 from bench.summary import summarise
 
@@ -25,8 +26,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _attaching() -> Attaching:
+    plan, driver = attach.Plan(rounds=5, pods=200), attach.build(OUT)
+    calls = list(attach.run(driver, networks.MARK, plan, _say))
+    (OUT / "attaching.json").write_text(json.dumps([asdict(item) for item in calls], indent=1))
+    cost = agents.measure(driver, networks.MARK, _say)
+    return Attaching(plan=plan, waiting=attach.summarise(calls), cost=cost)
+
+
 def main() -> None:
-    """Needs root and two cores; takes about four minutes with the defaults."""
+    """Needs root and two cores; takes about six minutes with the defaults."""
     arguments = _arguments()
     plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
     program, facts = build(OUT), machine.facts()
@@ -40,20 +53,23 @@ def main() -> None:
             *stack.enter_context(networks.netloom()),
         ]
         profiles = profile.profiles(program, pairs, OUT)
-        samples = list(run(program, pairs, plan, lambda sentence: print(sentence, file=sys.stderr)))
+        samples = list(run(program, pairs, plan, _say))
     (OUT / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
+    attaching = _attaching()
     measured = report.Run(
         machine=facts,
         plan=plan,
         figures=summarise(samples, report.bases()),
         profiles=profiles,
         programs=programs.measure(OUT / "objects"),
+        more=attach_report.section(attaching),
     )
     if arguments.dry:
         print(report.page(measured))
         return
     for comparison in report.COMPARISONS:
         (HERE / comparison.picture).write_text(report.picture(comparison, plan, measured.figures))
+    (HERE / attach_report.PICTURE).write_text(attach_report.picture(attaching))
     (HERE / "RESULTS.md").write_text(report.page(measured))
     print(f"wrote {HERE / 'RESULTS.md'} and its pictures")
 

@@ -72,6 +72,8 @@ class Run:
     profiles: Sequence[Profile]
     """None without perf."""
     programs: Sequence[Row]
+    more: Sequence[str] = ()
+    """Lines about other things than packets."""
 
 
 def page(run: Run) -> str:
@@ -88,7 +90,18 @@ def page(run: Run) -> str:
             lines += [f"**{_placement(cpu)}**", "", *_table(comparison, cpu, run.figures), ""]
     if run.profiles:
         lines += [*_profiles(run.profiles, run.figures), ""]
-    lines += [*_programs(run.programs), "", *_method(run.plan), "", "## Machine", "", *_facts(run.machine), ""]
+    lines += [
+        *_programs(run.programs),
+        "",
+        *_method(run.plan),
+        "",
+        *run.more,
+        "",
+        "## Machine",
+        "",
+        *_facts(run.machine),
+        "",
+    ]
     return "\n".join(lines)
 
 
