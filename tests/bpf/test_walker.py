@@ -37,6 +37,7 @@ FACTS = NodeFacts(
     endpoints=(),
     others=(),
     underlay_device="lo",
+    doors=(),
     tunnel=None,
     masquerade=False,
     programs={},

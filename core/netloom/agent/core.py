@@ -234,6 +234,7 @@ class Agent:
             endpoints=tuple(self.endpoints.all()),
             others=tuple(known.node for known in self.cluster.nodes().values()),
             underlay_device=self.datapath.underlay.device,
+            doors=self.datapath.doors,
             tunnel=self._active.mode.tunnel,
             masquerade=self._settings.masquerade,
             programs={program.id: program.name for program in self.datapath.generation.programs()},

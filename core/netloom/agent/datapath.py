@@ -141,6 +141,13 @@ class Datapath:
     @property
     def underlay(self) -> Underlay:
         """Device and addresses by which other nodes reach this one."""
+    @property
+    def doors(self) -> tuple[str, ...]:
+        """Devices by which packets enter the host's stack: loom_host, and those of the mode that no program guards."""
+        guarded = {owned.program.target for owned in self._plan.programs}
+        devices = (device.name for device in self._plan.mode.devices())
+        return (HOST_DEVICE, *(name for name in devices if AttachPoint(name, "ingress") not in guarded))
+
         return self._underlay
 
     @property
@@ -245,7 +252,7 @@ class Datapath:
         )
         family: Family = 4 if self._underlay.ipv4 else 6
         self.mtu_bytes = self._plan.mode.mtu_bytes(settings.mtu_bytes or self._underlay.mtu_bytes, family)
-        ensure_guard(settings.node.name, self._doors())
+        ensure_guard(settings.node.name, self.doors)
         self._devices = Devices(self._netlink, self._host_spec())
         self._direct = DirectWay(self._netlink, self._plan.mode.tunnel, self._underlay)
         self._tell_way()
@@ -307,12 +314,6 @@ class Datapath:
         if self._plan.mode.tunnel is not None:
             self._log.info("tunnel.way", direct=not self._direct.obstacle, obstacle=self._direct.obstacle)
 
-    def _doors(self) -> tuple[str, ...]:
-        """Devices by which packets enter the host's stack: loom_host, and those of the mode that no program guards."""
-        guarded = {owned.program.target for owned in self._plan.programs}
-        devices = (device.name for device in self._plan.mode.devices())
-        return (HOST_DEVICE, *(name for name in devices if AttachPoint(name, "ingress") not in guarded))
-
     def _delete_other_workloads(self, keep: set[str]) -> None:
         for link in self._netlink.own_links():
             if link.name.startswith(WORKLOAD_PREFIX) and link.name not in keep:
@@ -324,7 +325,7 @@ class Datapath:
         if seen == self._firewall_seen:
             return []
         name = self._plan.settings.node.name
-        changed = {"guard": ensure_guard(name, self._doors())}
+        changed = {"guard": ensure_guard(name, self.doors)}
         if self._plan.settings.masquerade:
             changed["masquerading"] = ensure_masquerade(self._masquerade_spec(others))
         else:

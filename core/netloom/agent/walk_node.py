@@ -43,6 +43,8 @@ class NodeFacts:
     others: tuple[Node, ...]
     """The cluster's other nodes."""
     underlay_device: str
+    doors: tuple[str, ...]
+    """Devices of ours by which packets may enter the stack."""
     tunnel: Tunnel | None
     masquerade: bool
     programs: Mapping[int, str]

@@ -10,7 +10,6 @@ from netloom.bpf.instrument import TunnelInput
 from netloom.datapath import craft
 from netloom.datapath.packets import ETHERNET_BYTES
 from netloom.edge.answers import LinkInfo
-from netloom.edge.host import HOST_DEVICE
 from netloom.edge.paths import NoPath, Path, Question
 from netloom.model.address import Address
 from netloom.model.walk import Ending, Fate, Place
@@ -24,7 +23,7 @@ _UNKNOWN_NEIGHBOR = "the MAC address of {} is not known yet: the kernel asks for
 def in_stack(walk: Walk, at: InStack) -> Step:
     """A packet that a device received and no program took."""
     ends = addresses(at.frame)
-    refusal = _refused_at_the_door(at, ends)
+    refusal = refused_at_the_door(at, ends, walk.around.facts.doors)
     if refusal:
         return walk.kernel_drops(Place.STACK, Found(text=refusal), at.frame)
     source, destination = ends  # type: ignore[misc] # a frame without addresses was refused
@@ -55,11 +54,11 @@ def neighbor_mac(walk: Walk, link: LinkInfo, next_hop: Address) -> tuple[bytes, 
     return (found, ()) if found else (UNKNOWN_MAC, (_UNKNOWN_NEIGHBOR.format(next_hop),))
 
 
-def _refused_at_the_door(at: InStack, ends: tuple[Address, Address] | None) -> str:
+def refused_at_the_door(at: InStack, ends: tuple[Address, Address] | None, doors: tuple[str, ...]) -> str:
     """Why the stack does not even look at the packet; "" when it does."""
     if ends is None:
         return "no IP packet: the stack has no use for it"
-    if at.link.ours and at.link.name != HOST_DEVICE:
+    if at.link.ours and at.link.name not in doors:
         return f"the guard: nothing enters the stack by {at.link.name} that its program did not send there"
     if at.frame[:6] != at.link.mac and not at.frame[0] & _GROUP_BIT:
         return f"addressed to {at.frame[:6].hex(':')}, which is not {at.link.name}"
@@ -85,7 +84,7 @@ def _forward(walk: Walk, at: InStack, path: Path, ends: tuple[Address, Address])
     out = walk.around.link(path.ifindex)
     if out is None:
         return walk.kernel_drops(Place.STACK, Found(text=f"the route's device {path.ifindex} is gone"), at.frame)
-    refusal = _not_forwarded(at.frame, path.mtu_bytes or out.mtu_bytes)
+    refusal = not_forwarded(at.frame, path.mtu_bytes or out.mtu_bytes)
     if refusal:
         return walk.kernel_drops(Place.STACK, Found(text=refusal), at.frame)
     frame, words = craft.with_hop_taken(at.frame), [f"forwards by {out.name}"]
@@ -108,7 +107,7 @@ def _address_of(walk: Walk, destination: Address) -> Address | None:
     return path.source if isinstance(path, Path) else None
 
 
-def _not_forwarded(frame: bytes, mtu_bytes: int) -> str:
+def not_forwarded(frame: bytes, mtu_bytes: int) -> str:
     """Why a router sends the packet back; "" when it does not."""
     packet = frame[ETHERNET_BYTES:]
     ipv4 = packet[0] >> 4 == 4
