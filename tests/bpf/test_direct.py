@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -98,14 +99,31 @@ class Tunnel:
         return packets.ethernet(bytes(ip), source=CAROL.node_mac, destination=self.mac) + self.tail
 
 
+KERNEL = tuple(map(int, platform.release().split("-")[0].split(".")[:2]))
+TURNS_TO_IPV6 = KERNEL >= (6, 3)
+"""Whether the kernel can make an IPv6 packet of one in IPv4 (BPF_F_ADJ_ROOM_DECAP_L3_IPV6)."""
+ADDRESSES = [
+    pytest.param(BOB.ipv4, id="ipv4"),
+    pytest.param(BOB.ipv6, id="ipv6", marks=pytest.mark.skipif(not TURNS_TO_IPV6, reason="needs Linux 6.3")),
+]
+
+
 @pytest.mark.bpf
-@pytest.mark.parametrize("address", [BOB.ipv4, BOB.ipv6], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("address", ADDRESSES)
 @pytest.mark.parametrize("tos", [0, 1, 2, 0xB8])
 def test_a_nodes_packet_is_delivered_as_the_frame_inside(receiver: Pipeline, address: Address, tos: int) -> None:
     sent = inner(address)
     done = receiver.run("from_underlay", Tunnel(frame=sent, tos=tos).packet())
     assert (done.verdict, done.packet) == (REDIRECT, BOB.mac + BOB.node_mac + sent[12:])
     assert done.counters.keys() == {(DropReason.FORWARDED, Direction.INGRESS)}
+
+
+@pytest.mark.bpf
+@pytest.mark.skipif(TURNS_TO_IPV6, reason="needs a kernel before Linux 6.3")
+def test_a_kernel_that_cannot_turn_to_ipv6_leaves_such_packets_as_they_came(receiver: Pipeline) -> None:
+    sent = Tunnel(frame=inner(BOB.ipv6)).packet()
+    done = receiver.run("from_underlay", sent)
+    assert (done.verdict, done.packet, done.counters) == (LEFT, sent, {})
 
 
 LEFT_ALONE = {

@@ -178,8 +178,7 @@ def test_pods_of_two_nodes_talk_past_the_tunnel_device(cluster: Cluster) -> None
     client, server = cluster.pod("busybox1"), cluster.pod("busybox3")
     client.ping(server.ipv4)
     before = [tunnelled_packets(cluster, name) for name in ("node1", "node2")]
-    for version in (4, 6):
-        client.ping(server.address(version))
+    client.ping(server.ipv4)
     assert [tunnelled_packets(cluster, name) for name in ("node1", "node2")] == before
 
 

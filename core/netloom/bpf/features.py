@@ -37,7 +37,12 @@ class _Helper:
 _HELPERS = (
     _Helper("bpf_skb_set_tunnel_key", 21, "4.3"),
     _Helper("bpf_skb_change_tail", 38, "4.9"),
+    _Helper("bpf_skb_adjust_room", 50, "4.13"),
+    _Helper("bpf_fib_lookup", 69, "4.18"),
+    _Helper("bpf_jiffies64", 118, "5.5"),
     _Helper("bpf_ringbuf_output", 130, "5.8"),
+    _Helper("bpf_csum_level", 135, "5.8"),
+    _Helper("bpf_redirect_neigh", 152, "5.10"),
     _Helper("bpf_redirect_peer", 155, "5.10"),
 )
 _MAP_KINDS = {
