@@ -98,6 +98,20 @@ def test_a_walk_that_cannot_go_on_ends_with_3_and_says_where(walk: Walk, agents:
     assert "not followed: left node1 for node2, whose agent cannot be asked from here" in out
 
 
+def test_a_chosen_agent_that_is_away_ends_it_with_3(netctl: Netctl, tmp_path: Path) -> None:
+    status, _, err = netctl("--socket", str(tmp_path / "node1" / "netloom.sock"), "walk", "busybox1", "busybox3")
+    assert (status, "no agent listens at" in err) == (3, True)
+
+
+def test_a_socket_may_stand_anywhere(netctl: Netctl, agents: dict[str, RecordedAgent], tmp_path: Path) -> None:
+    """Its node is known by what its agent says."""
+    elsewhere = tmp_path / "any.sock"
+    elsewhere.symlink_to(agents["node1"].socket)
+    agents["node1"].answers["POST", "/v1/walk"] = DROPPED_PART
+    status, out, _ = netctl("--socket", str(elsewhere), "walk", "busybox1", "10.244.1.99")
+    assert (status, "\nnode1\n" in out) == (1, True)
+
+
 def test_a_refusal_of_the_agent_is_told_in_its_words(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
     agents["node1"].failures["POST", "/v1/walk"] = (503, "unavailable", "the programs are just being replaced")
     assert walk("busybox1", "busybox3") == (1, "", "netctl: the programs are just being replaced\n")

@@ -73,8 +73,8 @@ def walk(ctx: click.Context, /, source: str, destination: str, **options: Any) -
 
 def _document(ctx: click.Context, words: Words, options: View) -> View:
     """The walk as ``-o json`` prints it."""
-    cluster, preferred = _cluster(ctx)
-    words = replace(words, preferred=preferred)
+    cluster = _cluster(ctx)
+    words = replace(words, preferred=cluster.chosen)
     start = find_start(words, cluster.sites)
     label, destination = find_destination(words, cluster.sites, start)
     packet = _packet(destination, source_of(start, destination), options)
@@ -85,19 +85,17 @@ def _document(ctx: click.Context, words: Words, options: View) -> View:
     return found
 
 
-def _cluster(ctx: click.Context) -> tuple[Cluster, str]:
-    """The agents to ask, and the node that was chosen by name, if one was. Raises AgentAway or Ambiguous."""
-    chosen = any(level.get(name) for level in (ctx.params, ctx.find_root().params) for name in ("node", "socket_path"))
-    if chosen:
-        path = chosen_client(ctx).socket_path
-        return Cluster(path.parents[1]), path.parent.name
+def _cluster(ctx: click.Context) -> Cluster:
+    """The agents to ask. Raises AgentAway, or Ambiguous when several clusters are here and no node was chosen."""
+    named = any(level.get(name) for level in (ctx.params, ctx.find_root().params) for name in ("node", "socket_path"))
     directories = {path.parents[1] for path in agents().values()}
+    if named or not directories:
+        path = chosen_client(ctx).socket_path
+        return Cluster(path.parents[1], path)
     if len(directories) > 1:
         listed = ", ".join(map(str, sorted(directories)))
         raise Ambiguous(f"agents of several clusters run on this machine ({listed}); choose one with --node NAME")
-    if not directories:
-        return Cluster(chosen_client(ctx).socket_path.parents[1]), ""  # raises: there is none
-    return Cluster(directories.pop()), ""
+    return Cluster(directories.pop())
 
 
 def _packet(destination: Address, source: Address | None, options: View) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,31 @@ UNKNOWN = "unknown"
 
 
 class Cluster:
-    """The agents that can be asked from here: those beside the one that was chosen, each in a directory of its name."""
+    """The agents that can be asked from here: the one that was chosen, and those whose sockets stand beside its own."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, chosen: Path | None = None) -> None:
+        """Ask each who it is. Raises AgentAway when the chosen one does not answer; others may be away."""
         self._run_dir = run_dir
+        self._clients: dict[str, Client] = {}
         self.sites: dict[str, Site] = {}
+        self.chosen = self._add(chosen) if chosen else ""
+        """Name of the chosen one's node."""
         for path in sorted(run_dir.glob(f"*/{SOCKET_NAME}")):
-            try:
-                self.sites[path.parent.name] = _look(Client(path))
-            except AgentAway:
-                continue
+            if path != chosen:
+                with suppress(AgentAway):
+                    self._add(path)
 
     def client(self, node: str) -> Client:
-        """Of a node; asking it raises AgentAway when it does not answer."""
-        return Client(self._run_dir / node / SOCKET_NAME)
+        """Of a node. Raises AgentAway when none of its agents was met."""
+        if node not in self._clients:
+            raise AgentAway(f'no agent of node "{node}" answers below {self._run_dir}')
+        return self._clients[node]
+
+    def _add(self, path: Path) -> str:
+        client = Client(path)
+        site = _look(client)
+        self._clients[site.name], self.sites[site.name] = client, site
+        return site.name
 
 
 def _look(client: Client) -> Site:
