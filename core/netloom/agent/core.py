@@ -210,7 +210,7 @@ class Agent:
     async def _resync(self) -> None:
         await self._upkeep.resync()
         if not self._ready:
-            self.datapath.retire_others()
+            await self.datapath.retire_others()
             await self.endpoints.announce_restored()
             self._ready = True
 

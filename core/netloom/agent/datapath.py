@@ -30,6 +30,7 @@ from netloom.agent.repairs import Repair
 from netloom.agent.tables import Driver
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.maps import MapSet
+from netloom.bpf.grace import wait_for_running_programs
 from netloom.bpf.programs import LoadedProgram
 from netloom.bpf.ring import EventRing
 from netloom.config.settings import Settings
@@ -99,14 +100,16 @@ class Datapath:
         self._generation = Generation(next_directory(self._directory / "generations"), compiled, self._maps.all)
         await self._kernel.run(self._attach_where_none_is)
 
-    def retire_others(self) -> None:
+    async def retire_others(self) -> None:
         """Unpin earlier programs and tables.
 
-        Call once no device has one of those programs any more: their tail calls end with the pins.
+        Call once no device has one of those programs any more: their tail calls end with the pins, so a packet that
+        is between two of their stages still gets its time.
         """
         remove_others(self._generation.directory.parent, self._generation.directory)
         self._maps.remove_other_versions()
 
+        await asyncio.to_thread(wait_for_running_programs)
     async def close(self) -> None:
         """Let go of descriptors; the data path goes on."""
         if hasattr(self, "_generation"):
