@@ -142,15 +142,15 @@ class Datapath:
         return self._direct.obstacle
 
     @property
-    def underlay(self) -> Underlay:
-        """Device and addresses by which other nodes reach this one."""
-    @property
     def doors(self) -> tuple[str, ...]:
         """Devices by which packets enter the host's stack: loom_host, and those of the mode that no program guards."""
         guarded = {owned.program.target for owned in self._plan.programs}
         devices = (device.name for device in self._plan.mode.devices())
         return (HOST_DEVICE, *(name for name in devices if AttachPoint(name, "ingress") not in guarded))
 
+    @property
+    def underlay(self) -> Underlay:
+        """Device and addresses by which other nodes reach this one."""
         return self._underlay
 
     @property
