@@ -64,13 +64,18 @@ def test_a_define_makes_another_program(tmp_path: Path) -> None:
     assert one.instructions != two.instructions
 
 
-def test_everything_missing_is_compiled_by_one_child(tmp_path: Path, children: list[Any]) -> None:
-    """And what is there already is left out."""
+@pytest.mark.parametrize(("cpus", "shares"), [(1, [["stage0", "stage2"]]), (2, [["stage0"], ["stage2"]])])
+def test_everything_missing_is_shared_out_to_a_child_for_each_cpu(
+    tmp_path: Path, children: list[Any], monkeypatch: pytest.MonkeyPatch, cpus: int, shares: list[list[str]]
+) -> None:
+    """And what is there already is left out; the answers come in the order of the programs."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cpus)))
     programs = [stage(f"return {number};", name=f"stage{number}") for number in range(3)]
     Compiler(tmp_path).compile(programs[1])
     objects = Compiler(tmp_path).compile_all(programs)
     assert [item.name for item in objects] == ["stage0", "stage1", "stage2"]
-    assert children == [["stage1"], ["stage0", "stage2"]]
+    assert len({item.instructions for item in objects}) == 3
+    assert (children[0], sorted(children[1:])) == (["stage1"], shares)
 
 
 def test_a_harmed_file_is_compiled_again_and_replaced(tmp_path: Path, children: list[Any]) -> None:
@@ -122,7 +127,7 @@ def test_one_program_that_fails_does_not_lose_the_others(tmp_path: Path, childre
     with pytest.raises(CompileError):
         Compiler(tmp_path).compile_all([bad, good])
     Compiler(tmp_path).compile(good)
-    assert children == [["bad", "good"]]
+    assert sorted(name for share in children for name in share) == ["bad", "good"]
 
 
 def test_no_header_of_the_host_takes_part(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ PYTHON = "/usr/bin/python3"
 """The system's Python: Debian's python3-bpfcc is installed for it and for no other."""
 TIMEOUT_S = 120.0
 """For the whole child; one program takes about a quarter of a second."""
+MAX_CHILDREN = 4
+"""Each holds 120 MB of LLVM while it compiles."""
 WARNINGS = ("-Wall", "-Werror")
 
 _NEEDS = "Debian's python3-bpfcc (apt-get install python3-bpfcc)"
@@ -53,9 +56,10 @@ class Compiler:
     ) -> tuple[ProgramObject, ...]:
         """Compile programs, in order, each with ``-D<name>=<value>`` for every define.
 
-        What was compiled before, from the same text with the same compiler, is read from the cache; one child
-        compiles all the rest. Raises CompileError for the first program that does not compile (the others are
-        kept), Unsupported when the compiler is not installed, KernelError when the cache cannot be written.
+        What was compiled before, from the same text with the same compiler, is read from the cache; the rest is
+        compiled side by side, a child for each CPU. Raises CompileError for the first program that does not compile
+        (the others are kept), Unsupported when the compiler is not installed, KernelError when the cache cannot be
+        written.
         """
         headers = read_headers()
         units = [_unit(program, headers, defines or {}) for program in programs]
@@ -66,10 +70,9 @@ class Compiler:
         return tuple(program for unit in units if (program := found[unit.key]) is not None)
 
     def _compile(self, units: Sequence[_Unit]) -> dict[str, ProgramObject]:
-        answer = _ask([{"name": unit.program.name, "text": unit.text, "flags": unit.flags} for unit in units])
         failed: list[CompileError] = []
         made: dict[str, ProgramObject] = {}
-        for unit, result in zip(units, answer["units"], strict=True):
+        for unit, result in zip(units, _ask_many(units), strict=True):
             if result["instructions"] is None:
                 failed.append(CompileError(unit.program.file, result["log"]))
                 continue
@@ -95,6 +98,15 @@ def _unit(program: BpfProgram, headers: Mapping[str, str], defines: Mapping[str,
 def compiler_version() -> str:
     """Which compiler is installed. Raises Unsupported when none is."""
     return str(_ask([])["compiler"])
+
+
+def _ask_many(units: Sequence[_Unit]) -> list[dict[str, Any]]:
+    """What became of each unit, in order. Shared out in turn: neighbours are alike in size."""
+    questions = [{"name": unit.program.name, "text": unit.text, "flags": unit.flags} for unit in units]
+    children = min(len(os.sched_getaffinity(0)), MAX_CHILDREN, len(units))
+    with ThreadPoolExecutor(children) as threads:
+        shares = list(threads.map(_ask, [questions[first::children] for first in range(children)]))
+    return [shares[at % children]["units"][at // children] for at in range(len(units))]
 
 
 def _ask(units: list[dict[str, Any]]) -> dict[str, Any]:
