@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
+from cri_api.v1 import api_pb2 as cri
 
 from runtimes.conftest import Site
 from support.containerd import NAMESPACE, Containerd, sandbox_config
@@ -46,11 +47,22 @@ def test_a_stopped_sandbox_has_given_its_address_back(site: Site, containerd: Co
 
 
 def test_a_refused_pod_is_told_why(containerd: Containerd) -> None:
-    """The agent's sentence goes all the way to who asked: here, for a rate nobody would keep to."""
-    limited = sandbox_config("limited", {"kubernetes.io/egress-bandwidth": "1M"})
-    with pytest.raises(RuntimeFailure, match='"bandwidth" asks for what Netloom does not do'):
-        containerd.start_sandbox(limited)
+    """The agent's sentence goes all the way to who asked: here, for a port nobody would serve."""
+    served = sandbox_config("served")
+    served.port_mappings.append(cri.PortMapping(host_port=8080, container_port=80))
+    with pytest.raises(RuntimeFailure, match='"portMappings" asks for what Netloom does not do'):
+        containerd.start_sandbox(served)
     assert containerd.sandboxes() == []
+
+
+def test_a_pods_bandwidth_annotations_are_its_limits(site: Site, containerd: Containerd) -> None:
+    """Containerd sends the greatest burst there is with every rate; nobody asked for one, so it is ours."""
+    limited = sandbox_config("limited", {"kubernetes.io/egress-bandwidth": "1M"})
+    sandbox = containerd.start_sandbox(limited)
+    (shown,) = site.node.get("/v1/endpoints")
+    containerd.stop_sandbox(sandbox)
+    containerd.remove_sandbox(sandbox)
+    assert shown["bandwidth"] == {"ingress": None, "egress": {"rate_bps": 1_000_000, "burst_bits": 1 << 20}}
 
 
 def test_pods_outlive_containerd(containerd: Containerd) -> None:

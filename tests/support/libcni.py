@@ -25,10 +25,15 @@ _COMMANDS = "/run/busybox"
 def build(cache: Path) -> Path:
     """The driver, built unless the same source was built before."""
     digest = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:16]
-    program = cache / f"libcni-{digest}"
+    program = cache / f"netloom-libcni-{digest}"
     if not program.exists():
         new = program.with_suffix(f".{os.getpid()}")
-        go = {"GO111MODULE": "off", "GOPATH": _DEBIAN_GOPATH, "GOCACHE": str(cache / "go"), "GOFLAGS": "-trimpath"}
+        go = {
+            "GO111MODULE": "off",
+            "GOPATH": _DEBIAN_GOPATH,
+            "GOCACHE": str(cache / "netloom-go"),
+            "GOFLAGS": "-trimpath",
+        }
         subprocess.run(["go", "build", "-o", str(new), str(_SOURCE)], check=True, env=os.environ | go)
         new.rename(program)
     return program
