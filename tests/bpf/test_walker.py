@@ -25,10 +25,11 @@ from netloom.model.errors import Unavailable
 from netloom.model.node import Node
 from netloom.model.walk import Fate
 from netloom_vxlan.plugin import Vxlan
+from support.emulated import EMULATED
 from support.pipeline import SLOTS, Pipeline
 from support.wire import WireNode
 
-pytestmark = pytest.mark.bpf
+pytestmark = [pytest.mark.bpf, pytest.mark.skipif(EMULATED, reason="is the same under any kernel")]
 
 HERE = ip_address("127.0.0.1")
 REQUEST = WalkRequest(start="host", endpoint=0, probe=Probe(source=HERE, destination=HERE), source=None, frame=b"")
