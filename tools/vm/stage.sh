@@ -1,9 +1,8 @@
 # Second stage of the guest, in the host's files: what a booted machine has, then the command, then the end.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-mkdir -p /run/lock /run/netns /dev/pts /dev/shm /tmp /var/tmp
+mkdir -p /run/lock /run/netns /dev/pts /dev/shm
 mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs shm /dev/shm
-mount -t tmpfs -o mode=1777 tmp /tmp
 for link in fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
     ln -sfn "/proc/self/${link#*:}" "/dev/${link%:*}"
 done
