@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* tc ingress of an endpoint's lxc device: everything the workload sends. */
 #include "lib/forward.h"
+#include "lib/police.h"
 #include "lib/report.h"
 #include "lib/sender.h"
 
@@ -22,6 +23,11 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct flow *flow, c
 	rc = check_sender(skb, flow, &packet, device, node);
 	if (rc)
 		return rc;
+	if (unlikely(device->flags & DEVICE_FLAG_POLICED)) {
+		rc = police(skb, flow, &packet);
+		if (rc)
+			return rc;
+	}
 #ifdef CUSTOM_FROM_CONTAINER
 	/* A plugin has claimed this slot; its program goes on at SLOT_FORWARD, or drops. */
 	return next_stage(SLOT_CUSTOM_FROM_CONTAINER);

@@ -57,7 +57,7 @@ struct device_info {
 	__u16 id;
 	__u8 mac[6]; /* Of the workload's interface. */
 	__u8 node_mac[6]; /* Of the host side: the answer to the workload's ARP and ND requests. */
-	__u8 pad0[2];
+	__u16 flags;
 };
 _Static_assert(sizeof(struct device_info) == 52, "size of struct device_info");
 _Static_assert(__builtin_offsetof(struct device_info, ipv4) == 0, "ipv4");
@@ -66,6 +66,18 @@ _Static_assert(__builtin_offsetof(struct device_info, identity) == 32, "identity
 _Static_assert(__builtin_offsetof(struct device_info, id) == 36, "id");
 _Static_assert(__builtin_offsetof(struct device_info, mac) == 38, "mac");
 _Static_assert(__builtin_offsetof(struct device_info, node_mac) == 44, "node_mac");
+_Static_assert(__builtin_offsetof(struct device_info, flags) == 50, "flags");
+
+/* How much a workload may send: a virtual clock that each packet moves on by the time it takes at the rate. */
+struct policer_info {
+	__u64 ns_per_64kib; /* Nanoseconds that 2^16 bytes take at the rate. */
+	__u64 burst_ns; /* How far the clock may be ahead of the time. */
+	__u64 clock_ns; /* Kept by programs, as ktime_get_ns() counts; which is why it makes no difference between two entries. */
+};
+_Static_assert(sizeof(struct policer_info) == 24, "size of struct policer_info");
+_Static_assert(__builtin_offsetof(struct policer_info, ns_per_64kib) == 0, "ns_per_64kib");
+_Static_assert(__builtin_offsetof(struct policer_info, burst_ns) == 8, "burst_ns");
+_Static_assert(__builtin_offsetof(struct policer_info, clock_ns) == 16, "clock_ns");
 
 /* A prefix of addresses that share an identity. */
 struct ipcache_key {
@@ -200,6 +212,9 @@ _Static_assert(__builtin_offsetof(struct flow, reason) == 32, "reason");
 _Static_assert(__builtin_offsetof(struct flow, outer_bytes) == 33, "outer_bytes");
 
 #define ENDPOINT_FLAG_HOST 1U /* An address of this node itself: hand the packet to the host's stack. */
+#define ENDPOINT_FLAG_SHAPED 2U /* A queue on the host side of its interface limits what it receives: no packet goes past that queue. */
+
+#define DEVICE_FLAG_POLICED 1U /* What it sends is measured against its entry in policers. */
 
 #define IPCACHE_FLAG_LOCAL_POD_CIDR 1U /* Addresses of this node's pods: one without an endpoint is an unknown target, not the world. */
 

@@ -25,6 +25,7 @@ enum drop_reason {
 	DROP_FORBIDDEN_ICMP6 = -176, /* Forbidden ICMPv6 message */
 	DROP_VLAN = -182, /* VLAN traffic disallowed */
 	DROP_TTL_EXCEEDED = -196, /* TTL exceeded */
+	DROP_RATE_LIMITED = -198, /* Rate limited */
 	DROP_MULTICAST = -201, /* Multicast handled */
 	DROP_NOT_READY = -202, /* Host datapath is not ready */
 	DROP_TOO_BIG = -220, /* Packet too big */

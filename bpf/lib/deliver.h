@@ -32,7 +32,7 @@ static __always_inline int address_to_endpoint(struct __sk_buff *skb, struct flo
 	return 0;
 }
 
-/* From an ingress hook: straight into the workload's namespace, past the host's stack and queues. */
+/* From an ingress hook: straight into the workload's namespace, past the host's stack, and past queues unless one limits. */
 static __always_inline int deliver_from_ingress(struct __sk_buff *skb, struct flow *flow,
 						const struct endpoint_info *endpoint)
 {
@@ -40,6 +40,8 @@ static __always_inline int deliver_from_ingress(struct __sk_buff *skb, struct fl
 
 	if (rc)
 		return rc;
+	if (unlikely(endpoint->flags & ENDPOINT_FLAG_SHAPED))
+		return bpf_redirect(endpoint->ifindex, 0);
 	/*
 	 * The device the frame came by has compared its address already, and may have marked it as somebody
 	 * else's. Kernels that do not scrub what is redirected would have the workload's stack drop it.

@@ -123,6 +123,17 @@ def ipv4_only(pipeline: Pipeline) -> None:
     pipeline.maps.of(registry.DEVICES).put(registry.DeviceKey(ALICE.ifindex), info)
 
 
+def policed(pipeline: Pipeline) -> None:
+    pipeline.write_pod(ALICE, device_flags=registry.DeviceFlag.POLICED)
+
+
+def exhausted(pipeline: Pipeline) -> None:
+    """Its clock is far ahead of the time."""
+    policed(pipeline)
+    policer = registry.PolicerInfo(ns_per_64kib=1, burst_ns=0, clock_ns=2**63)
+    pipeline.maps.of(registry.POLICERS).put(registry.DeviceKey(ALICE.ifindex), policer)
+
+
 PLAIN, PLAIN6 = to(BOB.ipv4), to(BOB.ipv6)
 R = DropReason
 NOBODY, NOBODY6, LINK_LOCAL = ip_address("0.0.0.0"), ip_address("::"), ip_address("fe80::1")
@@ -207,6 +218,8 @@ CASES = [
     *(Case(name, reason, frame) for reason, frames in SENT.items() for name, frame in frames.items()),
     Case("no facts about the node", R.NOT_READY, PLAIN, prepare=no_node),
     Case("nobody known behind the device", R.NOT_READY, PLAIN, prepare=no_device),
+    Case("no policer where there must be one", R.NOT_READY, PLAIN, prepare=policed),
+    Case("more than it may send", R.RATE_LIMITED, PLAIN, prepare=exhausted),
     Case("no tunnel device", R.NOT_READY, to(CAROL.ipv4), prepare=no_tunnel_device),
     Case("no address from one that has none", R.INVALID_SOURCE_IP, UNSOURCED, prepare=ipv4_only),
     Case("a node without underlay address", R.NO_TUNNEL_ENDPOINT, to(DAVE.ipv4), prepare=no_underlay_address),

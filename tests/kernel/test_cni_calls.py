@@ -166,7 +166,8 @@ BAD_ADDS: list[BadAdd] = [
     ({"name": ""}, 7, '"name"'),
     ({"args": {"cni": {"labels": [{"key": "not a label"}]}}}, 7, "not a label"),
     ({"prevResult": {"ips": "none"}}, 7, '"ips"'),
-    ({"runtimeConfig": {"bandwidth": {"egressRate": 8}}}, 2, "bandwidth"),
+    ({"runtimeConfig": {"bandwidth": {"egressRate": 8}}}, 7, "bandwidth.egressRate"),
+    ({"runtimeConfig": {"ips": ["10.244.1.5/24"]}}, 2, '"ips"'),
 ]
 
 

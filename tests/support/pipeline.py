@@ -151,7 +151,7 @@ class Pipeline:
 
     def reset(self) -> None:
         """Empty the maps, and write what the agent of a node with two workloads and one neighbour would."""
-        for name in ("endpoints", "devices", "ipcache", "tunnels", "peers"):
+        for name in ("endpoints", "devices", "policers", "ipcache", "tunnels", "peers"):
             for key in self.maps[name].items():
                 self.maps[name].delete(key)
         fill_slots(self.maps, {slot: self.programs[name] for slot, name in SLOTS.items()})
@@ -173,12 +173,14 @@ class Pipeline:
         """Say what node this is."""
         self.maps.of(registry.NODE_CONFIG).put(Index(0), node)
 
-    def write_pod(self, item: Pod) -> None:
+    def write_pod(self, item: Pod, *, flags: int = 0, device_flags: int = 0) -> None:
         """Make a workload known, as receiver and as sender."""
-        info = registry.EndpointInfo(item.ifindex, item.identity, item.id, 0, item.mac, item.node_mac)
+        info = registry.EndpointInfo(item.ifindex, item.identity, item.id, flags, item.mac, item.node_mac)
         for address in (item.ipv4, item.ipv6):
             self.maps.of(registry.ENDPOINTS).put(registry.EndpointKey(address), info)
-        sender = registry.DeviceInfo(item.ipv4, item.ipv6, item.identity, item.id, item.mac, item.node_mac)
+        sender = registry.DeviceInfo(
+            item.ipv4, item.ipv6, item.identity, item.id, item.mac, item.node_mac, device_flags
+        )
         self.maps.of(registry.DEVICES).put(registry.DeviceKey(item.ifindex), sender)
 
     def write_host_address(self, address: Address) -> None:

@@ -67,11 +67,11 @@ def test_an_annotation_is_a_label_only_when_the_config_names_it() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("bandwidth", {"ingressRate": 1000}, "not shaped"),
         ("ips", ["10.0.0.5/24"], "IPAM plugin"),
         ("ipRanges", [[{"subnet": "10.0.0.0/24"}]], "IPAM plugin"),
         ("mac", "02:00:00:00:00:01", "made up by the agent"),
         ("portMappings", [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}], "ports of the host"),
+        ("portMappings", [{"HostPort": 80, "ContainerPort": 80, "Protocol": "tcp"}], "ports of the host"),
         ("aliases", {"net": ["web"]}, "not known here"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_detachment_may_come_when_the_namespace_has_gone() -> None:
         {"name": 1},
         {"args": []},
         {"prevResult": "gone"},
-        {"runtimeConfig": {"bandwidth": {"ingressRate": 1}}},
+        {"runtimeConfig": {"bandwidth": {"ingressRate": -1}}},
     ],
 )
 def test_a_detachment_needs_no_more_of_the_config_than_its_version(broken: dict[str, Any]) -> None:

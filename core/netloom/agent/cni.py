@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netloom.agent import views
 from netloom.agent.endpoints import AttachRequest
+from netloom.cni.bandwidth import Limit
 from netloom.cni.errors import CniError, Code, render_error
 from netloom.cni.frame import unpack
 from netloom.cni.options import Options, options_of
 from netloom.cni.request import Request, parse, previous_of, valid_attachments, version_of
 from netloom.cni.result import Added, differences, promised_addresses, render_added, versions
 from netloom.model.address import Address
+from netloom.model.bandwidth import Bandwidth, RateLimit
 from netloom.model.endpoint import Attachment, Endpoint
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound, StoreError, Unavailable
 from netloom.model.labels import NAMESPACE_KEY, Label, Labels, label_set
+from netloom.plan.shaping import default_burst_bits
 from netloom.plugins.contract import PoolStatus
 
 if TYPE_CHECKING:
@@ -162,7 +165,14 @@ def _attach_request(request: Request, options: Options) -> AttachRequest:
         pod_namespace=options.pod_namespace,
         pod_uid=options.pod_uid,
         network=request.network,
+        bandwidth=Bandwidth(ingress=_rate_limit(options.limits.ingress), egress=_rate_limit(options.limits.egress)),
     )
+
+
+def _rate_limit(limit: Limit | None) -> RateLimit | None:
+    if limit is None:
+        return None
+    return RateLimit(rate_bps=limit.rate_bps, burst_bits=limit.burst_bits or default_burst_bits(limit.rate_bps))
 
 
 def _parsed(addresses: Iterable[str]) -> list[Address]:

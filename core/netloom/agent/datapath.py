@@ -25,12 +25,13 @@ from netloom.agent.generation import (
 )
 from netloom.agent.kernel import KernelThread, MapDriver, RouteDriver
 from netloom.agent.node_maps import NodeMaps
+from netloom.agent.queues import limited_interfaces, repair_queues
 from netloom.agent.removals import Removals
 from netloom.agent.repairs import Repair
 from netloom.agent.tables import Driver
 from netloom.bpf.compiler import Compiler
-from netloom.bpf.maps import MapSet
 from netloom.bpf.grace import wait_for_running_programs
+from netloom.bpf.maps import MapSet
 from netloom.bpf.programs import LoadedProgram
 from netloom.bpf.ring import EventRing
 from netloom.config.settings import Settings
@@ -47,13 +48,15 @@ from netloom.model.address import Address, Family, Network
 from netloom.model.endpoint import WORKLOAD_PREFIX, Attachment, Endpoint
 from netloom.model.node import Node
 from netloom.plan.claims import NO_ADDRESS, HostDevice
+from netloom.plan.shaping import queue_of
 from netloom.plugins.contract import AttachPoint, NetworkMode
 from netloom.plugins.manager import OwnedProgram
 
 PLACES_AT_ONCE = 32
 """Filters looked at in one visit of the kernel thread."""
-TABLES = (registry.PEERS, registry.ENDPOINTS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
-"""Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS)."""
+TABLES = (registry.PEERS, registry.ENDPOINTS, registry.POLICERS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
+"""Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS) and
+its limit is known (POLICERS)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +109,10 @@ class Datapath:
         Call once no device has one of those programs any more: their tail calls end with the pins, so a packet that
         is between two of their stages still gets its time.
         """
+        await asyncio.to_thread(wait_for_running_programs)
         remove_others(self._generation.directory.parent, self._generation.directory)
         self._maps.remove_other_versions()
 
-        await asyncio.to_thread(wait_for_running_programs)
     async def close(self) -> None:
         """Let go of descriptors; the data path goes on."""
         if hasattr(self, "_generation"):
@@ -235,6 +238,15 @@ class Datapath:
         wanted = [Interface(name=each.attachment.host_ifname, ifindex=each.ifindex) for each in endpoints]
         return await self._kernel.run(self._devices.repair_interfaces, wanted)
 
+    async def repair_queues(self, endpoints: Iterable[Endpoint]) -> list[Repair]:
+        """Queues that limit these endpoints; returns what was put right."""
+        limited = limited_interfaces(endpoints, self.mtu_bytes)
+        found = [
+            await self._kernel.run(repair_queues, self._netlink, limited[start : start + PLACES_AT_ONCE])
+            for start in range(0, len(limited), PLACES_AT_ONCE)
+        ]
+        return [repair for part in found for repair in part]
+
     def repair_pins(self) -> list[Repair]:
         """Pins that somebody removed or replaced; returns which."""
         wrong = (*self._maps.repin(), *self._generation.repin())
@@ -276,7 +288,7 @@ class Datapath:
         )
 
     def _workload_spec(self, endpoint: Endpoint) -> WorkloadSpec:
-        program = self._generation.workload_program
+        program, limits = self._generation.workload_program, endpoint.bandwidth
         return WorkloadSpec(
             host_ifname=endpoint.attachment.host_ifname,
             ifname=endpoint.attachment.ifname,
@@ -286,6 +298,8 @@ class Datapath:
             mtu_bytes=self.mtu_bytes,
             program_fd=program.fd,
             program_name=program.name,
+            ingress=queue_of(limits.ingress, self.mtu_bytes) if limits.ingress else None,
+            egress=queue_of(limits.egress, self.mtu_bytes) if limits.egress else None,
         )
 
     def _write_node_config(self) -> None:

@@ -24,6 +24,7 @@ from netloom.agent.records import decode_endpoint, encode_endpoint
 from netloom.agent.tables import Tables
 from netloom.agent.undo import Undo
 from netloom.edge.files import read_bytes, remove_file, remove_unfinished, write_atomic
+from netloom.model.bandwidth import UNLIMITED, Bandwidth
 from netloom.model.endpoint import MAX_ENDPOINT_ID, Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound
 from netloom.model.identity import Identity, IdentityId, Reserved
@@ -43,6 +44,7 @@ class AttachRequest:
     pod_namespace: str = ""
     pod_uid: str = ""
     network: str = ""
+    bandwidth: Bandwidth = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,4 +334,5 @@ def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -
         pod_namespace=request.pod_namespace,
         pod_uid=request.pod_uid,
         network=request.network,
+        bandwidth=request.bandwidth,
     )

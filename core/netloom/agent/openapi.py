@@ -156,6 +156,7 @@ SCHEMAS: dict[str, Json] = {
             "pod_namespace": STRING,
             "pod_uid": STRING,
             "network": STRING,
+            "bandwidth": OBJECT,
             "policy": OBJECT,
         }
     ),

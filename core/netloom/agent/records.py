@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from netloom.model.address import parse_address, parse_network
+from netloom.model.bandwidth import Bandwidth, RateLimit
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId
@@ -15,6 +16,15 @@ from netloom.model.labels import Label
 from netloom.model.node import Node, RemoteAddress
 
 T = TypeVar("T")
+
+
+class BandwidthRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An endpoint's limits: rates in bits per second, bursts in bits; 0 is no limit."""
+
+    ingress_rate_bps: int = 0
+    ingress_burst_bits: int = 0
+    egress_rate_bps: int = 0
+    egress_burst_bits: int = 0
 
 
 class EndpointRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +48,7 @@ class EndpointRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pod_uid: str = ""
     network: str = ""
     """Empty in records of versions that did not keep it."""
+    bandwidth: BandwidthRecord = BandwidthRecord()
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +97,7 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
             pod_namespace=endpoint.pod_namespace,
             pod_uid=endpoint.pod_uid,
             network=endpoint.network,
+            bandwidth=_bandwidth_record(endpoint.bandwidth),
         )
     )
 
@@ -109,9 +121,34 @@ def decode_endpoint(raw: bytes, what: str) -> Endpoint:
             pod_namespace=record.pod_namespace,
             pod_uid=record.pod_uid,
             network=record.network,
+            bandwidth=_bandwidth(record.bandwidth),
         )
     except (ValueError, Invalid) as error:
         raise Invalid(f"{what} cannot be used: {error}") from error
+
+
+def _bandwidth_record(bandwidth: Bandwidth) -> BandwidthRecord:
+    nothing = RateLimit(rate_bps=0, burst_bits=0)
+    ingress, egress = bandwidth.ingress or nothing, bandwidth.egress or nothing
+    return BandwidthRecord(
+        ingress_rate_bps=ingress.rate_bps,
+        ingress_burst_bits=ingress.burst_bits,
+        egress_rate_bps=egress.rate_bps,
+        egress_burst_bits=egress.burst_bits,
+    )
+
+
+def _bandwidth(record: BandwidthRecord) -> Bandwidth:
+    return Bandwidth(
+        ingress=_limit(record.ingress_rate_bps, record.ingress_burst_bits),
+        egress=_limit(record.egress_rate_bps, record.egress_burst_bits),
+    )
+
+
+def _limit(rate_bps: int, burst_bits: int) -> RateLimit | None:
+    if min(rate_bps, burst_bits) < 0:
+        raise ValueError(f"a limit of {rate_bps} bits per second with a burst of {burst_bits} bits is none")
+    return RateLimit(rate_bps=rate_bps, burst_bits=burst_bits) if rate_bps else None
 
 
 def encode_node(node: Node) -> bytes:

@@ -18,7 +18,8 @@ class Repair:
     """One thing put right."""
 
     kind: str
-    """``device``, ``setting``, ``filter``, ``route``, ``map entry``, ``pin`` or ``firewall``: few, for metrics."""
+    """``device``, ``setting``, ``filter``, ``queue``, ``route``, ``map entry``, ``pin`` or ``firewall``: few, for
+    metrics."""
     name: str
     action: str
     """What was done about it."""

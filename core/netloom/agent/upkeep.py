@@ -51,9 +51,7 @@ class Upkeep:
         if not self.cluster.in_sync.is_set():
             raise StoreError("the store has not told of the cluster yet; the data path goes on as it was left")
         async with self._one_at_a_time:
-            await _all(
-                self._firewall, self._host, self.routing.refresh, self._all_tables, self._all_workloads, self._pins
-            )
+            await _all(self._firewall, self._host, self.routing.refresh, self._tables_and_programs, self._pins)
             self._settled = True
 
     async def check(self, notice: Notice) -> None:
@@ -113,6 +111,14 @@ class Upkeep:
     async def _routes(self) -> None:
         self._note(await self.tables.resync(("routes",)))
 
+    async def _tables_and_programs(self) -> None:
+        """New programs never meet tables that are not complete: those at work go on instead."""
+        if self._settled:
+            await _all(self._all_tables, self._all_workloads)
+        else:
+            await self._all_tables()
+            await self._all_workloads()
+
     async def _all_workloads(self) -> None:
         await self._workloads(self.endpoints.ready())
 
@@ -126,6 +132,7 @@ class Upkeep:
         for name in sorted(left - self._gone):
             structlog.get_logger().error("workload.device_missing", device=name, hint="detach the container")
         self._gone = left | (self._gone - {endpoint.attachment.host_ifname for endpoint in endpoints})
+        self._note(await self.datapath.repair_queues(endpoints))
 
     async def _pins(self) -> None:
         self._note(self.datapath.repair_pins())

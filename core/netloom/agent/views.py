@@ -72,6 +72,7 @@ def endpoint_view(endpoint: Endpoint) -> Json:
         "pod_namespace": endpoint.pod_namespace,
         "pod_uid": endpoint.pod_uid,
         "network": endpoint.network,
+        "bandwidth": plain(endpoint.bandwidth),
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     }
 

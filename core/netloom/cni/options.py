@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from netloom.cni.bandwidth import Limits, limits_of
 from netloom.cni.errors import CniError, Code
 from netloom.cni.request import Request, bad_variable, objects, table, text, wrong_kind
 
@@ -35,6 +36,7 @@ class Options(NamedTuple):
     pod_uid: str
     dns: Mapping[str, Any]
     """As a result has it."""
+    limits: Limits = Limits()
 
 
 def options_of(request: Request) -> Options:
@@ -55,6 +57,7 @@ def options_of(request: Request) -> Options:
         pod_namespace=arguments.get("K8S_POD_NAMESPACE", ""),
         pod_uid=arguments.get("K8S_POD_UID", ""),
         dns=_dns(table(request.config, "dns"), table(asked, "dns")),
+        limits=limits_of(table(asked, "bandwidth")),
     )
 
 
@@ -102,8 +105,9 @@ _refuse_port_mappings = _refuse(
 
 
 def _check_port_mappings(name: str, value: object) -> None:
-    """A port of the container that nobody wants on the host is no request."""
-    if any(mapping.get("hostPort") for mapping in objects({name: value}, name)):
+    """A port of the container that nobody wants on the host is no request. containerd writes ``HostPort``."""
+    mappings = objects({name: value}, name)
+    if any(port for mapping in mappings for key, port in mapping.items() if key.lower() == "hostport"):
         _refuse_port_mappings(name, value)
 
 
@@ -112,7 +116,7 @@ _CAPABILITIES: Mapping[str, Callable[[str, Any], None]] = {
     "labels": _accept,
     "cgroupPath": _accept,
     ANNOTATIONS: _accept,
-    "bandwidth": _refuse("its rates are not shaped; start the workload without bandwidth limits"),
+    "bandwidth": _accept,
     "ips": _refuse(_NO_ADDRESSES),
     "ipRanges": _refuse("addresses are given by the IPAM plugin from its own prefixes"),
     "mac": _refuse(_NO_MACS),

@@ -44,6 +44,11 @@ class DropReason(IntEnum):
     FORBIDDEN_ICMP6 = 176, "Forbidden ICMPv6 message", "Router and redirect messages from workloads are not carried."
     VLAN = 182, "VLAN traffic disallowed", "Workloads may not send VLAN-tagged frames."
     TTL_EXCEEDED = 196, "TTL exceeded", "The packet's hop limit ran out; a traceroute does this on purpose."
+    RATE_LIMITED = (
+        198,
+        "Rate limited",
+        "The workload sends more than its limit, past the queue that would keep it to that.",
+    )
     MULTICAST = 201, "Multicast handled", "Multicast and broadcast are not carried between workloads."
     NOT_READY = 202, "Host datapath is not ready", "The agent has not finished starting."
     TOO_BIG = 220, "Packet too big", "Larger than the overlay's MTU; the sender was told by ICMP."

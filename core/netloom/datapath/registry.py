@@ -6,10 +6,10 @@ A change to a struct or a map raises that map's ``version``, which is part of it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-from netloom.datapath.layout import U8, U16, U32, Addr, Mac, Prefix
+from netloom.datapath.layout import U8, U16, U32, U64, Addr, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
 
 
@@ -25,6 +25,8 @@ class EndpointFlag(IntFlag):
 
     HOST = 1
     """An address of this node itself: hand the packet to the host's stack."""
+    SHAPED = 2
+    """A queue on the host side of its interface limits what it receives: no packet goes past that queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,13 @@ class DeviceKey:
     ifindex: U32
 
 
+class DeviceFlag(IntFlag):
+    """Bits of ``device_info.flags``."""
+
+    POLICED = 1
+    """What it sends is measured against its entry in ``policers``."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
     """The only sender a workload's interface may carry: one lookup checks a packet's source and names it."""
@@ -60,6 +69,19 @@ class DeviceInfo:
     """Of the workload's interface."""
     node_mac: Mac
     """Of the host side: the answer to the workload's ARP and ND requests."""
+    flags: U16 = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicerInfo:
+    """How much a workload may send: a virtual clock that each packet moves on by the time it takes at the rate."""
+
+    ns_per_64kib: U64
+    """Nanoseconds that 2^16 bytes take at the rate."""
+    burst_ns: U64
+    """How far the clock may be ahead of the time."""
+    clock_ns: U64 = field(default=0, compare=False)
+    """Kept by programs, as ktime_get_ns() counts; which is why it makes no difference between two entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +223,17 @@ def metrics_index(reason: int, direction: int) -> int:
 
 ENDPOINTS = MapSpec("endpoints", MapKind.HASH, EndpointKey, EndpointInfo, 65535, "local addresses", flags=NO_PREALLOC)
 DEVICES = MapSpec(
-    "devices", MapKind.HASH, DeviceKey, DeviceInfo, 65535, "who may send from which device", flags=NO_PREALLOC
+    "devices",
+    MapKind.HASH,
+    DeviceKey,
+    DeviceInfo,
+    65535,
+    "who may send from which device",
+    version=2,
+    flags=NO_PREALLOC,
+)
+POLICERS = MapSpec(
+    "policers", MapKind.HASH, DeviceKey, PolicerInfo, 65535, "how much may be sent from a device", flags=NO_PREALLOC
 )
 IPCACHE = MapSpec(
     "ipcache",
@@ -229,6 +261,7 @@ HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage
 MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     ENDPOINTS,
     DEVICES,
+    POLICERS,
     IPCACHE,
     TUNNELS,
     PEERS,

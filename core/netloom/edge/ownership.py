@@ -6,6 +6,7 @@ object    mark
 links     link group LINK_GROUP, which the kernel sets with the creation itself; alias ``netloom:<node>``
 routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone
 filters   name begins with FILTER_PREFIX, at priority FILTER_PRIORITY and handle FILTER_HANDLE
+queues    handle QUEUE_HANDLE
 programs  attached by tcx: the kernel's name of it begins with PROGRAM_PREFIX (netloom.datapath.program_names)
 firewall  tables ``netloom_<hash of the node's name>`` and the same with ``_guard``, of family inet
 ========  =====================================================================================================
@@ -22,6 +23,8 @@ ROUTE_PROTOCOL = 76
 FILTER_PREFIX = "netloom/"
 FILTER_PRIORITY = 76
 FILTER_HANDLE = 1
+QUEUE_HANDLE = 76 << 16
+"""What ``tc qdisc show`` prints as ``4c:``."""
 _ALIAS_PREFIX = "netloom:"
 
 

@@ -18,11 +18,13 @@ from netloom.edge.answers import LinkInfo, link_info
 from netloom.edge.checks import MAX_MTU_BYTES, check_ifname, check_mtu, new_mac
 from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, is_own_netns, open_netns
+from netloom.edge.queues import put_queue
 from netloom.edge.requests import Attachment, Route, VethEnd
 from netloom.edge.rtnl import Request, RtnlSocket
 from netloom.edge.sysctl import enable_ipv6, loosen_reverse_path, require_ipv6, write_sysctl
 from netloom.model.address import Address, host_prefix
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
+from netloom.plan.shaping import Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,10 @@ class WorkloadSpec:
     mtu_bytes: int
     program_fd: int
     program_name: str
+    ingress: Queue | None = None
+    """For what it receives, on the host side; None for no limit."""
+    egress: Queue | None = None
+    """For what it sends, on its own side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,7 @@ def _guard(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[Request]:
         *netlink.filters.attach_new(place, spec.program_fd, spec.program_name),
         requests.set_alias(spec.host_ifname, ifindex, netlink.alias),
         requests.quiet_ipv6(spec.host_ifname, ifindex),
+        *([put_queue(spec.host_ifname, ifindex, spec.ingress)] if spec.ingress else []),
         requests.set_up(spec.host_ifname, ifindex),
     ]
 
@@ -158,7 +165,9 @@ def _configure_inside(spec: WorkloadSpec) -> None:
 
 
 def _inside_requests(spec: WorkloadSpec, ifindex: int) -> list[Request]:
-    found = [requests.quiet_ipv6(spec.ifname, ifindex), requests.set_up(spec.ifname, ifindex)]
+    found = [requests.quiet_ipv6(spec.ifname, ifindex)]
+    found += [put_queue(spec.ifname, ifindex, spec.egress)] if spec.egress else []
+    found += [requests.set_up(spec.ifname, ifindex)]
     found += [requests.add_address(spec.ifname, ifindex, address) for address in spec.addresses]
     for gateway in spec.gateways:
         everything = ip_network("0.0.0.0/0" if gateway.version == 4 else "::/0")

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NewType
 
 from netloom.model.address import Address
+from netloom.model.bandwidth import UNLIMITED, Bandwidth
 from netloom.model.identity import IdentityId
 from netloom.model.labels import Labels
 
@@ -75,6 +76,7 @@ class Endpoint:
     pod_uid: str = ""
     network: str = ""
     """Name of the runtime's network that attached it; "" when that was not told."""
+    bandwidth: Bandwidth = UNLIMITED
 
     @property
     def addresses(self) -> Iterator[Address]:

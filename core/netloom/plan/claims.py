@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 from netloom.datapath.registry import (
+    DeviceFlag,
     DeviceInfo,
     DeviceKey,
     EndpointFlag,
@@ -17,6 +18,7 @@ from netloom.datapath.registry import (
     IpcacheKey,
     PeerInfo,
     PeerKey,
+    PolicerInfo,
     TunnelInfo,
     TunnelKey,
 )
@@ -24,6 +26,7 @@ from netloom.model.address import Address, Network, host_prefix
 from netloom.model.endpoint import Endpoint
 from netloom.model.identity import Reserved
 from netloom.model.node import Node, RemoteAddress
+from netloom.plan.shaping import policer_of
 from netloom.plugins.contract import Reach, RouteSpec
 
 NO_ADDRESS = NO_TUNNEL = IPv6Address(0)
@@ -35,6 +38,7 @@ class Claims:
     """Entries wanted in each table."""
 
     endpoints: Mapping[EndpointKey, EndpointInfo] = field(default_factory=dict)
+    policers: Mapping[DeviceKey, PolicerInfo] = field(default_factory=dict)
     devices: Mapping[DeviceKey, DeviceInfo] = field(default_factory=dict)
     ipcache: Mapping[IpcacheKey, IpcacheInfo] = field(default_factory=dict)
     tunnels: Mapping[TunnelKey, TunnelInfo] = field(default_factory=dict)
@@ -87,12 +91,13 @@ def host_route(prefix: Network, node: Node, device: str, mtu_bytes: int) -> Rout
 
 
 def endpoint_claims(endpoint: Endpoint) -> Claims:
-    """A local endpoint: deliver to it, let it send as itself and nobody else, and know its identity."""
+    """A local endpoint: deliver to it, let it send as itself and no faster than it may, and know its identity."""
+    limits = endpoint.bandwidth
     info = EndpointInfo(
         ifindex=endpoint.ifindex,
         identity=endpoint.identity,
         id=endpoint.id,
-        flags=0,
+        flags=EndpointFlag.SHAPED if limits.ingress else 0,
         mac=endpoint.mac,
         node_mac=endpoint.node_mac,
     )
@@ -103,10 +108,12 @@ def endpoint_claims(endpoint: Endpoint) -> Claims:
         id=endpoint.id,
         mac=endpoint.mac,
         node_mac=endpoint.node_mac,
+        flags=DeviceFlag.POLICED if limits.egress else 0,
     )
     cached = IpcacheInfo(identity=endpoint.identity, flags=0, tunnel_endpoint=NO_TUNNEL)
     return Claims(
         endpoints={EndpointKey(address): info for address in endpoint.addresses},
+        policers={DeviceKey(endpoint.ifindex): policer_of(limits.egress)} if limits.egress else {},
         devices={DeviceKey(endpoint.ifindex): sender},
         ipcache={IpcacheKey(host_prefix(address)): cached for address in endpoint.addresses},
     )

@@ -1,0 +1,179 @@
+"""Bandwidth limits of pods on one node: kept whatever the pod does, put back, and gone with the pod."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netloom.plan.shaping import LEAST_BURST_BYTES
+from support.bulk import Moved, OpenSocket, flood, move
+from support.netns import Namespace, NamespaceFactory
+from support.node import NodeUnderTest, wait_until
+
+pytestmark = pytest.mark.kernel
+
+RATE_BPS = 20_000_000
+BURST_BITS = 8 * LEAST_BURST_BYTES
+BYTES = 2_000_000
+"""Many times the burst, and no second's worth."""
+INGRESS = {"ingressRate": RATE_BPS}
+EGRESS = {"egressRate": RATE_BPS}
+LIMIT = {"rate_bps": RATE_BPS, "burst_bits": BURST_BITS}
+POLICED_BPS = RATE_BPS * 1.05
+POLICED_BURST_BITS = 2 * BURST_BITS + RATE_BPS / 10
+GATEWAY = "10.244.1.1"
+
+
+@pytest.fixture
+def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
+    """A node whose agent runs, and looks by itself once an hour."""
+    made = NodeUnderTest(tmp_path, make_netns)
+    made.write_config(resync_s=3600)
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pod(make_netns: NamespaceFactory) -> Namespace:
+    return make_netns("pod")
+
+
+def limited(node: NodeUnderTest, pod: Namespace, limits: dict[str, int], container: str = "c1") -> dict[str, Any]:
+    return node.attach(pod, container, runtimeConfig={"bandwidth": limits})
+
+
+def sockets(netns: Namespace) -> OpenSocket:
+    return lambda family, kind: netns.call(socket.socket, family, kind)
+
+
+def root_queue(netns: Namespace, device: str) -> dict[str, Any]:
+    """The root queueing discipline, with its counters."""
+    found: list[dict[str, Any]] = json.loads(netns.run("tc", "-s", "-j", "qdisc", "show", "dev", device, "root"))
+    return found[0]
+
+
+def stopped(node: NodeUnderTest) -> int:
+    """Packets the policer has dropped."""
+    return sum(item["packets"] for item in node.get("/v1/counters") if item["name"] == "RATE_LIMITED")
+
+
+def policers(node: NodeUnderTest) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = node.get("/v1/maps/policers")["entries"]
+    return found
+
+
+def kept(moved: Moved) -> bool:
+    """By a queue of the limit all of these tests have."""
+    return moved.bytes == BYTES and moved.keeps(RATE_BPS, BURST_BITS)
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_a_pod_is_kept_to_its_rate_by_a_queue(
+    node: NodeUnderTest, pod: Namespace, make_netns: NamespaceFactory, direction: str, family: str
+) -> None:
+    """The same bytes go the other way at once; and the policer stands by."""
+    free = make_netns("free")
+    ours = limited(node, pod, {f"{direction}Rate": RATE_BPS})
+    theirs = node.attach(free, "c2")
+    assert wait_until(lambda: pod.attempt("ping", "-c1", "-W1", theirs[family]).returncode == 0)
+    into = move(sockets(free), sockets(pod), ours[family], BYTES)
+    out_of = move(sockets(pod), sockets(free), theirs[family], BYTES)
+    slow, fast = (into, out_of) if direction == "ingress" else (out_of, into)
+    assert (kept(slow), fast.bytes) == (True, BYTES)
+    queue = root_queue(node.netns, ours["host_ifname"]) if direction == "ingress" else root_queue(pod, "eth0")
+    assert (queue["kind"], queue["handle"], queue["overlimits"] > 0) == ("tbf", "4c:", True)
+    assert stopped(node) == 0
+
+
+def test_a_pod_is_kept_to_its_rate_towards_the_host_and_from_it(node: NodeUnderTest, pod: Namespace) -> None:
+    """Those packets go other ways, to the same queues."""
+    ours = limited(node, pod, INGRESS | EGRESS)
+    assert kept(move(sockets(node.netns), sockets(pod), ours["ipv4"], BYTES))
+    assert kept(move(sockets(pod), sockets(node.netns), GATEWAY, BYTES))
+    assert stopped(node) == 0
+
+
+def test_a_pod_that_takes_its_queue_away_meets_the_policer(
+    node: NodeUnderTest, pod: Namespace, make_netns: NamespaceFactory
+) -> None:
+    """A container with the right to change its network may; the operator's limit holds all the same."""
+    free = make_netns("free")
+    limited(node, pod, EGRESS)
+    theirs = node.attach(free, "c2")
+    pod.run("tc", "qdisc", "del", "dev", "eth0", "root")
+    moved = flood(sockets(pod), sockets(free), theirs["ipv4"], lambda: stopped(node) > 1000)
+    assert stopped(node) > 1000
+    assert moved.keeps(POLICED_BPS, POLICED_BURST_BITS)
+
+
+def test_a_pod_without_limits_has_no_queue_and_is_not_measured(node: NodeUnderTest, pod: Namespace) -> None:
+    ours = limited(node, pod, {"ingressRate": 0, "egressRate": 0})
+    assert root_queue(node.netns, ours["host_ifname"])["kind"] == root_queue(pod, "eth0")["kind"] == "noqueue"
+    (device,) = node.get("/v1/maps/devices")["entries"]
+    (endpoint,) = [item for item in node.get("/v1/maps/endpoints")["entries"] if item["key"]["address"] == ours["ipv4"]]
+    assert (device["value"]["flags"], endpoint["value"]["flags"], policers(node)) == (0, 0, [])
+
+
+def test_limits_outlive_the_agent(node: NodeUnderTest, pod: Namespace) -> None:
+    """Queues and policer work on meanwhile, and its successor finds nothing to put right."""
+    ours = limited(node, pod, INGRESS | EGRESS)
+    queues = root_queue(node.netns, ours["host_ifname"]), root_queue(pod, "eth0")
+    node.stop()
+    assert kept(move(sockets(node.netns), sockets(pod), ours["ipv4"], BYTES))
+    node.start()
+    (found,) = node.get("/v1/endpoints")
+    assert found == ours
+    assert found["bandwidth"] == {"ingress": LIMIT, "egress": LIMIT}
+    assert kept(move(sockets(node.netns), sockets(pod), ours["ipv4"], BYTES))
+    after = root_queue(node.netns, ours["host_ifname"]), root_queue(pod, "eth0")
+    assert [item["options"] for item in after] == [item["options"] for item in queues]
+    assert [item["packets"] > before["packets"] for item, before in zip(after, queues, strict=True)] == [True, True]
+    assert node.get("/v1/status")["repairs"]["counts"] == {}
+
+
+def test_a_queue_that_somebody_takes_off_the_node_is_put_back_at_once(node: NodeUnderTest, pod: Namespace) -> None:
+    """The kernel gives notice; no resync is near."""
+    device = limited(node, pod, INGRESS)["host_ifname"]
+    node.netns.run("tc", "qdisc", "del", "dev", device, "root")
+    assert wait_until(lambda: root_queue(node.netns, device)["kind"] == "tbf")
+    node.netns.run("tc", "qdisc", "replace", "dev", device, "root", "pfifo")
+    assert wait_until(lambda: root_queue(node.netns, device)["kind"] == "tbf")
+    assert wait_until(lambda: node.get("/v1/status")["repairs"]["counts"] == {"queue": 2})
+
+
+def test_a_queue_that_a_pod_takes_off_is_put_back_at_the_next_resync(node: NodeUnderTest, pod: Namespace) -> None:
+    limited(node, pod, EGRESS)
+    pod.run("tc", "qdisc", "del", "dev", "eth0", "root")
+    node.stop()
+    node.start()
+    assert wait_until(lambda: root_queue(pod, "eth0")["kind"] == "tbf")
+
+
+def test_a_detached_pod_leaves_no_policer_behind(node: NodeUnderTest, pod: Namespace) -> None:
+    limited(node, pod, INGRESS | EGRESS)
+    assert len(policers(node)) == 1
+    node.detach()
+    assert (policers(node), node.get("/v1/endpoints")) == ([], [])
+
+
+def test_an_attachment_with_limits_that_fails_half_way_is_undone(node: NodeUnderTest, pod: Namespace) -> None:
+    """The container has a default route already, which shows when its queue stands."""
+    pod.run("ip", "link", "set", "lo", "up")
+    pod.run("ip", "route", "add", "default", "dev", "lo")
+    ended = node.cni("ADD", CNI_NETNS=pod.path, runtimeConfig={"bandwidth": INGRESS | EGRESS})
+    assert (ended.status, policers(node), node.get("/v1/endpoints")) == (1, [], [])
+    assert "lxc" not in node.netns.run("ip", "-br", "link")
+
+
+def test_a_burst_of_ones_own_is_taken(node: NodeUnderTest, pod: Namespace) -> None:
+    """In bytes, as the kernel shows it; one that would let no packet pass is that of one packet."""
+    ours = limited(node, pod, INGRESS | EGRESS | {"ingressBurst": 8 * 300_000, "egressBurst": 8})
+    assert root_queue(node.netns, ours["host_ifname"])["options"]["burst"] == pytest.approx(300_000, rel=1e-3)
+    assert kept(move(sockets(pod), sockets(node.netns), GATEWAY, BYTES))
