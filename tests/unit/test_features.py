@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from netloom.bpf.features import effective_capabilities, filesystem_of
+from netloom.bpf import features
+from netloom.bpf.features import effective_capabilities, filesystem_of, release_number
+from netloom.model.errors import Unsupported
 
 MOUNTS = """\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
@@ -47,3 +49,27 @@ def test_the_effective_capabilities_are_read_as_a_bit_set() -> None:
 def test_a_text_without_capabilities_gives_none() -> None:
     """Rather than an error of its own."""
     assert effective_capabilities("Name:\tx\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("release", "number"),
+    [
+        ("6.1.0-56-cloud-amd64", (6, 1)),
+        ("6.12.117+deb12-amd64", (6, 12)),
+        ("5.10.0-46-cloud-amd64", (5, 10)),
+        ("6.18.44-fc-v657", (6, 18)),
+        ("7.0-rc1", (7, 0)),
+        ("unknown", (0, 0)),
+    ],
+)
+def test_a_release_is_compared_by_its_first_two_numbers(release: str, number: tuple[int, int]) -> None:
+    """Whatever a distribution writes behind them."""
+    assert release_number(release) == number
+
+
+@pytest.mark.parametrize("release", ["5.10.0-46-cloud-amd64", "6.0.12"])
+def test_a_kernel_nobody_has_run_is_refused_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch, release: str) -> None:
+    """At start, in a sentence, rather than by dropping packets."""
+    monkeypatch.setattr("platform.release", lambda: release)
+    with pytest.raises(Unsupported, match=rf"needs Linux 6\.1 or later: .*tunnel keys.* found Linux {release}"):
+        features.probe()

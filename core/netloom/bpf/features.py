@@ -14,6 +14,9 @@ from netloom.datapath.maps import MapKind
 from netloom.model.errors import KernelError, Unsupported
 
 BPF_FS = "bpf"
+MINIMUM_RELEASE = (6, 1)
+"""Debian 12's kernel, the oldest all programs and a whole cluster are tested on. Before 5.19, tunnel keys have no room
+for a local address, so every tunnel packet would be dropped; nobody has tried what lies between."""
 
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_BPF": 39}
 """Bits of the capability sets (linux/capability.h)."""
@@ -58,8 +61,11 @@ _MAP_KINDS = {
 
 def probe() -> None:
     """Check everything by asking the kernel itself. Raises Unsupported for the first thing that is missing."""
-    _check_capabilities(effective_capabilities(Path("/proc/self/status").read_text(encoding="ascii")))
     release = platform.release()
+    if release_number(release) < MINIMUM_RELEASE:
+        needs = "Linux 6.1 or later: before 5.19 tunnel keys have no local address"
+        raise Unsupported("the data path", needs=needs, found=f"Linux {release}")
+    _check_capabilities(effective_capabilities(Path("/proc/self/status").read_text(encoding="ascii")))
     for kind, since in _MAP_KINDS.items():
         if libbpf.library().libbpf_probe_bpf_map_type(kind, None) != 1:
             feature = f"the eBPF map type {kind.name.lower()}"
@@ -72,6 +78,12 @@ def probe() -> None:
     # The setting shows in the first network namespace alone; elsewhere it is unknown, and so not held against the host.
     if _JIT_SETTING.exists() and _JIT_SETTING.read_text(encoding="ascii").strip() == "0":
         raise Unsupported("the eBPF JIT compiler", needs="sysctl net.core.bpf_jit_enable=1", found="0")
+
+
+def release_number(release: str) -> tuple[int, int]:
+    """The first two numbers of what ``uname -r`` says; (0, 0) when it begins with none."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def effective_capabilities(status: str) -> int:
