@@ -42,7 +42,7 @@ def _nothing_left_by_the_run() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_left_by_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test with privileges leaves nothing behind that was not there before it; emulated, only the run is looked at."""
+    """A test with privileges leaves nothing that was not there before it; emulated, only the run is looked at."""
     if EMULATED or not any(request.node.get_closest_marker(name) for name in _PRIVILEGED):
         yield
         return

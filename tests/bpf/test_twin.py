@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from netloom.agent.walk_calls import pack_tunnel_key
+from netloom.agent.walk.calls import pack_tunnel_key
 from netloom.bpf import twin as twins_module
 from netloom.bpf.assemble import FRAME, Code
 from netloom.bpf.compiler import Compiler

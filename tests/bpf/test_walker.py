@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from netloom.agent import walk as walk_module
-from netloom.agent.walk import Sources, Walker, WalkRequest
-from netloom.agent.walk_node import NodeFacts, NodeSurroundings
+from netloom.agent.walk import walker as walk_module
+from netloom.agent.walk.node import NodeFacts, NodeSurroundings
+from netloom.agent.walk.walker import Sources, Walker, WalkRequest
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs
 from netloom.bpf.objects import ProgramObject

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 OBJECTS_VARIABLE = "NETLOOM_TEST_OBJECTS"
-"""A directory that outlives the run: a slow machine need not compile what a fast one has compiled from the same text."""
+"""A directory that outlives the run: a slow machine need not compile what a fast one has compiled already."""
 
 
 def given_objects_dir() -> Path | None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from netloom.cli.errors import Ambiguous
-from netloom.cli.walk_ends import Site, Start, Words, find_destination, find_start, source_of
+from netloom.cli.walk.ends import Site, Start, Words, find_destination, find_start, source_of
 from netloom.model.errors import Invalid, NotFound
 from support.walks import endpoint, node
 

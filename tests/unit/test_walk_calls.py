@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.agent.walk_calls import pack_tunnel_key, stages, tunnel_key
+from netloom.agent.walk.calls import pack_tunnel_key, stages, tunnel_key
 from netloom.bpf.helpers import HELPERS
 from netloom.bpf.twin import NotedCall
 from netloom.datapath import registry

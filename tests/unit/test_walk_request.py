@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.agent.walk import read_walk
+from netloom.agent.walk.walker import read_walk
 from netloom.model.errors import Invalid
 
 PACKET = {"destination": "10.0.0.2"}

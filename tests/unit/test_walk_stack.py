@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.agent.walk_stack import addresses, not_forwarded, refused_at_the_door
-from netloom.agent.walk_state import InStack
+from netloom.agent.walk.stack import addresses, not_forwarded, refused_at_the_door
+from netloom.agent.walk.state import InStack
 from netloom.datapath import craft
 from netloom.edge.answers import LinkInfo
 from netloom.edge.ownership import LINK_GROUP

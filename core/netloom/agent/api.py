@@ -17,7 +17,7 @@ from aiohttp import web
 from netloom.agent import metrics, views
 from netloom.agent.cni import CniCalls
 from netloom.agent.openapi import document
-from netloom.agent.walk import part_view, read_walk
+from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
 from netloom.model.errors import (
     Conflict,

@@ -34,8 +34,8 @@ from netloom.agent.repairs import RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
-from netloom.agent.walk import Sources, Walker
-from netloom.agent.walk_node import NodeFacts
+from netloom.agent.walk.node import NodeFacts
+from netloom.agent.walk.walker import Sources, Walker
 from netloom.agent.watch import Watch
 from netloom.bpf import features
 from netloom.config.load import Loaded

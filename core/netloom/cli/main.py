@@ -24,7 +24,7 @@ COMMANDS = {
     "plugins": Lazy("netloom.cli.plugins:plugins", "Show the installed plugins and how they fare."),
     "status": Lazy("netloom.cli.status:status", "Show how the agent of the node fares."),
     "version": Lazy("netloom.cli.version:version", "Show the versions of netctl and of the agent."),
-    "walk": Lazy("netloom.cli.walk:walk", "Show the way of a packet, without sending one."),
+    "walk": Lazy("netloom.cli.walk.command:walk", "Show the way of a packet, without sending one."),
 }
 
 

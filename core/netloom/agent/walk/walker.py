@@ -17,10 +17,10 @@ import structlog
 
 from netloom.agent import views
 from netloom.agent.generation import Generation
-from netloom.agent.walk_ends import from_wire, from_world, leave_host, leave_pod
-from netloom.agent.walk_node import NodeFacts, NodeSurroundings
-from netloom.agent.walk_path import walk_on
-from netloom.agent.walk_state import Step, Walk
+from netloom.agent.walk.ends import from_wire, from_world, leave_host, leave_pod
+from netloom.agent.walk.node import NodeFacts, NodeSurroundings
+from netloom.agent.walk.path import walk_on
+from netloom.agent.walk.state import Step, Walk
 from netloom.bpf.maps import MapSet
 from netloom.bpf.twin import Twins
 from netloom.datapath import craft

@@ -11,11 +11,11 @@ import struct
 from dataclasses import replace
 from ipaddress import ip_address
 
-from netloom.agent.walk_calls import tunnel_key
-from netloom.agent.walk_ends import enter_pod, onto_wire
-from netloom.agent.walk_node import drop_in
-from netloom.agent.walk_stack import in_stack, neighbor_mac
-from netloom.agent.walk_state import AtHook, Found, InStack, Step, Walk
+from netloom.agent.walk.calls import tunnel_key
+from netloom.agent.walk.ends import enter_pod, onto_wire
+from netloom.agent.walk.node import drop_in
+from netloom.agent.walk.stack import in_stack, neighbor_mac
+from netloom.agent.walk.state import AtHook, Found, InStack, Step, Walk
 from netloom.bpf.instrument import TunnelInput
 from netloom.bpf.twin import Arrival, NotedCall, TwinRun
 from netloom.datapath import craft

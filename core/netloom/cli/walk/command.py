@@ -13,10 +13,10 @@ from netloom.cli.errors import EXIT_AWAY, EXIT_FAILED, Ambiguous
 from netloom.cli.options import chosen_client, output_option, target_options
 from netloom.cli.output import show
 from netloom.cli.sockets import agents
-from netloom.cli.walk_ends import Words, find_destination, find_start, source_of
-from netloom.cli.walk_picture import picture
-from netloom.cli.walk_route import UNKNOWN, Cluster, Way, follow
-from netloom.cli.walk_text import render
+from netloom.cli.walk.ends import Words, find_destination, find_start, source_of
+from netloom.cli.walk.picture import picture
+from netloom.cli.walk.route import UNKNOWN, Cluster, Way, follow
+from netloom.cli.walk.text import render
 from netloom.datapath.packets import read_packet
 from netloom.model.address import Address
 

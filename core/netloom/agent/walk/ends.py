@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from netloom.agent.walk_stack import UNKNOWN_MAC, addresses, neighbor_mac
-from netloom.agent.walk_state import AtHook, Found, Step, Walk
+from netloom.agent.walk.stack import UNKNOWN_MAC, addresses, neighbor_mac
+from netloom.agent.walk.state import AtHook, Found, Step, Walk
 from netloom.bpf.twin import Arrival
 from netloom.datapath import craft
 from netloom.edge.answers import LinkInfo

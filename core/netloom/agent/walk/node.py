@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from netloom.agent.walk_calls import stages
+from netloom.agent.walk.calls import stages
 from netloom.bpf.twin import Arrival, NotedCall, TwinRun, Twins
 from netloom.datapath.events import HEADER_BYTES
 from netloom.datapath.layout import decode

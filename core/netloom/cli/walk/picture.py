@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 from typing import Any
 from xml.sax.saxutils import escape
 
-from netloom.cli.walk_text import BOOKKEEPING, changes, headline, verdict
+from netloom.cli.walk.text import BOOKKEEPING, changes, headline, verdict
 
 View = dict[str, Any]
 

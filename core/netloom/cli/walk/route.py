@@ -10,7 +10,7 @@ from typing import Any
 from netloom.cli.client import Client
 from netloom.cli.errors import AgentAway
 from netloom.cli.sockets import SOCKET_NAME
-from netloom.cli.walk_ends import Site
+from netloom.cli.walk.ends import Site
 from netloom.model.errors import Unavailable
 
 View = dict[str, Any]

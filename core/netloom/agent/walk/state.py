@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from netloom.agent.walk_node import NodeSurroundings
+from netloom.agent.walk.node import NodeSurroundings
 from netloom.bpf.instrument import TunnelInput
 from netloom.datapath.events import format_packet
 from netloom.datapath.headers import rewrites

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from netloom.agent.walk_calls import pack_tunnel_key
-from netloom.agent.walk_state import AtHook, Found, InStack, Step, Walk
+from netloom.agent.walk.calls import pack_tunnel_key
+from netloom.agent.walk.state import AtHook, Found, InStack, Step, Walk
 from netloom.bpf.instrument import TunnelInput
 from netloom.datapath import craft
 from netloom.datapath.packets import ETHERNET_BYTES

@@ -1,0 +1,1 @@
+"""``netctl walk``: which agents to ask, in which order, and how to show what they say."""
