@@ -89,14 +89,15 @@ class Tables:
     async def apply(self, owner: str | None = None) -> None:
         """Write what is pending, everything that can be written.
 
-        Raises the first NetloomError; with ``owner``, only one that concerns its entries.
+        Raises the first NetloomError that concerns entries of ``owner``; without an owner, the first one that is not
+        Exhausted, as :meth:`resync`.
         """
         if not self._in_sync:
             return
         async with self._lock:
             await self._write(owner)
         for table, key, error in self._problems():
-            if owner is None or table.delta.claims(owner, key):
+            if table.delta.claims(owner, key) if owner else not isinstance(error, Exhausted):
                 raise error
 
     async def resync(self, only: Collection[str] = ()) -> tuple[Repair, ...]:
