@@ -6,7 +6,7 @@ Everything here may wait for the kernel: call it in the kernel thread.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netloom.agent.repairs import Repair
@@ -20,6 +20,9 @@ from netloom.edge.ownership import LINK_GROUP
 from netloom.edge.rtnl import Request
 from netloom.model.errors import KernelError, NotFound
 from netloom.plugins.contract import AttachPoint
+
+FEW = 8
+"""Interfaces that are sooner asked for one by one than found in a list of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +59,9 @@ class Devices:
             for name, action in differences(found, self._known)
         ]
 
-    def repair_interfaces(self, wanted: Iterable[Interface]) -> tuple[list[Repair], frozenset[str]]:
+    def repair_interfaces(self, wanted: Sequence[Interface]) -> tuple[list[Repair], frozenset[str]]:
         """State, MTU and mark of workloads' interfaces; what was put right, and the names of those that are gone."""
-        present = {link.ifindex: link for link in self._netlink.links()}
+        present = self._present(wanted)
         repairs: list[Repair] = []
         missing: set[str] = set()
         for interface in wanted:
@@ -75,6 +78,13 @@ class Devices:
                 continue  # it was detached meanwhile
             repairs += [Repair(kind="device", name=f"device {interface.name}", action=action) for action in todo]
         return repairs, frozenset(missing)
+
+    def _present(self, wanted: Sequence[Interface]) -> dict[int, LinkInfo]:
+        """Links by index, those that are wanted among them: an ADD's own notices must not cost a list of all pods."""
+        if len(wanted) > FEW:
+            return {link.ifindex: link for link in self._netlink.links()}
+        found = (self._netlink.link(interface.name) for interface in wanted)
+        return {link.ifindex: link for link in found if link is not None}
 
     def repair_filters(self, wanted: Mapping[AttachPoint, LoadedProgram]) -> list[Repair]:
         """Programs on devices, each put in one step in the place of what is there."""
