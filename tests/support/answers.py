@@ -19,6 +19,7 @@ STATUS: dict[str, Any] = {
     "mtu_bytes": 1450,
     "underlay": {"device": "eth0", "ipv4": "192.168.77.11", "ipv6": "fd00:77::11", "mtu_bytes": 1500},
     "tunnel": {"direct": True, "obstacle": ""},
+    "attach": "tcx",
     "masquerade": True,
     "ipam": [
         {"prefix": "10.244.1.0/24", "used": 2, "capacity": 253},

@@ -24,7 +24,7 @@ STATUS = text(
     Nodes:          2/3 reachable; not node3: see `netctl node list`
     Endpoints:      2
     Identities:     13
-    Programs:       2 loaded
+    Programs:       2 loaded, attached by tcx
     Plugins:        3 active, 0 failed
     Monitor:        1 listening, 0 events lost
     Repairs:        1

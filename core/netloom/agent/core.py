@@ -269,7 +269,7 @@ class Agent:
             "network_mode": self._settings.network_mode,
             "mtu_bytes": self.mtu_bytes,
             "underlay": observe.underlay_view(self.datapath),
-            "tunnel": observe.tunnel_view(self.datapath),
+            **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,

@@ -38,6 +38,7 @@ from netloom.config.settings import Settings
 from netloom.datapath import registry
 from netloom.datapath.maps import Index
 from netloom.edge import nft
+from netloom.edge.filters import Way
 from netloom.edge.firewall import MasqueradeSpec, ensure_guard, ensure_masquerade, remove_masquerade
 from netloom.edge.host import HOST_DEVICE, HostSpec
 from netloom.edge.inspection import look_at_workload
@@ -150,6 +151,11 @@ class Datapath:
         guarded = {owned.program.target for owned in self._plan.programs}
         devices = (device.name for device in self._plan.mode.devices())
         return (HOST_DEVICE, *(name for name in devices if AttachPoint(name, "ingress") not in guarded))
+
+    @property
+    def attach_way(self) -> Way:
+        """How programs hang on devices."""
+        return self._netlink.filters.way
 
     @property
     def underlay(self) -> Underlay:
@@ -298,6 +304,7 @@ class Datapath:
             mtu_bytes=self.mtu_bytes,
             program_fd=program.fd,
             program_name=program.name,
+            mac=endpoint.mac if any(endpoint.mac) else None,
             ingress=queue_of(limits.ingress, self.mtu_bytes) if limits.ingress else None,
             egress=queue_of(limits.egress, self.mtu_bytes) if limits.egress else None,
         )

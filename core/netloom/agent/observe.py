@@ -81,9 +81,10 @@ def program_list(datapath: Datapath) -> list[views.Json]:
     ]
 
 
-def tunnel_view(datapath: Datapath) -> views.Json:
-    """Whether tunnel packets pass by the tunnel device, and if not, why."""
-    return {"direct": not datapath.direct_obstacle, "obstacle": datapath.direct_obstacle}
+def ways(datapath: Datapath) -> views.Json:
+    """Whether tunnel packets pass by the tunnel device, and if not, why; how programs hang on devices."""
+    tunnel = {"direct": not datapath.direct_obstacle, "obstacle": datapath.direct_obstacle}
+    return {"tunnel": tunnel, "attach": datapath.attach_way}
 
 
 def underlay_view(datapath: Datapath) -> views.Json:

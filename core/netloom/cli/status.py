@@ -50,7 +50,7 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Nodes", _nodes(view["nodes"], view["unreachable"])
     yield "Endpoints", str(view["endpoints"])
     yield "Identities", str(view["identities"])
-    yield "Programs", f"{len(view['programs'])} loaded"
+    yield "Programs", f"{len(view['programs'])} loaded, attached by {view['attach']}"
     yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
     yield "Monitor", f"{monitor['listeners']} listening, {monitor['lost']} events lost"
     yield "Repairs", _repairs(view["repairs"])
