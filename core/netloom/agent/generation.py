@@ -145,9 +145,14 @@ class Generation:
         remove_generation(self.directory)
 
 
+def generations_in(parent: Path) -> list[Path]:
+    """Directories of generations; what is named otherwise is not ours."""
+    return sorted(path for path in parent.glob("*") if path.name.isdigit())
+
+
 def next_directory(parent: Path) -> Path:
     """A name for a new generation, after those that are there."""
-    numbers = [int(path.name) for path in parent.glob("*") if path.name.isdigit()]
+    numbers = [int(path.name) for path in generations_in(parent)]
     return parent / f"{max(numbers, default=0) + 1:06d}"
 
 
@@ -163,7 +168,7 @@ def remove_generation(directory: Path) -> None:
 
 def remove_others(parent: Path, keep: Path) -> None:
     """Remove the pins of all generations but one."""
-    for path in parent.glob("*"):
+    for path in generations_in(parent):
         if path != keep:
             remove_generation(path)
             structlog.get_logger().info("generation.removed", generation=path.name)

@@ -45,8 +45,8 @@ def _load(config: Path | None) -> tuple[PluginManager, Loaded]:
 def _clean(config: Path | None) -> None:
     from netloom.agent.clean import clean_node
 
-    _, loaded = _load(config)
-    for removed in clean_node(loaded.settings):
+    plugins, loaded = _load(config)
+    for removed in clean_node(loaded.settings, [record.name for record in plugins.records()]):
         sys.stdout.write(f"removed {removed}\n")
 
 

@@ -81,6 +81,13 @@ class NodeMaps:
         return MapSet.open(self._directory, specs, prefix=prefix)
 
 
+def agents_pins(directory: Path, plugins: Iterable[str]) -> list[Path]:
+    """Pins of the agent's maps and of those of the plugins, in whatever version."""
+    prefixes = tuple(f"{plugin}_" for plugin in plugins)
+    own = set(own_pins(directory, {spec.name for spec in SHARED_MAPS}))
+    return sorted(path for path in directory.glob("*") if path in own or _base(path.name).startswith(prefixes))
+
+
 def own_pins(directory: Path, names: Collection[str]) -> Iterator[Path]:
     """Pins of maps of these names, in whatever version."""
     return (path for path in directory.glob("*") if _base(path.name) in names)
