@@ -14,10 +14,11 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from netloom.edge import requests
-from netloom.edge.answers import filter_message, link_info
+from netloom.edge.answers import link_info
 from netloom.edge.messages import HEADER_BYTES, attribute, attributes, link_header, nest, number, text
 from netloom.edge.requests import Attachment, Route, VethEnd
 from netloom.edge.rtnl import Request
+from support.filters import filter_message
 
 MAC = bytes.fromhex("02aabbccddee")
 PLACE = Attachment(device="lxc1", ifindex=7, direction="ingress")

@@ -1,7 +1,7 @@
 """What the kernel says of links, addresses, routes and filters, as frozen values.
 
-An answer comes as the bytes of one message, struct nlmsghdr included. Links are asked about all the time, so those are
-read here; the rest is read by pyroute2.
+An answer comes as the bytes of one message, struct nlmsghdr included. Links and filters are asked about all the time,
+so those are read here; the rest is read by pyroute2.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from pyroute2.netlink import nla, nlmsg
+from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
-from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from netloom.datapath.program_names import PROGRAM_PREFIX
-from netloom.edge.messages import LINK_ATTRIBUTES_AT, attributes, link_fields
+from netloom.edge.messages import LINK_ATTRIBUTES_AT, TRAFFIC_ATTRIBUTES_AT, attributes, link_fields
 from netloom.edge.ownership import FILTER_PREFIX, LINK_GROUP
 from netloom.model.address import Address, Network
 
@@ -35,34 +34,11 @@ _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
 _IFLA_GROUP = 27
 _IFLA_INFO_KIND = 1
-
-
-class bpf_options(nla):  # noqa: N801 - named as pyroute2 names its messages
-    """Attributes of a cls_bpf filter; pyroute2's own list ends before the program's tag and number."""
-
-    nla_map = (  # type: ignore[assignment] # pyroute2 takes tuples and dicts
-        ("TCA_BPF_UNSPEC", "none"),
-        ("TCA_BPF_ACT", "hex"),
-        ("TCA_BPF_POLICE", "hex"),
-        ("TCA_BPF_CLASSID", "uint32"),
-        ("TCA_BPF_OPS_LEN", "uint16"),
-        ("TCA_BPF_OPS", "hex"),
-        ("TCA_BPF_FD", "uint32"),
-        ("TCA_BPF_NAME", "asciiz"),
-        ("TCA_BPF_FLAGS", "uint32"),
-        ("TCA_BPF_FLAGS_GEN", "uint32"),
-        ("TCA_BPF_TAG", "hex"),
-        ("TCA_BPF_ID", "uint32"),
-    )
-
-
-class filter_message(nlmsg):  # noqa: N801 - as above
-    """struct tcmsg with the attributes of cls_bpf."""
-
-    prefix = "TCA_"  # type: ignore[assignment]
-    fields = tcmsg.fields  # type: ignore[assignment]
-    nla_map = (("TCA_UNSPEC", "none"), ("TCA_KIND", "asciiz"), ("TCA_OPTIONS", "bpf_options"))  # type: ignore[assignment]
-    bpf_options = bpf_options
+_TCA_KIND = 1
+_TCA_OPTIONS = 2
+_TCA_BPF_NAME = 7
+_TCA_BPF_TAG = 10
+_TCA_BPF_ID = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,18 +168,18 @@ def route_info(raw: bytes) -> RouteInfo:
 
 def filter_info(raw: bytes) -> FilterInfo | None:
     """Read an answer to RTM_GETTFILTER; None for the empty entry that goes before the programs of a priority."""
-    message = _read(filter_message, raw)
-    kind = message.get_attr("TCA_KIND")
+    found = dict(attributes(raw, TRAFFIC_ATTRIBUTES_AT))
+    kind = _text(found.get(_TCA_KIND, b""))
     if kind != "bpf":
         return FilterInfo(kind=kind, name="", program_id=0, tag="")
-    options = message.get_attr("TCA_OPTIONS")
-    if not options or options.get_attr("TCA_BPF_ID") is None:
+    options = dict(attributes(found.get(_TCA_OPTIONS, b""), 0))
+    if _TCA_BPF_ID not in options:
         return None
     return FilterInfo(
         kind=kind,
-        name=options.get_attr("TCA_BPF_NAME") or "",
-        program_id=options.get_attr("TCA_BPF_ID"),
-        tag=(options.get_attr("TCA_BPF_TAG") or "").replace(":", ""),
+        name=_text(options.get(_TCA_BPF_NAME, b"")),
+        program_id=_number(options[_TCA_BPF_ID]),
+        tag=options.get(_TCA_BPF_TAG, b"").hex(),
     )
 
 

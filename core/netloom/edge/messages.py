@@ -15,6 +15,8 @@ HEADER_BYTES = 16
 """Of struct nlmsghdr, before the family's own header."""
 LINK_ATTRIBUTES_AT = HEADER_BYTES + 16
 """Where the attributes of a link message begin, counted from struct nlmsghdr."""
+TRAFFIC_ATTRIBUTES_AT = HEADER_BYTES + 20
+"""Of a message about filters and queues."""
 _ATTRIBUTE = struct.Struct("=HH")
 _U32_ATTRIBUTE = struct.Struct("=HHI")
 _LINK = struct.Struct("=BxHiII")
