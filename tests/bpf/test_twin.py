@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from netloom.bpf import twin as twins_module
 from netloom.bpf.assemble import FRAME, Code
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs
+from netloom.bpf.features import WALKS_SINCE, release_number
 from netloom.bpf.instrument import RECORDS, TunnelInput
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
@@ -47,7 +49,8 @@ from support.pipeline import (
     to,
 )
 
-pytestmark = pytest.mark.bpf
+WALKS = release_number(platform.release()) >= WALKS_SINCE
+pytestmark = [pytest.mark.bpf, pytest.mark.skipif(not WALKS, reason="the kernel takes no programs of walks")]
 
 OBJECTS = (*core_programs(), *Vxlan().netloom_bpf_programs())
 SHOT, REDIRECT = 2, 7

@@ -73,3 +73,10 @@ def test_a_kernel_nobody_has_run_is_refused_with_what_it_lacks(monkeypatch: pyte
     monkeypatch.setattr("platform.release", lambda: release)
     with pytest.raises(Unsupported, match=rf"needs Linux 6\.1 or later: .*tunnel keys.* found Linux {release}"):
         features.probe()
+
+
+def test_a_kernel_that_takes_no_programs_of_walks_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: its verifier would think for seconds and then refuse."""
+    monkeypatch.setattr("platform.release", lambda: "6.1.0-56-amd64")
+    with pytest.raises(Unsupported, match=r"walking a packet .* needs Linux 6\.2.* found Linux 6\.1"):
+        features.require_walks()

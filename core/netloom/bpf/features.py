@@ -18,6 +18,10 @@ MINIMUM_RELEASE = (6, 1)
 """Debian 12's kernel, the oldest all programs and a whole cluster are tested on. Before 5.19, tunnel keys have no room
 for a local address, so every tunnel packet would be dropped; nobody has tried what lies between."""
 
+WALKS_SINCE = (6, 2)
+"""Before, a program with functions of its own, as walks need them, had the verifier go through each of its paths: more
+than its million instructions for ours."""
+
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_BPF": 39}
 """Bits of the capability sets (linux/capability.h)."""
 _CAP_SYS_ADMIN = 21
@@ -78,6 +82,13 @@ def probe() -> None:
     # The setting shows in the first network namespace alone; elsewhere it is unknown, and so not held against the host.
     if _JIT_SETTING.exists() and _JIT_SETTING.read_text(encoding="ascii").strip() == "0":
         raise Unsupported("the eBPF JIT compiler", needs="sysctl net.core.bpf_jit_enable=1", found="0")
+
+
+def require_walks() -> None:
+    """Raises Unsupported where the kernel does not take the programs of a packet walk."""
+    if release_number(platform.release()) < WALKS_SINCE:
+        needs = "Linux 6.2, whose verifier follows functions of a program without trying all their paths"
+        raise Unsupported("walking a packet", needs=needs, found=f"Linux {platform.release()}")
 
 
 def release_number(release: str) -> tuple[int, int]:

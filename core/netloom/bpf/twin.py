@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from netloom.bpf.assemble import Code
+from netloom.bpf.features import require_walks
 from netloom.bpf.helpers import HELPERS, RINGBUF_RESERVE, RINGBUF_SUBMIT, Helper, Memory, Treatment
 from netloom.bpf.instrument import (
     MEMORY_BYTES,
@@ -104,6 +105,7 @@ class Twins:
 
         Raises Unsupported for programs that cannot be walked, VerifierError, KernelError.
         """
+        require_walks()
         self._harmless = all(is_harmless(item) for item in objects)
         self._by_chance = any(is_by_chance(item) for item in objects)
         used = {name for item in objects for _, name in item.map_refs} - {CALLS.name}
