@@ -28,8 +28,8 @@ V = TypeVar("V")
 class Driver(Protocol[K, V]):
     """Reads and writes one kernel table. Methods raise NetloomError."""
 
-    async def read(self) -> Mapping[K, V]:
-        """Everything of ours in the table."""
+    async def read(self) -> Mapping[K, V] | None:
+        """Everything of ours in the table; None may stand for what this driver has left there."""
 
     async def put(self, key: K, value: V) -> None:
         """Write one entry, whatever was there. Raises Exhausted when there is no room for one more."""
@@ -171,8 +171,10 @@ def _is_local(owners: Collection[str]) -> bool:
     return any(owner in ("node", "world") or owner.startswith("endpoint/") for owner in owners)
 
 
-def _differences(table: Table[Any, Any], actual: Mapping[Any, Any]) -> list[Repair]:
+def _differences(table: Table[Any, Any], actual: Mapping[Any, Any] | None) -> list[Repair]:
     """What somebody else did to the table; what was claimed and is only waiting to be written is nobody's damage."""
+    if actual is None:
+        return []
     waiting = table.delta.pending()
     table.delta.observe(actual)
     found = table.delta.pending()

@@ -96,9 +96,13 @@ class BpfMap(Generic[K, V]):
 
     def items(self) -> dict[K, V]:
         """All entries, in the kernel's order; what changes meanwhile may be in or not. Raises KernelError."""
+        return self.decoded(self.raw_items())
+
+    def decoded(self, raw_items: Iterable[tuple[bytes, bytes]]) -> dict[K, V]:
+        """What :meth:`raw_items` gave, as values; not of a per-CPU map."""
         self._refuse(self._percpu, "items_percpu()")
         key, value = self.spec.key, self.spec.value
-        return {decode(key, raw_key): decode(value, raw) for raw_key, raw in self._raw_entries()}
+        return {decode(key, raw_key): decode(value, raw) for raw_key, raw in raw_items}
 
     def items_percpu(self) -> dict[K, tuple[V, ...]]:
         """All entries with one value per possible CPU. Raises KernelError."""

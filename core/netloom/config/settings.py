@@ -119,7 +119,7 @@ class Settings:
     ] = None
     resync_interval_s: Annotated[
         float, Range(1, 3600), Doc("Seconds between two comparisons of the kernel with what should be there.")
-    ] = 10.0
+    ] = 5.0
     hooks: HookSettings = field(default_factory=HookSettings)
     paths: PathSettings = field(default_factory=PathSettings)
     datapath: DatapathSettings = field(default_factory=DatapathSettings)
