@@ -14,6 +14,9 @@ WITHIN_S = 60.0
 """How long a transfer may stand still: it matters only when the test fails."""
 
 
+_SO_RCVBUFFORCE = 33
+
+
 class Moved(NamedTuple):
     """What has arrived."""
 
@@ -48,20 +51,16 @@ def move(source: OpenSocket, sink: OpenSocket, address: str, count: int) -> Move
         return Moved(arrived, time.monotonic() - started)
 
 
-def flood(source: OpenSocket, sink: OpenSocket, address: str, until: Callable[[], bool]) -> Moved:
-    """Send datagrams as fast as they go, until something is so; those that come are counted."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with sink(family, socket.SOCK_DGRAM) as far, source(family, socket.SOCK_DGRAM) as near:
-        far.bind((address, 0))
-        far.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE: nothing is to be lost at the end
-        far.settimeout(0)
-        near.connect(far.getsockname())
-        arrived, started = 0, time.monotonic()
-        while not until() and time.monotonic() < started + WITHIN_S:
-            for _ in range(500):
-                near.send(bytes(1200))
-            arrived += _waiting(far)
-        return Moved(arrived, time.monotonic() - started)
+def flood(send: Callable[[], object], far: socket.socket, *, until: Callable[[], bool]) -> Moved:
+    """Send datagrams as fast as they go, until something is so; those that come to the socket ``far`` are counted."""
+    far.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
+    far.settimeout(0)
+    arrived, started = 0, time.monotonic()
+    while not until() and time.monotonic() < started + WITHIN_S:
+        for _ in range(500):
+            send()
+        arrived += _waiting(far)
+    return Moved(arrived, time.monotonic() - started)
 
 
 def _waiting(far: socket.socket) -> int:
