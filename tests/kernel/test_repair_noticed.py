@@ -50,8 +50,7 @@ NOTICED = {
 @pytest.mark.parametrize("damage", NOTICED)
 def test_what_the_kernel_gives_notice_of_is_put_right_at_once(site: DamagedNode, damage: str) -> None:
     """With no resync near; status and log name it, and the pod reaches its gateways again."""
-    site.damage(damage)
-    assert wait_until(lambda: NOTICED[damage] in site.repairs()), site.repairs()
+    site.damage_and_wait(lambda: site.damage(damage), NOTICED[damage])
     assert wait_until(site.reaches_gateways)
     assert "node.repaired" in site.node.log_text()
 

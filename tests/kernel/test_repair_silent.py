@@ -29,11 +29,14 @@ def test_map_entries_that_were_deleted_are_written_again(site: DamagedNode, name
     """All of them, as they were."""
     node, pin = site.node, str(next(site.node.pins.glob(f"maps/{name}_v*")))
     before = sorted(json.dumps(entry) for entry in node.get(f"/v1/maps/{name}")["entries"])
-    for entry in json.loads(node.netns.run("bpftool", "-j", "map", "dump", "pinned", pin)):
-        key = [byte.removeprefix("0x") for byte in entry["key"]]
-        node.netns.run("bpftool", "map", "delete", "pinned", pin, "key", "hex", *key)
-    assert wait_until(lambda: any(f"{name} " in repair and "written" in repair for repair in site.repairs()))
-    assert sorted(json.dumps(entry) for entry in node.get(f"/v1/maps/{name}")["entries"]) == before
+
+    def empty() -> None:
+        for entry in json.loads(node.netns.run("bpftool", "-j", "map", "dump", "pinned", pin)):
+            key = [byte.removeprefix("0x") for byte in entry["key"]]
+            node.netns.run("bpftool", "map", "delete", "pinned", pin, "key", "hex", *key)
+
+    site.damage_and_wait(empty, f"{name} ")
+    assert wait_until(lambda: sorted(map(json.dumps, node.get(f"/v1/maps/{name}")["entries"])) == before)
 
 
 def test_a_map_entry_that_was_made_up_is_deleted(site: DamagedNode) -> None:
@@ -42,8 +45,8 @@ def test_a_map_entry_that_was_made_up_is_deleted(site: DamagedNode) -> None:
     address = ["00"] * 10 + ["ff", "ff", "c0", "00", "02", "42"]
     size = json.loads(site.node.netns.run("bpftool", "-j", "map", "show", "pinned", pin))["bytes_value"]
     value = ["06", *["00"] * (size - 1)]
-    site.node.netns.run("bpftool", "map", "update", "pinned", pin, "key", "hex", *address, "value", "hex", *value)
-    assert wait_until(lambda: any("192.0.2.66" in repair and "deleted" in repair for repair in site.repairs()))
+    update = ("bpftool", "map", "update", "pinned", pin, "key", "hex", *address, "value", "hex", *value)
+    site.damage_and_wait(lambda: site.node.netns.run(*update), "192.0.2.66")
     assert site.node.get("/v1/maps/peers")["entries"] == []
 
 
@@ -53,12 +56,10 @@ PLACES: tuple[tuple[str, Direction], ...] = (("LXC", "ingress"), ("loom_vxlan", 
 @pytest.mark.parametrize(("device", "direction"), PLACES)
 def test_a_program_that_was_taken_off_is_attached_again(site: DamagedNode, device: str, direction: Direction) -> None:
     """However it had been attached."""
-    before = site.counted("filter")
     netlink = site.node.netns.call(Netlink, "n1")
-    assert netlink.detach_filter(device.replace("LXC", site.lxc), direction)
+    place = device.replace("LXC", site.lxc), direction
+    site.damage_and_wait(lambda: netlink.detach_filter(*place), f"filter {direction} of {device}: attached")
     netlink.close()
-    assert wait_until(lambda: site.counted("filter") == before + 1)
-    assert f"filter {direction} of {device}: attached" in site.repairs()
     assert wait_until(site.reaches_gateways)
 
 
@@ -66,8 +67,7 @@ def test_a_program_that_was_taken_off_is_attached_again(site: DamagedNode, devic
 def test_a_pin_that_was_removed_is_back(site: DamagedNode, pin: str) -> None:
     """Else the next start would find an empty map, and tail calls would end with the agent."""
     (path,) = site.node.pins.glob(pin)
-    path.unlink()
-    assert wait_until(lambda: f"pin {path}: pinned" in site.repairs())
+    site.damage_and_wait(path.unlink, f"pin {path}: pinned")
     assert path.exists()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from support.netns import Namespace
-from support.node import NodeUnderTest
+from support.node import NodeUnderTest, wait_until
 
 GATEWAYS = ("10.244.1.1", "fd00:10:244:1::1")
 
@@ -29,9 +31,21 @@ class DamagedNode:
         """Run a command in the node; ``LXC`` stands for the pod's device."""
         self.node.netns.run(*command.replace("LXC", self.lxc).split())
 
-    def repairs(self) -> list[str]:
-        """The last ones."""
-        last = self.node.get("/v1/status")["repairs"]["last"]
+    def damage_and_wait(self, damage: Callable[[], object], wanted: str) -> None:
+        """Until a repair of that kind has been made after it; the test fails when none is."""
+        before = self._total()
+        damage()
+        assert wait_until(lambda: any(wanted in repair for repair in self._since(before))), self._since(before)
+
+    def _total(self) -> int:
+        counts: dict[str, int] = self.node.get("/v1/status")["repairs"]["counts"]
+        return sum(counts.values())
+
+    def _since(self, before: int) -> list[str]:
+        """Those the agent still tells of, after the first ``before``."""
+        found = self.node.get("/v1/status")["repairs"]
+        new = min(sum(found["counts"].values()) - before, len(found["last"]))
+        last = found["last"][len(found["last"]) - new :]
         return [f"{item['name']}: {item['action']}".replace(self.lxc, "LXC") for item in last]
 
     def counted(self, kind: str) -> int:
