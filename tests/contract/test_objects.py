@@ -87,6 +87,16 @@ async def test_an_allocation_that_cannot_be_fails_the_request_and_is_released(
     assert loomtest_netloom_bad.released == ["a", "nobody"]
 
 
+async def test_an_ipam_that_does_not_know_of_wanted_addresses_fails_the_request(shop: Workshop) -> None:
+    """It was written for an earlier contract, say. What it gave is released again; other requests it serves."""
+    shop.install("bad", IPAM + plugin("bad", hook("netloom_ipam", "return ThePool()"), role="IPAM"))
+    active = await activate(shop.discover(), "ipam: bad\n")
+    with pytest.raises(PluginFailure, match=r"returned 10\.1\.0\.9, expected 10\.1\.0\.77 among them"):
+        await active.ipam.allocate(AddressRequest(owner="a", wanted=(ip_address("10.1.0.77"),)))
+    lucky = AddressRequest(owner="b", wanted=(ip_address("10.1.0.9"),))
+    assert (await active.ipam.allocate(lucky)).addresses == lucky.wanted
+
+
 async def test_an_ipam_that_gives_one_address_twice_is_caught(shop: Workshop) -> None:
     """The second request fails; the first owner keeps its address, until it releases it."""
     shop.install("bad", IPAM + plugin("bad", hook("netloom_ipam", "return ThePool()"), role="IPAM"))

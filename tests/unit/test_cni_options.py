@@ -43,15 +43,6 @@ def test_an_argument_nobody_knows_is_refused_unless_the_runtime_says_it_may_be_p
     assert options("COLOUR=red;IgnoreUnknown=true;K8S_POD_NAME=a").pod_name == "a"
 
 
-@pytest.mark.parametrize("argument", ["IP=10.0.0.5", "MAC=02:00:00:00:00:05"])
-@pytest.mark.parametrize("leniency", ["IgnoreUnknown=1", "K8S_POD_NAME=a"])
-def test_an_argument_that_asks_for_what_would_not_be_given_is_refused_though_unknown_ones_may_be_passed_over(
-    argument: str, leniency: str
-) -> None:
-    error = refusal(f"{leniency};{argument}")
-    assert (error.code, argument.partition("=")[0] in error.message) == (Code.UNSUPPORTED_FIELD, True)
-
-
 def test_labels_come_from_args_and_runtime_config_and_are_kubernetes_unless_they_name_a_source() -> None:
     args = {"cni": {"labels": [{"key": "app", "value": "x"}, {"key": "any:tier"}]}}
     runtime = {"labels": [{"key": "zone", "value": "z1"}]}
@@ -67,9 +58,7 @@ def test_an_annotation_is_a_label_only_when_the_config_names_it() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("ips", ["10.0.0.5/24"], "IPAM plugin"),
         ("ipRanges", [[{"subnet": "10.0.0.0/24"}]], "IPAM plugin"),
-        ("mac", "02:00:00:00:00:01", "made up by the agent"),
         ("portMappings", [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}], "ports of the host"),
         ("portMappings", [{"HostPort": 80, "ContainerPort": 80, "Protocol": "tcp"}], "ports of the host"),
         ("aliases", {"net": ["web"]}, "not known here"),
@@ -133,11 +122,14 @@ def test_a_setting_of_the_wrong_kind_has_code_7(config: dict[str, Any]) -> None:
     assert refusal(**config).code == Code.INVALID_CONFIG
 
 
+TEXT = st.sampled_from(["10.0.0.5", "10.0.0.5/24", "fd00::5", "fe80::1%a", "02:00:00:00:00:01", "01-00-5e-00-00-01"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | TEXT,
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["hostPort", "key", "value", "servers", "labels", "cni"]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["hostPort", "key", "value", "servers", "labels", "cni", "ips", "mac"]), inner, max_size=3
+        )
     ),
     max_leaves=6,
 )

@@ -165,6 +165,8 @@ def _attach_request(request: Request, options: Options) -> AttachRequest:
         pod_namespace=options.pod_namespace,
         pod_uid=options.pod_uid,
         network=request.network,
+        addresses=options.wanted.addresses,
+        mac=options.wanted.mac,
         bandwidth=Bandwidth(ingress=_rate_limit(options.limits.ingress), egress=_rate_limit(options.limits.egress)),
     )
 

@@ -24,6 +24,7 @@ from netloom.agent.records import decode_endpoint, encode_endpoint
 from netloom.agent.tables import Tables
 from netloom.agent.undo import Undo
 from netloom.edge.files import read_bytes, remove_file, remove_unfinished, write_atomic
+from netloom.model.address import Address
 from netloom.model.bandwidth import UNLIMITED, Bandwidth
 from netloom.model.endpoint import MAX_ENDPOINT_ID, Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound
@@ -45,6 +46,10 @@ class AttachRequest:
     pod_uid: str = ""
     network: str = ""
     bandwidth: Bandwidth = UNLIMITED
+    addresses: tuple[Address, ...] = ()
+    """Those it must get, at most one of each IP version; of other versions it gets any."""
+    mac: bytes | None = None
+    """The one its interface must get, 6 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +313,7 @@ def _address_request(request: AttachRequest) -> AddressRequest:
         pod_name=request.pod_name,
         pod_namespace=request.pod_namespace,
         labels=request.labels,
+        wanted=request.addresses,
     )
 
 
@@ -325,7 +331,7 @@ def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -
         ipv4=ipv4,
         ipv6=ipv6,
         ifindex=IfIndex(0),
-        mac=bytes(6),
+        mac=request.mac or bytes(6),
         node_mac=bytes(6),
         identity=IdentityId(Reserved.UNKNOWN.value),
         labels=request.labels,

@@ -11,17 +11,13 @@ from typing import Any, NamedTuple
 
 from netloom.cni.bandwidth import Limits, limits_of
 from netloom.cni.errors import CniError, Code
-from netloom.cni.request import Request, bad_variable, objects, table, text, wrong_kind
+from netloom.cni.request import Request, bad_variable, objects, table, text, texts, wrong_kind
+from netloom.cni.wanted import Wanted, wanted_of
 
 ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 _KNOWN_ARGUMENTS = frozenset(
-    ("IgnoreUnknown", "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID", "K8S_POD_INFRA_CONTAINER_ID")
+    ("IP", "IgnoreUnknown", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID", "MAC")
 )
-_NO_ADDRESSES = "addresses are given by the IPAM plugin; start the workload without asking for one"
-_NO_MACS = "MAC addresses are made up by the agent; start the workload without asking for one"
-_REFUSED_ARGUMENTS = {"IP": _NO_ADDRESSES, "MAC": _NO_MACS}
-"""Arguments that ask for what a capability does too. podman sends them for ``--ip`` and ``--mac-address``, always with
-``IgnoreUnknown=1``; but they are not unknown."""
 _DNS = {"nameservers": "servers", "search": "searches", "options": "options"}
 """Fields of a result's ``dns``, and what the capability ``dns`` calls them."""
 
@@ -37,14 +33,12 @@ class Options(NamedTuple):
     dns: Mapping[str, Any]
     """As a result has it."""
     limits: Limits = Limits()
+    wanted: Wanted = Wanted()
 
 
 def options_of(request: Request) -> Options:
     """Read ``args``, CNI_ARGS, ``dns`` and ``runtimeConfig``; raises CniError for what cannot be done."""
     arguments = request.arguments
-    for name, sentence in _REFUSED_ARGUMENTS.items():
-        if arguments.get(name):
-            raise _not_done(f'CNI_ARGS "{name}"', sentence)
     if unknown := sorted(arguments.keys() - _KNOWN_ARGUMENTS):
         _refuse_unknown_arguments(arguments, unknown)
     asked = table(request.config, "runtimeConfig")
@@ -58,6 +52,7 @@ def options_of(request: Request) -> Options:
         pod_uid=arguments.get("K8S_POD_UID", ""),
         dns=_dns(table(request.config, "dns"), table(asked, "dns")),
         limits=limits_of(table(asked, "bandwidth")),
+        wanted=wanted_of(request),
     )
 
 
@@ -117,9 +112,9 @@ _CAPABILITIES: Mapping[str, Callable[[str, Any], None]] = {
     "cgroupPath": _accept,
     ANNOTATIONS: _accept,
     "bandwidth": _accept,
-    "ips": _refuse(_NO_ADDRESSES),
+    "ips": _accept,
     "ipRanges": _refuse("addresses are given by the IPAM plugin from its own prefixes"),
-    "mac": _refuse(_NO_MACS),
+    "mac": _accept,
     "portMappings": _check_port_mappings,
 }
 
@@ -149,16 +144,9 @@ def _label(key: str, value: str) -> str:
 
 def _dns(configured: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """The network config's, with every list that the runtime gives in place of its own."""
-    found = {key: _texts("dns", configured, key) for key in _DNS}
-    found |= {key: given for key, name in _DNS.items() if (given := _texts("dns", asked, name))}
+    found = {key: texts("dns", configured, key) for key in _DNS}
+    found |= {key: given for key, name in _DNS.items() if (given := texts("dns", asked, name))}
     dns: dict[str, Any] = {key: value for key, value in found.items() if value}
     if domain := text(configured, "domain", ""):
         dns["domain"] = domain
     return dns
-
-
-def _texts(place: str, parent: Mapping[str, Any], key: str) -> list[str]:
-    value = parent.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise wrong_kind(f"{place}.{key}", value, "a list of texts")
-    return value

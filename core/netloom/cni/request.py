@@ -170,6 +170,14 @@ def objects(parent: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return value
 
 
+def texts(place: str, parent: Mapping[str, Any], key: str) -> list[str]:
+    """The list of texts under ``key`` of ``place``, [] for none or null; raises CniError otherwise."""
+    value = parent.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise wrong_kind(f"{place}.{key}", value, "a list of texts")
+    return value
+
+
 def wrong_kind(key: str, value: object, expected: str) -> CniError:
     """The error for a setting that is not of the kind it must be."""
     return CniError(Code.INVALID_CONFIG, f'"{key}" in the network config is {value!r:.60}, expected {expected}')

@@ -13,6 +13,7 @@ _MIN_MTU_BYTES = {4: 576, 6: 1280}
 """What every host must be able to take: RFC 791, section 3.1; RFC 8200, section 5."""
 MAX_MTU_BYTES = 65535
 """The longest IPv4 packet."""
+MAC_BYTES = 6
 
 
 def check_ifname(name: str) -> None:
@@ -31,6 +32,14 @@ def new_mac() -> bytes:
     raw = bytearray(os.urandom(6))
     raw[0] = raw[0] & 0xFE | 0x02
     return bytes(raw)
+
+
+def check_mac(mac: bytes) -> None:
+    """Raise Invalid unless an interface may have it: 6 bytes, not all zero, no group's (first bit, IEEE 802)."""
+    if len(mac) != MAC_BYTES or not any(mac) or mac[0] & 0x01:
+        raise Invalid(
+            f"MAC address {mac.hex(':') or '(none)'} is no interface's, expected one station's {MAC_BYTES} bytes"
+        )
 
 
 def check_mtu(mtu_bytes: int, addresses: Iterable[Address]) -> None:

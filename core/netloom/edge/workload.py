@@ -15,7 +15,7 @@ from ipaddress import ip_network
 
 from netloom.edge import requests
 from netloom.edge.answers import LinkInfo, link_info
-from netloom.edge.checks import MAX_MTU_BYTES, check_ifname, check_mtu, new_mac
+from netloom.edge.checks import MAX_MTU_BYTES, check_ifname, check_mac, check_mtu, new_mac
 from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, is_own_netns, open_netns
 from netloom.edge.queues import put_queue
@@ -42,6 +42,8 @@ class WorkloadSpec:
     mtu_bytes: int
     program_fd: int
     program_name: str
+    mac: bytes | None = None
+    """Of the container's side, 6 bytes; None for one made up."""
     ingress: Queue | None = None
     """For what it receives, on the host side; None for no limit."""
     egress: Queue | None = None
@@ -71,7 +73,8 @@ def create_workload(netlink: Netlink, spec: WorkloadSpec) -> Workload:
             raise Invalid(f'"{spec.netns}" is the network namespace of the node itself, expected one of a container')
         # What is larger than its MTU, veth swallows without a word: a workload that raised its own would never be told.
         host = VethEnd(name=spec.host_ifname, mac=new_mac(), mtu_bytes=MAX_MTU_BYTES)
-        peer = VethEnd(name=spec.ifname, mac=new_mac(), mtu_bytes=spec.mtu_bytes, marked=False, netns_fd=netns_fd)
+        mac = spec.mac or new_mac()
+        peer = VethEnd(name=spec.ifname, mac=mac, mtu_bytes=spec.mtu_bytes, marked=False, netns_fd=netns_fd)
         ifindex = _create_pair(netlink, host, peer, spec.netns)
         with _undone_on_failure(netlink, spec.host_ifname, ifindex):
             netlink.socket.batch(_guard(netlink, spec, ifindex))
@@ -112,6 +115,8 @@ def _check(spec: WorkloadSpec) -> None:
     check_ifname(spec.host_ifname)
     check_ifname(spec.ifname)
     check_mtu(spec.mtu_bytes, spec.addresses)
+    if spec.mac is not None:
+        check_mac(spec.mac)
     families = {address.version for address in spec.addresses}
     if families != {gateway.version for gateway in spec.gateways}:
         raise Invalid(

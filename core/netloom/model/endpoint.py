@@ -65,7 +65,7 @@ class Endpoint:
     ifindex: IfIndex
     """Of the host-side interface."""
     mac: bytes
-    """Of the workload's interface, 6 bytes."""
+    """Of the workload's interface, 6 bytes; before that is made, the one it must get, or zeros for any."""
     node_mac: bytes
     """Of the host-side interface, 6 bytes: the answer to the workload's ARP and ND requests."""
     identity: IdentityId

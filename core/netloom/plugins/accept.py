@@ -18,6 +18,7 @@ from netloom.datapath.maps import MapSpec
 from netloom.datapath.registry import CallSlot
 from netloom.model.address import Address, Network
 from netloom.plugins.contract import (
+    AddressRequest,
     Allocation,
     AttachPoint,
     BpfProgram,
@@ -149,17 +150,20 @@ def holds(prefixes: Iterable[Network], address: Address) -> bool:
     return any(address in prefix for prefix in prefixes if prefix.version == address.version)
 
 
-def allocation(facts: IpamFacts, owner: str, value: Any) -> Allocation:
-    """An Allocation for ``owner``: one address for each IP version the IPAM serves, in its prefixes, no gateway."""
+def allocation(facts: IpamFacts, request: AddressRequest, value: Any) -> Allocation:
+    """What was requested: one address for each IP version the IPAM serves, in its prefixes, no gateway, all wanted."""
     found = of(Allocation, value)
-    if found.owner != owner:
-        raise Junk(f'returned an allocation of "{found.owner}", expected one of "{owner}"')
+    if found.owner != request.owner:
+        raise Junk(f'returned an allocation of "{found.owner}", expected one of "{request.owner}"')
     addresses = _typed("addresses", ADDRESSES, found.addresses)
     if sorted(address.version for address in addresses) != sorted({prefix.version for prefix in facts.prefixes}):
         raise Junk(f"returned addresses {_list(addresses)}, expected one for each IP version of its prefixes")
     for address in addresses:
         if not holds(facts.prefixes, address) or address in facts.gateways:
             raise Junk(f"returned {address}, expected an address of its prefixes that is no gateway")
+    for address in request.wanted:
+        if address not in addresses:
+            raise Junk(f"returned {_list(addresses)}, expected {address} among them, which was wanted, or an error")
     return found
 
 

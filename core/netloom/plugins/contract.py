@@ -31,7 +31,7 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-CONTRACT_VERSION = Version(1, 0)
+CONTRACT_VERSION = Version(1, 1)
 """The version this agent speaks."""
 
 
@@ -86,6 +86,9 @@ class AddressRequest:
     """"" when the runtime did not say."""
     pod_namespace: str = ""
     labels: Labels = frozenset()
+    wanted: tuple[Address, ...] = ()
+    """Those it must get, at most one of each IP version; of other versions it gets any. Since contract 1.1.
+    Conflict when somebody has one, Invalid when no owner may ever have it; then nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ class PoolStatus:
 class Ipam(Protocol):
     """Gives addresses to endpoints. The agent stores allocations; a plugin need not.
 
-    What it gives is checked: one address of each IP version of its prefixes, no gateway, nobody else's.
+    What it gives is checked: one address of each IP version of its prefixes, the one wanted, no gateway, nobody else's.
     """
 
     @property
@@ -121,7 +124,7 @@ class Ipam(Protocol):
         """Address of ``loom_host`` in each family served; never given to an endpoint."""
 
     async def allocate(self, request: AddressRequest) -> Allocation:
-        """Give one address of every family served. Raises Exhausted (nothing is kept) or Conflict (owner has one)."""
+        """Give one address of every family. Raises Exhausted, Conflict (owner has one, wanted one taken) or Invalid."""
 
     async def restore(self, allocation: Allocation) -> None:
         """Take back what was given before a restart. Raises Conflict when the addresses cannot be the owner's."""

@@ -55,7 +55,7 @@ class GuardedIpam:
         """Raises PluginFailure too; what the plugin gave in that case, or gives later, is released again."""
         try:
             return await self._guard.acall(
-                "Ipam.allocate", partial(self._ipam.allocate, request), partial(self._take, request.owner)
+                "Ipam.allocate", partial(self._ipam.allocate, request), partial(self._take, request)
             )
         except PluginFailure:
             if request.owner not in self._given:
@@ -67,7 +67,7 @@ class GuardedIpam:
 
         def restored(value: Any) -> None:
             accept.nothing(value)
-            self._take(allocation.owner, allocation)
+            self._take(AddressRequest(owner=allocation.owner), allocation)
 
         await self._guard.acall("Ipam.restore", partial(self._ipam.restore, allocation), restored)
 
@@ -88,9 +88,9 @@ class GuardedIpam:
         except NetloomError:
             return ()
 
-    def _take(self, owner: str, value: Any) -> Allocation:
+    def _take(self, request: AddressRequest, value: Any) -> Allocation:
         """Check and remember; like every check it runs in the plugin's thread, so one follows the other."""
-        found = accept.allocation(self._facts, owner, value)
+        owner, found = request.owner, accept.allocation(self._facts, request, value)
         if owner in self._given:
             raise Junk(f'gave "{owner}" addresses again, expected Conflict')
         for address in found.addresses:

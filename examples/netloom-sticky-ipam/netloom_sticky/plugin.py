@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from netloom.model.address import Address, Network
-from netloom.model.errors import Conflict, Exhausted
+from netloom.model.errors import Conflict, Exhausted, Invalid
 from netloom.plugins import (
     AddressRequest,
     Allocation,
@@ -73,12 +73,13 @@ class StickyIpam:
         return tuple(book.gateway for book in self._books)
 
     async def allocate(self, request: AddressRequest) -> Allocation:
-        """The pod's own addresses where they are free."""
+        """The addresses wanted; where none is, the pod's own if they are free."""
         self._refuse_second(request.owner)
+        wanted = {self._wanted_place(address, request.owner): address for address in request.wanted}
         pod = f"{request.pod_namespace}/{request.pod_name}" if request.pod_name else ""
         chosen: list[Address] = []
         for book in self._books:
-            address = book.choose(pod)
+            address = wanted.get(book) or book.choose(pod)
             if address is None:
                 raise Exhausted(f"every address of {book.prefix} is in use; remove pods, or widen pod_cidrs")
             chosen.append(address)
@@ -117,9 +118,23 @@ class StickyIpam:
         book = next((book for book in self._books if book.fits(address)), None)
         if book is None:
             raise Conflict(f'{address} of "{owner}" is not among the addresses that pods may have')
+        self._refuse_held(book, address, owner)
+        return book
+
+    def _wanted_place(self, address: Address, owner: str) -> Book:
+        book = next((book for book in self._books if book.fits(address)), None)
+        if book is None:
+            prefixes = ", ".join(map(str, self.prefixes))
+            raise Invalid(
+                f'{address} cannot be given to "{owner}": it is outside {prefixes}, reserved, or the gateway; '
+                "ask for another"
+            )
+        self._refuse_held(book, address, owner)
+        return book
+
+    def _refuse_held(self, book: Book, address: Address, owner: str) -> None:
         if holder := book.holder(address):
             raise Conflict(f'{address} cannot be given to "{owner}": "{holder}" has it')
-        return book
 
     def _save(self) -> None:
         pods = dict.fromkeys(pod for book in self._books for pod in book.remembered)

@@ -30,6 +30,11 @@ class Pool:
         return self._last - self._first + 1
 
     @property
+    def bounds(self) -> tuple[Address, Address]:
+        """The first and the last address it can give."""
+        return self.prefix[self._first], self.prefix[self._last]
+
+    @property
     def status(self) -> PoolStatus:
         """How full it is."""
         return PoolStatus(prefix=self.prefix, used=len(self._owners), capacity=self.capacity)
@@ -56,8 +61,12 @@ class Pool:
         return None
 
     def take(self, address: Address, owner: str) -> None:
-        """Give exactly this free address, and go on after it."""
+        """Give exactly this free address, out of turn: others go on resting as long as they would have."""
         self._owners[address] = owner
+
+    def take_up(self, address: Address, owner: str) -> None:
+        """Give exactly this free address, which an earlier run gave, and go on after it."""
+        self.take(address, owner)
         self._next = int(address) - int(self.prefix.network_address) + 1
 
     def give_back(self, address: Address) -> None:

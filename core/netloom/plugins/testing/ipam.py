@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 from ipaddress import IPv4Address, IPv6Address
 
-from netloom.model.errors import Conflict, Exhausted
+from netloom.model.address import Address
+from netloom.model.errors import Conflict, Exhausted, Invalid
 from netloom.plugins import accept
 from netloom.plugins.contract import AddressRequest, Allocation, Ipam
 from netloom.plugins.testing.expect import raises
@@ -28,7 +29,7 @@ class IpamConformance:
         """The addresses are in the prefixes it announces."""
         ipam = self.make_ipam()
         given = asyncio.run(_allocate(ipam, "a"))
-        assert accept.allocation(accept.ipam(ipam), "a", given) == given
+        assert accept.allocation(accept.ipam(ipam), AddressRequest(owner="a"), given) == given
 
     def test_no_two_owners_share_an_address_even_when_they_ask_at_once(self) -> None:
         """Twenty requests side by side."""
@@ -82,6 +83,65 @@ class IpamConformance:
 
         asyncio.run(scenario())
 
+    def test_an_owner_gets_the_addresses_it_wants(self) -> None:
+        """All of them, in any order, or one; of the other IP versions any. Here: those that another one gave back."""
+
+        async def scenario() -> None:
+            ipam = self.make_ipam()
+            addresses = (await _allocate(ipam, "a")).addresses
+            for number, wanted in enumerate([addresses, addresses[::-1], *((address,) for address in addresses)]):
+                await ipam.release("a" if number == 0 else f"again-{number - 1}")
+                request = AddressRequest(owner=f"again-{number}", wanted=wanted)
+                assert accept.allocation(accept.ipam(ipam), request, await ipam.allocate(request))
+
+        asyncio.run(scenario())
+
+    def test_a_wanted_address_that_somebody_has_is_refused_and_nothing_kept(self) -> None:
+        """Conflict; whoever has it keeps it. Asking without it succeeds."""
+
+        async def scenario() -> None:
+            ipam = self.make_ipam()
+            given = await _allocate(ipam, "a")
+            before = await ipam.status()
+            for address in given.addresses:
+                with raises(Conflict, f"{address} belongs to another owner"):
+                    await ipam.allocate(AddressRequest(owner="b", wanted=(address,)))
+            assert before == await ipam.status(), "a failed allocation holds addresses"
+            assert not set(given.addresses) & set((await _allocate(ipam, "b")).addresses)
+
+        asyncio.run(scenario())
+
+    def test_a_wanted_address_beside_one_that_cannot_be_had_is_not_kept_either(self) -> None:
+        """Where it serves both IP versions: one wanted address is free, the other somebody's."""
+
+        async def scenario() -> None:
+            ipam = self.make_ipam()
+            free, held = await _allocate(ipam, "a"), await _allocate(ipam, "b")
+            await ipam.release("a")
+            before = await ipam.status()
+            for one in free.addresses:
+                for other in held.addresses:
+                    if one.version != other.version:
+                        with raises(Conflict, f"{other} belongs to another owner"):
+                            await ipam.allocate(AddressRequest(owner="c", wanted=(one, other)))
+            assert before == await ipam.status(), "a failed allocation holds addresses"
+
+        asyncio.run(scenario())
+
+    def test_a_wanted_address_that_is_for_nobody_is_refused_and_nothing_kept(self) -> None:
+        """Outside the prefixes, or a gateway: Invalid, whether or not anybody asks for it again."""
+
+        async def scenario() -> None:
+            ipam = self.make_ipam()
+            before = await ipam.status()
+            for address in _never_given(ipam):
+                with raises(Invalid, f"{address} is not for owners"):
+                    await ipam.allocate(AddressRequest(owner="a", wanted=(address,)))
+            assert before == await ipam.status(), "a failed allocation holds addresses"
+            await _allocate(ipam, "a")
+
+        asyncio.run(scenario())
+
     def test_after_a_restart_restored_addresses_stay_with_their_owner(self) -> None:
         """Nobody else is given them until they are released."""
 
@@ -103,7 +163,7 @@ class IpamConformance:
         async def scenario() -> None:
             ipam = self.make_ipam()
             before = await ipam.status()
-            for address in (IPv4Address("203.0.113.77"), IPv6Address("2001:db8:ffff::77"), *ipam.gateways):
+            for address in _never_given(ipam):
                 with raises(Conflict, f"{address} is not for owners"):
                     await ipam.restore(Allocation(owner="a", addresses=(address,)))
             assert before == await ipam.status()
@@ -123,6 +183,11 @@ class IpamConformance:
             assert accept.pools(await ipam.status())
 
         asyncio.run(scenario())
+
+
+def _never_given(ipam: Ipam) -> tuple[Address, ...]:
+    """The gateways, and an address of each IP version that is reserved for documentation (RFC 5737, RFC 3849)."""
+    return (IPv4Address("203.0.113.77"), IPv6Address("2001:db8:ffff::77"), *ipam.gateways)
 
 
 async def _allocate(ipam: Ipam, owner: str) -> Allocation:
