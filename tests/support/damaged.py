@@ -18,10 +18,14 @@ class DamagedNode:
     def __init__(self, directories: pytest.TempPathFactory, *, resync_s: int, attach: str) -> None:
         self._made: list[Namespace] = []
         self.node = NodeUnderTest(directories.mktemp("damaged"), self._make)
-        self.node.write_config(resync_s=resync_s, more=f"datapath: {{attach: {attach}}}\n")
-        self.node.start()
         self.pod = self._make("pod")
-        self.lxc: str = self.node.attach(self.pod)["host_ifname"]
+        try:
+            self.node.write_config(resync_s=resync_s, more=f"datapath: {{attach: {attach}}}\n")
+            self.node.start()
+            self.lxc: str = self.node.attach(self.pod)["host_ifname"]
+        except BaseException:
+            self.close()
+            raise
 
     def _make(self, label: str) -> Namespace:
         self._made.append(Namespace(label))
