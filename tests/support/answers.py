@@ -88,6 +88,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "pod_namespace": "default",
         "pod_uid": "5b7a3f0e-0000-4000-8000-000000000001",
         "network": "netloom",
+        "bandwidth": {"ingress": {"rate_bps": 20_000_000, "burst_bits": 1_048_576}, "egress": None},
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
     {
@@ -108,6 +109,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "pod_namespace": "",
         "pod_uid": "",
         "network": "",
+        "bandwidth": {"ingress": None, "egress": None},
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 from netloom.edge.netns import create_named_netns, delete_named_netns
 from netloom.lab.inside import ip_batch
@@ -28,10 +29,10 @@ class SparePods:
         self._made.append(LabPod(name=name, netns=name, node=node, container_id=name))
         return self._made[-1]
 
-    def attached(self, node: str = "node1") -> PodView:
-        """A pod that all nodes know."""
+    def attached(self, node: str = "node1", **runtime_config: Any) -> PodView:
+        """A pod that all nodes know; ``runtime_config``: what its runtime asks for besides."""
         pod = self.make(node)
-        self._cluster.lab.attach(pod)
+        self._cluster.lab.attach(pod, runtime_config)
         self._cluster.lab.wait_converged()
         return pod_view(self._cluster.lab.endpoints()[pod.name], pod.netns, node)
 

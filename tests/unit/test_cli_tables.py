@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netloom.cli.output import table
+from netloom.cli.output import scaled, table
 from support import answers
 from support.netctl import Netctl, text
 from support.recorded_agent import RecordedAgent
@@ -67,6 +67,7 @@ LISTS = {
         Identity:            256
         Labels:              k8s:app=busybox1
                              k8s:io.kubernetes.pod.namespace=default
+        Bandwidth:           ingress 20 Mbit/s (burst 131072 bytes)
         Policy:              ingress Disabled, egress Disabled
         """,
     "identity list": """
@@ -112,6 +113,10 @@ LISTS = {
         0.0.0.0/0           identity=2 tunnelendpoint=0.0.0.0 flags=<none>
         10.244.1.0/24       identity=2 tunnelendpoint=0.0.0.0 flags=localpodcidr
         10.244.2.7/32       identity=258 tunnelendpoint=192.168.77.12 flags=<none>
+        """,
+    "bpf bandwidth list": """
+        ENDPOINT   INGRESS BANDWIDTH (BitsPerSec)   EGRESS BANDWIDTH (BitsPerSec)
+        1          20M                              -
         """,
     "bpf metrics list": """
         REASON              DIRECTION   PACKETS   BYTES
@@ -178,3 +183,11 @@ def test_a_name_cannot_steer_the_terminal(ask: Netctl, agent: RecordedAgent) -> 
 
 def test_cells_of_several_lines_make_rows_of_several_lines() -> None:
     assert table(("A", "B"), [("1\n22", "x\ny")]) == "A    B\n1    x\n22   y"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1k"), (1_500_000, "1.5M"), (20_000_000, "20M"), (1_000_000_001, "1.000000001G")],
+)
+def test_a_scaled_number_is_exact(number: int, shown: str) -> None:
+    assert (scaled(number), scaled(number, " ").replace(" ", "")) == (shown, shown)

@@ -11,7 +11,7 @@ import click
 from netloom.cli.client import Client
 from netloom.cli.commands import Group
 from netloom.cli.options import output_option, with_agent
-from netloom.cli.output import show, table
+from netloom.cli.output import scaled, show, table
 
 Entries = list[dict[str, Any]]
 NO_TUNNEL = "::"
@@ -70,6 +70,22 @@ def _ipcache_info(value: dict[str, Any]) -> str:
     )
 
 
+def render_bandwidth(endpoints: Entries) -> str:
+    """Limits of the answer of ``/v1/endpoints``; endpoints without any are left out."""
+    return table(
+        ("ENDPOINT", "INGRESS BANDWIDTH (BitsPerSec)", "EGRESS BANDWIDTH (BitsPerSec)"),
+        (
+            (view["id"], *map(_rate, view["bandwidth"].values()))
+            for view in endpoints
+            if any(view["bandwidth"].values())
+        ),
+    )
+
+
+def _rate(limit: dict[str, int] | None) -> str:
+    return scaled(limit["rate_bps"]) if limit else "-"
+
+
 def render_metrics(counters: list[dict[str, Any]]) -> str:
     """Packets and bytes by what became of them."""
     rows = ((view["text"], view["direction"].upper(), view["packets"], view["bytes"]) for view in counters)
@@ -98,6 +114,19 @@ def _table_group(name: str, map_name: str, render: Callable[[Entries], str], abo
 _table_group("tunnel", "tunnels", render_tunnels, "the pod prefixes of other nodes and the tunnels to them")
 _table_group("endpoint", "endpoints", render_endpoints, "the local addresses and where packets for them go")
 _table_group("ipcache", "ipcache", render_ipcache, "the identity and tunnel of every known prefix")
+
+
+@bpf.group
+def bandwidth() -> None:
+    """Show how fast endpoints may receive and send."""
+
+
+@bandwidth.command("list", examples=("netctl bpf bandwidth list",))
+@output_option
+@with_agent
+def list_bandwidth(client: Client, /, form: str) -> None:
+    """List the limits of endpoints that have any."""
+    show(client.get("endpoints"), form, render_bandwidth)
 
 
 @bpf.group

@@ -9,7 +9,7 @@ import click
 from netloom.cli.client import Client
 from netloom.cli.commands import Group
 from netloom.cli.options import completing, output_option, with_agent
-from netloom.cli.output import pairs, show, table
+from netloom.cli.output import pairs, scaled, show, table
 
 HEADERS = (
     "ENDPOINT",
@@ -57,9 +57,19 @@ def render_one(view: dict[str, Any]) -> str:
             ("IPv6", view["ipv6"] or "-"),
             ("Identity", view["identity"]),
             ("Labels", "\n".join(view["labels"]) or "-"),
+            ("Bandwidth", _bandwidth(view["bandwidth"])),
             ("Policy", f"ingress {view['policy']['ingress']}, egress {view['policy']['egress']}"),
         )
     )
+
+
+def _bandwidth(limits: dict[str, Any]) -> str:
+    texts = (
+        f"{direction} {scaled(limit['rate_bps'], ' ')}bit/s (burst {limit['burst_bits'] // 8} bytes)"
+        for direction, limit in limits.items()
+        if limit
+    )
+    return ", ".join(texts) or "-"
 
 
 @click.group(cls=Group)

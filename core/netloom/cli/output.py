@@ -29,6 +29,15 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
+def scaled(number: int, space: str = "") -> str:
+    """A number with the decimal prefix that makes it shortest, exact: ``1500000`` is ``1.5M``."""
+    for prefix, power in (("T", 12), ("G", 9), ("M", 6), ("k", 3)):
+        if number >= 10**power:
+            whole, rest = divmod(number, 10**power)
+            return f"{whole}.{rest:0{power}d}".rstrip("0").rstrip(".") + space + prefix
+    return f"{number}{space}"
+
+
 def pairs(items: Iterable[tuple[str, object]]) -> str:
     """``Name:   value`` lines with the values below each other."""
     rows = [(f"{name}:", value) for name, value in items]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,9 +72,9 @@ class Lab:
         if record := self.agent(node):
             processes.kill(record)
 
-    def attach(self, pod: LabPod) -> dict[str, Any]:
-        """CNI ADD; returns its result, raises CniCallError."""
-        return pods.attach(self.topology, pod)
+    def attach(self, pod: LabPod, runtime_config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """CNI ADD, with what a runtime may ask for besides; returns its result, raises CniCallError."""
+        return pods.attach(self.topology, pod, runtime_config)
 
     def detach(self, pod: LabPod) -> None:
         """CNI DEL; raises CniCallError."""

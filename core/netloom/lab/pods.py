@@ -25,14 +25,14 @@ class CniCallError(NetloomError):
         self.code = int(answer.get("code", 0))
 
 
-def attach(topology: Topology, pod: LabPod) -> dict[str, Any]:
-    """CNI ADD; returns its result."""
-    return _cni("ADD", topology, pod)
+def attach(topology: Topology, pod: LabPod, runtime_config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """CNI ADD, with ``runtimeConfig`` or without; returns its result."""
+    return _cni("ADD", topology, pod, {"runtimeConfig": runtime_config} if runtime_config else {})
 
 
 def detach(topology: Topology, pod: LabPod) -> None:
     """CNI DEL."""
-    _cni("DEL", topology, pod)
+    _cni("DEL", topology, pod, {})
 
 
 def network_config(files: LabFiles, pod: LabPod) -> dict[str, Any]:
@@ -58,11 +58,11 @@ def environment(command: str, pod: LabPod) -> dict[str, str]:
     }
 
 
-def _cni(command: str, topology: Topology, pod: LabPod) -> dict[str, Any]:
+def _cni(command: str, topology: Topology, pod: LabPod, more: Mapping[str, Any]) -> dict[str, Any]:
     done = run_in(
         topology.node(pod.node).netns,
         [str(program("netloom-cni"))],
-        stdin=json.dumps(network_config(topology.files, pod)),
+        stdin=json.dumps({**network_config(topology.files, pod), **more}),
         environment={**os.environ, **environment(command, pod)},
     )
     answer = _decoded(done.stdout)
