@@ -19,7 +19,7 @@ STATUS: dict[str, Any] = {
     "mtu_bytes": 1450,
     "underlay": {"device": "eth0", "ipv4": "192.168.77.11", "ipv6": "fd00:77::11", "mtu_bytes": 1500},
     "tunnel": {"direct": True, "obstacle": ""},
-    "attach": "tcx",
+    "attached_by": {"devices": "tcx", "pods": "clsact"},
     "masquerade": True,
     "ipam": [
         {"prefix": "10.244.1.0/24", "used": 2, "capacity": 253},
@@ -276,7 +276,7 @@ CONFIG: list[dict[str, Any]] = [
     {"key": "hooks.disabled", "value": ["loud"], "origin": "/etc/netloom/node.yaml:7"},
 ]
 
-VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.0"}
+VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.1"}
 
 DROP: dict[str, Any] = {
     "kind": "drop",

@@ -24,7 +24,7 @@ STATUS = text(
     Nodes:          2/3 reachable; not node3: see `netctl node list`
     Endpoints:      2
     Identities:     13
-    Programs:       2 loaded, attached by tcx
+    Programs:       2 loaded, attached by tcx, to pods' interfaces by clsact
     Plugins:        3 active, 0 failed
     Monitor:        1 listening, 0 events lost
     Repairs:        1
@@ -139,7 +139,7 @@ LISTS = {
         """,
     "version": """
         Client:   0.1.0
-        Agent:    0.1.0, plugin contract 1.0, kernel 6.18.44
+        Agent:    0.1.0, plugin contract 1.1, kernel 6.18.44
         """,
 }
 
