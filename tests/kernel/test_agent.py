@@ -222,6 +222,12 @@ def test_a_restart_with_another_way_of_attaching_moves_every_program(
     assert kinds == [["bpf"] * 3, ["tcx"] * 3, ["bpf", "tcx", "tcx"], ["bpf"] * 3]
 
 
+@pytest.mark.skipif(not tcx.supported(), reason=f"needs Linux {tcx.SINCE}")
+def test_the_status_says_how_programs_are_attached(running: NodeUnderTest) -> None:
+    """To the node's own devices, and to what comes and goes."""
+    assert running.get("/v1/status")["attached_by"] == {"devices": "tcx", "pods": "clsact"}
+
+
 def test_a_map_entry_a_stranger_deletes_is_put_back(running: NodeUnderTest, make_netns: NamespaceFactory) -> None:
     """The table says which."""
     running.attach(make_netns("pod"))

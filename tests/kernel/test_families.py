@@ -18,9 +18,11 @@ pytestmark = pytest.mark.kernel
 
 PODS = {4: ("10.244.1.0/24", "10.244.1.1"), 6: ("fd00:10:244:1::/64", "fd00:10:244:1::1")}
 """Prefix and gateway by family."""
-WAYS = {"auto": ""} if EMULATED or not tcx.supported() else {"auto": "", "clsact": CLSACT_ONLY}
-FAMILIES = [(4,), (6,)] if EMULATED else [(4,), (6,), (4, 6)]
-"""An agent takes half a minute to start on an emulated machine, where the lab's agents have both families."""
+WAYS = {"auto": "", "clsact": CLSACT_ONLY} | ({"tcx": "datapath: {attach: tcx}\n"} if tcx.supported() else {})
+FAMILIES = [(4,), (6,), (4, 6)]
+if EMULATED:
+    # An agent takes long to start there, and those of a lab have both families and find out the way by themselves.
+    WAYS, FAMILIES = dict(list(WAYS.items())[-1:]), FAMILIES[:2]
 
 
 @pytest.fixture

@@ -153,9 +153,9 @@ class Datapath:
         return (HOST_DEVICE, *(name for name in devices if AttachPoint(name, "ingress") not in guarded))
 
     @property
-    def attach_way(self) -> Way:
-        """How programs hang on devices."""
-        return self._netlink.filters.way
+    def attached_by(self) -> tuple[Way, Way]:
+        """How programs hang on the node's own devices, and on workloads' interfaces."""
+        return self._netlink.filters.way, self._netlink.filters.way_of_workloads
 
     @property
     def underlay(self) -> Underlay:

@@ -84,7 +84,8 @@ def program_list(datapath: Datapath) -> list[views.Json]:
 def ways(datapath: Datapath) -> views.Json:
     """Whether tunnel packets pass by the tunnel device, and if not, why; how programs hang on devices."""
     tunnel = {"direct": not datapath.direct_obstacle, "obstacle": datapath.direct_obstacle}
-    return {"tunnel": tunnel, "attach": datapath.attach_way}
+    devices, pods = datapath.attached_by
+    return {"tunnel": tunnel, "attached_by": {"devices": devices, "pods": pods}}
 
 
 def underlay_view(datapath: Datapath) -> views.Json:

@@ -119,7 +119,7 @@ SCHEMAS: dict[str, Json] = {
             "mtu_bytes": NUMBER,
             "underlay": OBJECT,
             "tunnel": OBJECT,
-            "attach": STRING,
+            "attached_by": OBJECT,
             "masquerade": TRUTH,
             "ipam": OBJECTS,
             "ipam_plugin": STRING,

@@ -50,7 +50,7 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Nodes", _nodes(view["nodes"], view["unreachable"])
     yield "Endpoints", str(view["endpoints"])
     yield "Identities", str(view["identities"])
-    yield "Programs", f"{len(view['programs'])} loaded, attached by {view['attach']}"
+    yield "Programs", f"{len(view['programs'])} loaded, attached by {_ways(view['attached_by'])}"
     yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
     yield "Monitor", f"{monitor['listeners']} listening, {monitor['lost']} events lost"
     yield "Repairs", _repairs(view["repairs"])
@@ -77,6 +77,10 @@ def _pool(pool: dict[str, Any]) -> str:
 
 def _tunnel(tunnel: dict[str, Any]) -> str:
     return "Direct" if tunnel["direct"] else f"By the tunnel device: {tunnel['obstacle']}"
+
+
+def _ways(ways: dict[str, str]) -> str:
+    return ways["devices"] + ("" if ways["pods"] == ways["devices"] else f", to pods' interfaces by {ways['pods']}")
 
 
 def _nodes(count: int, unreachable: list[str]) -> str:

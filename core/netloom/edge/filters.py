@@ -47,7 +47,7 @@ class Filters:
 
     def __init__(self, socket: RtnlSocket, choice: Choice) -> None:
         self.way = choose(choice)
-        self._way_of_workloads: Way = "clsact" if choice == "auto" else self.way
+        self.way_of_workloads: Way = "clsact" if choice == "auto" else self.way
         self._socket = socket
         self._netns_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -83,7 +83,7 @@ class Filters:
             self._socket.batch([requests.delete_filter(place)] if self._by_clsact(place) else [])
 
     def _way_of(self, place: Attachment) -> Way:
-        return self._way_of_workloads if place.device.startswith(WORKLOAD_PREFIX) else self.way
+        return self.way_of_workloads if place.device.startswith(WORKLOAD_PREFIX) else self.way
 
     def _by_tcx(self, place: Attachment) -> list[FilterInfo]:
         if not tcx.supported():
