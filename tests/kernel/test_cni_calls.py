@@ -167,7 +167,7 @@ BAD_ADDS: list[BadAdd] = [
     ({"args": {"cni": {"labels": [{"key": "not a label"}]}}}, 7, "not a label"),
     ({"prevResult": {"ips": "none"}}, 7, '"ips"'),
     ({"runtimeConfig": {"bandwidth": {"egressRate": 8}}}, 7, "bandwidth.egressRate"),
-    ({"runtimeConfig": {"ips": ["10.244.1.5/24"]}}, 2, '"ips"'),
+    ({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80}]}}, 2, "portMappings"),
 ]
 
 
