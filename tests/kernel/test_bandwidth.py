@@ -177,6 +177,24 @@ def test_a_queue_that_a_pod_takes_off_is_put_back_at_the_next_resync(node: NodeU
     assert wait_until(lambda: root_queue(pod, "eth0")["kind"] == "tbf")
 
 
+def test_a_resync_turns_no_clock_back(node: NodeUnderTest, pod: Namespace) -> None:
+    """What the data path writes into its own entry is no damage."""
+    node.stop()
+    node.write_config(resync_s=1)
+    node.start()
+    limited(node, pod, EGRESS)
+
+    def runs() -> int:
+        states = {item["name"]: item["runs"] for item in node.get("/v1/status")["controllers"]}
+        return int(states["resync"])
+
+    pod.run("ping", "-c1", GATEWAY)
+    before, (policer,) = runs(), policers(node)
+    assert wait_until(lambda: runs() > before + 1)
+    assert policers(node)[0]["value"]["clock_ns"] >= policer["value"]["clock_ns"] > 0
+    assert node.get("/v1/status")["repairs"]["counts"] == {}
+
+
 def test_a_detached_pod_leaves_no_policer_behind(node: NodeUnderTest, pod: Namespace) -> None:
     limited(node, pod, INGRESS | EGRESS)
     assert len(policers(node)) == 1

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from netloom.datapath.registry import DeviceKey, EndpointFlag, EndpointKey, IpcacheFlag, IpcacheKey, PeerKey, TunnelKey
+from netloom.datapath.registry import (
+    DeviceFlag,
+    DeviceKey,
+    EndpointFlag,
+    EndpointKey,
+    IpcacheFlag,
+    IpcacheKey,
+    PeerKey,
+    TunnelKey,
+)
 from netloom.model.address import host_prefix
+from netloom.model.bandwidth import Bandwidth, RateLimit
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.node import Node, RemoteAddress
@@ -19,6 +29,7 @@ from netloom.plan.claims import (
     remote_node_claims,
     world_claims,
 )
+from netloom.plan.shaping import policer_of
 from netloom.plugins.contract import Reach, RouteSpec
 
 NODE = Node(
@@ -65,6 +76,23 @@ def test_an_endpoints_device_may_send_as_that_endpoint_only() -> None:
     """The device's entry holds both addresses and the workload's MAC."""
     sender = endpoint_claims(ENDPOINT).devices[DeviceKey(12)]
     assert (sender.ipv4, sender.ipv6, sender.mac) == (ENDPOINT.ipv4, ENDPOINT.ipv6, ENDPOINT.mac)
+
+
+def test_an_endpoint_with_limits_is_measured_where_it_sends_and_queued_for_where_it_receives() -> None:
+    """Each direction for itself; without a limit nothing is flagged, and nothing is looked up."""
+    limit = RateLimit(rate_bps=10**6, burst_bits=10**6)
+    sending = endpoint_claims(replace(ENDPOINT, bandwidth=Bandwidth(egress=limit)))
+    receiving = endpoint_claims(replace(ENDPOINT, bandwidth=Bandwidth(ingress=limit)))
+    for claims, device_flags, flags in ((sending, DeviceFlag.POLICED, 0), (receiving, 0, EndpointFlag.SHAPED)):
+        assert claims.devices[DeviceKey(12)].flags == device_flags
+        assert {info.flags for info in claims.endpoints.values()} == {flags}
+    assert (sending.policers, receiving.policers) == ({DeviceKey(12): policer_of(limit)}, {})
+
+
+def test_a_policer_at_work_is_the_one_that_is_wanted() -> None:
+    """Its clock is the data path's: a resync sees no difference in it, and does not turn it back."""
+    wanted = policer_of(RateLimit(rate_bps=10**6, burst_bits=10**6))
+    assert replace(wanted, clock_ns=2**60) == wanted
 
 
 def test_an_endpoint_without_ipv6_claims_one_address() -> None:

@@ -17,12 +17,14 @@ from netloom.agent.records import (
     encode_endpoint,
     encode_node,
 )
+from netloom.model.bandwidth import Bandwidth, RateLimit
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId
 from netloom.model.labels import Label
 from netloom.model.node import Node, RemoteAddress
 
+LIMITS = st.none() | st.builds(RateLimit, rate_bps=st.integers(1, 10**15), burst_bits=st.integers(0, 2**31))
 ENDPOINTS = st.builds(
     Endpoint,
     id=st.integers(1, 65535).map(EndpointId),
@@ -39,6 +41,7 @@ ENDPOINTS = st.builds(
     state=st.sampled_from(EndpointState),
     pod_name=st.text(),
     pod_namespace=st.text(),
+    bandwidth=st.builds(Bandwidth, ingress=LIMITS, egress=LIMITS),
 )
 NODE = Node(
     name="n",
