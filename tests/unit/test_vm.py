@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from pathlib import Path
 
 import pytest
 from tools.vm import boot, share
+from tools.vm import machine as machine_module
 from tools.vm.debian import KERNELS, newest_image, source_list, version_of
 from tools.vm.errors import MachineError
 from tools.vm.image import Image
-from tools.vm.machine import Command, Limits, Machine, NotStartedError, qemu_command
+from tools.vm.machine import Command, Limits, Machine, NotStartedError, TimeLimitError, qemu_command
 from tools.vm.suite import Lines, Outcome
 
 IMAGE = Image(Path("/cache/linux-image-6.1.0-56-cloud-amd64"), "6.1.0-56-cloud-amd64")
@@ -122,6 +124,40 @@ async def test_an_accelerator_nobody_knows_is_refused(monkeypatch: pytest.Monkey
     command = Command(argv=["true"], directory=tmp_path, environment={})
     with pytest.raises(MachineError, match='"xen", expected kvm or tcg'):
         await boot.boot(Machine(image=IMAGE), command, Limits(), lambda *_: None)
+
+
+@pytest.mark.parametrize(("started", "error"), [(True, TimeLimitError), (False, NotStartedError)])
+async def test_a_machine_over_its_time_is_given_up(tmp_path: Path, started: bool, error: type[MachineError]) -> None:
+    """Whether its command had started says what went wrong."""
+    status = machine_module.Status()
+    status.take(b"started\n" if started else b"")
+    machine = await asyncio.create_subprocess_exec("sleep", "1000")
+    try:
+        with pytest.raises(error, match=r"time limit of 0\.01 s"):
+            await machine_module.wait(machine, status, Limits(whole_s=0.01), tmp_path)
+    finally:
+        machine.kill()
+        await machine.wait()
+
+
+async def test_a_machine_whose_command_does_not_start_is_given_up_early(tmp_path: Path) -> None:
+    """What the console said last is told."""
+    (tmp_path / "console").write_text("guest: the host's files cannot be mounted\n")
+    machine = await asyncio.create_subprocess_exec("sleep", "1000")
+    try:
+        with pytest.raises(NotStartedError, match=r"started within 0\.01 s; .*\nconsole:\n.*cannot be mounted"):
+            await machine_module.wait(machine, machine_module.Status(), Limits(start_s=0.01), tmp_path)
+    finally:
+        machine.kill()
+        await machine.wait()
+
+
+@pytest.mark.parametrize(("text", "code"), [(b"", None), (b"started\n", None), (b"started\n7\n", 7)])
+def test_a_status_is_what_comes_after_the_start(text: bytes, code: int | None) -> None:
+    status = machine_module.Status()
+    for at in range(len(text)):
+        status.take(text[at : at + 1])
+    assert status.code == code
 
 
 def test_output_is_told_apart_by_kernel_line_by_line(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

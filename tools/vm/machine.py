@@ -93,19 +93,21 @@ class NotStartedError(MachineError):
 
 
 @dataclass(slots=True)
-class _Status:
+class Status:
     """What came by the status port."""
 
     started: asyncio.Event = field(default_factory=asyncio.Event)
     text: bytes = b""
 
     def take(self, data: bytes) -> None:
+        """More of it."""
         self.text += data
         if self.text.startswith(b"started\n"):
             self.started.set()
 
     @property
     def code(self) -> int | None:
+        """Exit status of the command; None before it has ended."""
         last = self.text.removeprefix(b"started\n").strip()
         return int(last) if last.isdigit() else None
 
@@ -117,13 +119,13 @@ async def run(machine: Machine, command: Command, limits: Limits, output: Output
     """
     async with AsyncExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="netloom-vm-")))
-        status = _Status()
+        status = Status()
         ports = {"stdout": _forward(output, "stdout"), "stderr": _forward(output, "stderr"), "status": status.take}
         closed = [await stack.enter_async_context(_listening(work / name, take)) for name, take in ports.items()]
         _pack(machine.image, command, work / "initramfs")
         await stack.enter_async_context(_sharing(machine, command, work))
         qemu = await stack.enter_async_context(_process(qemu_command(machine, work), work / "qemu.log"))
-        await _wait(qemu, status, limits, work)
+        await wait(qemu, status, limits, work)
         await asyncio.gather(*(each.wait() for each in closed))
         if status.code is None:
             kind = MachineError if status.started.is_set() else NotStartedError
@@ -221,8 +223,8 @@ async def _process(argv: Sequence[str], log: Path) -> AsyncIterator[asyncio.subp
         await child.wait()
 
 
-async def _wait(qemu: asyncio.subprocess.Process, status: _Status, limits: Limits, work: Path) -> None:
-    """Until QEMU has ended by itself."""
+async def wait(qemu: asyncio.subprocess.Process, status: Status, limits: Limits, work: Path) -> None:
+    """Until QEMU has ended by itself. Raises TimeLimitError, NotStartedError."""
     ended = asyncio.ensure_future(qemu.wait())
     started = asyncio.ensure_future(status.started.wait())
     try:
