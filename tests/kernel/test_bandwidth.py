@@ -211,6 +211,13 @@ def test_an_attachment_with_limits_that_fails_half_way_is_undone(node: NodeUnder
     assert "lxc" not in node.netns.run("ip", "-br", "link")
 
 
+def test_an_attachment_with_its_limits_passes_the_check(node: NodeUnderTest, pod: Namespace) -> None:
+    asked = {"bandwidth": INGRESS | EGRESS}
+    added = node.cni("ADD", CNI_NETNS=pod.path, runtimeConfig=asked)
+    checked = node.cni("CHECK", CNI_NETNS=pod.path, runtimeConfig=asked, prevResult=added.output)
+    assert (added.status, checked) == (0, (0, None))
+
+
 def test_a_burst_of_ones_own_is_taken(node: NodeUnderTest, pod: Namespace) -> None:
     """In bytes, as the kernel shows it; one that would let no packet pass is that of one packet."""
     ours = limited(node, pod, INGRESS | EGRESS | {"ingressBurst": 8 * 300_000, "egressBurst": 8})

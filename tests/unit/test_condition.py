@@ -11,8 +11,11 @@ import pytest
 from netloom.agent.condition import Expectation, faults
 from netloom.edge.answers import LinkInfo
 from netloom.edge.inspection import WorkloadState
+from netloom.edge.ownership import QUEUE_HANDLE
+from netloom.edge.queues import QueueInfo
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
 from netloom.model.identity import IdentityId
+from netloom.plan.shaping import Queue
 
 V4, V6 = IPv4Address("10.244.1.2"), IPv6Address("fd00::2")
 GATEWAYS = (IPv4Address("10.244.1.1"), IPv6Address("fd00::1"))
@@ -31,10 +34,12 @@ HOST = LinkInfo(
     peer_ifindex=2,
 )
 INSIDE = replace(HOST, name="eth0", ifindex=2, mac=MAC, mtu_bytes=1450, alias="", peer_ifindex=7)
+QUEUE = Queue(rate_bytes_ps=125_000, burst_bytes=131_072, waiting_bytes=131_072)
+TBF = QueueInfo(ifindex=7, kind="tbf", handle=QUEUE_HANDLE, rate_bytes_ps=125_000, waiting_bytes=131_072)
 GOOD = WorkloadState(
-    host=HOST, program_id=40, inside=INSIDE, addresses=frozenset((V4, V6)), gateways=frozenset(GATEWAYS)
+    host=HOST, program_id=40, queue=TBF, inside=INSIDE, addresses=frozenset((V4, V6)), gateways=frozenset(GATEWAYS)
 )
-EXPECTED = Expectation(program_id=40, addresses=frozenset((V4, V6)), gateways=GATEWAYS, mtu_bytes=1450)
+EXPECTED = Expectation(program_id=40, addresses=frozenset((V4, V6)), gateways=GATEWAYS, mtu_bytes=1450, ingress=QUEUE)
 ENDPOINT = Endpoint(
     id=EndpointId(1),
     attachment=Attachment(container_id="c1", ifname="eth0", netns="/n"),
@@ -60,6 +65,9 @@ def test_an_interface_as_it_was_made_has_no_fault() -> None:
         ({"host": replace(HOST, up=False)}, "is down"),
         ({"program_id": None}, "no program of Netloom"),
         ({"program_id": 41}, "has program 41, expected 40"),
+        ({"queue": None}, "has queue none, expected tbf of 125000 bytes/s"),
+        ({"queue": replace(TBF, kind="noqueue", handle=0)}, "has queue noqueue, expected"),
+        ({"queue": replace(TBF, rate_bytes_ps=125_001)}, "has queue tbf, expected"),
         ({"inside": None}, 'the container has no interface "eth0"'),
         ({"inside": replace(INSIDE, peer_ifindex=9)}, "is not the other end"),
         ({"inside": replace(INSIDE, up=False)}, "is down"),
@@ -73,6 +81,10 @@ def test_an_interface_as_it_was_made_has_no_fault() -> None:
 def test_each_fault_is_a_sentence(change: dict[str, Any], words: str) -> None:
     (found,) = faults(ENDPOINT, EXPECTED, replace(GOOD, **change))
     assert words in found
+
+
+def test_a_queue_that_nobody_asked_for_is_no_fault() -> None:
+    assert faults(ENDPOINT, replace(EXPECTED, ingress=None), GOOD) == ()
 
 
 def test_what_a_chained_plugin_added_is_no_fault() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from netloom.edge.inspection import WorkloadState
 from netloom.model.address import Address
 from netloom.model.endpoint import Endpoint
+from netloom.plan.shaping import Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class Expectation:
     addresses: frozenset[Address]
     gateways: tuple[Address, ...]
     mtu_bytes: int
+    ingress: Queue | None = None
+    """On the host side. The container's own queue is no fault: what holds without it is the policer."""
 
 
 def faults(endpoint: Endpoint, expected: Expectation, found: WorkloadState) -> tuple[str, ...]:
@@ -36,6 +39,10 @@ def _host_faults(endpoint: Endpoint, expected: Expectation, found: WorkloadState
         yield f'the host side "{name}" has no program of Netloom'
     elif found.program_id != expected.program_id:
         yield f'the host side "{name}" has program {found.program_id}, expected {expected.program_id}'
+    queue = found.queue
+    if expected.ingress and not (queue and queue.keeps(expected.ingress)):
+        kind = queue.kind if queue else "none"
+        yield f'the host side "{name}" has queue {kind}, expected tbf of {expected.ingress.rate_bytes_ps} bytes/s'
 
 
 def _inside_faults(endpoint: Endpoint, expected: Expectation, found: WorkloadState) -> Iterable[str]:

@@ -204,12 +204,14 @@ class Datapath:
         ``addresses``: what it must have. Raises NotFound when the namespace does not exist, Invalid when it is none.
         """
         names = (endpoint.attachment.host_ifname, endpoint.attachment.ifname)
+        limit = endpoint.bandwidth.ingress
         found = await self._kernel.run(look_at_workload, self._netlink, *names, netns)
         expected = Expectation(
             program_id=self._generation.workload_program.id,
             addresses=frozenset(addresses),
             gateways=self._plan.gateways,
             mtu_bytes=self.mtu_bytes,
+            ingress=queue_of(limit, self.mtu_bytes) if limit else None,
         )
         return faults(endpoint, expected, found)
 

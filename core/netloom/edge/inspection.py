@@ -8,6 +8,7 @@ from netloom.edge import requests
 from netloom.edge.answers import LinkInfo, RouteInfo, address_info, link_info, route_info
 from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, open_netns
+from netloom.edge.queues import QueueInfo, root_queues
 from netloom.edge.rtnl import RtnlSocket
 from netloom.model.address import Address
 
@@ -20,6 +21,8 @@ class WorkloadState:
     """The host side, if it is ours."""
     program_id: int | None
     """Of our filter on the host side."""
+    queue: QueueInfo | None
+    """The root of the host side's."""
     inside: LinkInfo | None
     addresses: frozenset[Address]
     """Global ones of the inside."""
@@ -36,6 +39,7 @@ def look_at_workload(netlink: Netlink, host_ifname: str, ifname: str, netns: str
     return WorkloadState(
         host=host if host and netlink.owns(host) else None,
         program_id=program.program_id if program else None,
+        queue=root_queues(netlink.socket).get(host.ifindex) if host else None,
         inside=inside,
         addresses=addresses,
         gateways=gateways,
