@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from netloom.plan.shaping import LEAST_BURST_BYTES
@@ -41,3 +43,21 @@ def test_netctl_shows_the_limits(cluster: Cluster, spare_pods: SparePods) -> Non
     assert row == [str(pod.endpoint_id), "20M", "1.5M"]
     shown = cluster.netctl("node1", "endpoint", "get", str(pod.endpoint_id))
     assert "ingress 20 Mbit/s (burst 131072 bytes), egress 1.5 Mbit/s (burst 2000000 bytes)" in shown
+
+
+def test_a_walk_goes_by_the_queue_of_a_limited_pod_and_spends_nothing(cluster: Cluster, spare_pods: SparePods) -> None:
+    """Both ends are limited; a walk's packet is measured against a copy of the policer."""
+    limits = {"ingressRate": RATE_BPS, "egressRate": RATE_BPS}
+    sender, receiver = (spare_pods.attached("node1", bandwidth=limits) for _ in range(2))
+    sender.ping(receiver.ipv4)
+    before = policers(cluster)
+    walked = json.loads(cluster.netctl("node1", "walk", sender.name, receiver.name, "-o", "json"))
+    assert walked["outcome"]["fate"] == "delivered"
+    assert (receiver.host_ifname, "egress") in [(hop["device"], hop["direction"]) for hop in walked["hops"]]
+    assert policers(cluster) == before
+
+
+def policers(cluster: Cluster) -> dict[int, int]:
+    """Clocks of node1, by device."""
+    entries = cluster.lab.api("node1", "/v1/maps/policers")["entries"]
+    return {entry["key"]["ifindex"]: entry["value"]["clock_ns"] for entry in entries}
