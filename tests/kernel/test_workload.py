@@ -109,6 +109,22 @@ def test_the_container_has_the_mac_and_mtu_it_was_promised(pod: Namespace, creat
     assert (link["address"], link["mtu"]) == (made.mac.hex(":"), 1450)
 
 
+def test_the_container_has_the_mac_asked_for(pod: Namespace, create: Creator, spec: WorkloadSpec) -> None:
+    mac = bytes.fromhex("0250aa000007")
+    made = create(replace(spec, mac=mac))
+    (link,) = json.loads(pod.run("ip", "-json", "link", "show", "dev", "eth0"))
+    assert (link["address"], made.mac, made.host_mac == mac) == (mac.hex(":"), mac, False)
+
+
+def test_a_mac_no_interface_may_have_is_refused_and_leaves_nothing(
+    netns: Namespace, pod: Namespace, create: Creator, spec: WorkloadSpec
+) -> None:
+    before = links_of(netns)
+    with pytest.raises(Invalid, match="MAC address 01:00:5e:00:00:01"):
+        create(replace(spec, mac=bytes.fromhex("01005e000001")))
+    assert (links_of(netns), links_of(pod)) == (before, set())
+
+
 def test_the_host_side_takes_what_is_too_long_so_that_the_program_can_say_so(
     netlink: Netlink, create: Creator, spec: WorkloadSpec
 ) -> None:

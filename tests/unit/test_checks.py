@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netloom.edge.checks import check_ifname, check_mtu, new_mac
+from netloom.edge.checks import check_ifname, check_mac, check_mtu, new_mac
 from netloom.model.address import Address
 from netloom.model.errors import Invalid
 
@@ -41,6 +41,18 @@ def test_an_mtu_that_carries_the_families_is_valid(mtu_bytes: int, addresses: tu
 def test_an_mtu_too_small_or_too_large_is_invalid(mtu_bytes: int, addresses: tuple[Address, ...], least: int) -> None:
     with pytest.raises(Invalid, match=f"expected {least} to 65535"):
         check_mtu(mtu_bytes, addresses)
+
+
+@pytest.mark.parametrize("mac", ["020000000001", "005056000001", "fe0000000000"])
+def test_a_mac_of_one_station_is_valid(mac: str) -> None:
+    check_mac(bytes.fromhex(mac))
+
+
+@pytest.mark.parametrize("mac", ["", "0200000000", "02000000000001", "000000000000", "01005e000001", "ffffffffffff"])
+def test_a_mac_of_none_or_many_is_invalid(mac: str) -> None:
+    """Too short, too long, all zeros, a group's."""
+    with pytest.raises(Invalid, match=r"is no interface's, expected one station's 6 bytes"):
+        check_mac(bytes.fromhex(mac))
 
 
 def test_a_mac_is_of_one_station_and_locally_administered() -> None:

@@ -22,7 +22,7 @@ class Code(IntEnum):
     """Answer to STATUS: an ADD could not be served now."""
     AGENT_FAILED = 100
     CONFLICT = 101
-    """The container is attached already, or something else has the interface's name."""
+    """The container is attached already, or something else has the interface's name or an address asked for."""
     EXHAUSTED = 102
     """No address, or no room, is left on the node."""
     CHANGED = 103
