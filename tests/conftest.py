@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from netloom.bpf.features import mount_bpffs
 from netloom.edge.netlink import Netlink
 from support.emulated import EMULATED
 from support.leaks import MARK, MARK_VARIABLE, look, remains
@@ -29,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _interruptible() -> None:
     """A run that a shell started in the background ignores SIGINT, and would hand that on to every program it tests."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bpf_file_system() -> None:
+    """A fresh machine without systemd has none until the first agent starts, and tests pin before that."""
+    if os.geteuid() == 0:
+        mount_bpffs(Path("/sys/fs/bpf"))
 
 
 @pytest.fixture(scope="session", autouse=True)
