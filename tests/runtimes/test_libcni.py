@@ -95,10 +95,13 @@ def test_a_del_that_nobody_heard_is_done_later(site: Site, empty: Libcni) -> Non
     assert IFNAME not in empty.inside(NAME, "ip", "link").stdout
 
 
-def test_an_address_asked_for_is_refused(empty: Libcni) -> None:
-    """With a sentence, since it would not be given."""
-    with pytest.raises(RuntimeFailure, match="addresses are given by the IPAM plugin"):
-        empty.call("add", NAME, capabilities={"ips": ["10.244.1.77/32"]})
+def test_addresses_and_mac_asked_for_are_given(empty: Libcni) -> None:
+    """By the capabilities that the installed network declares."""
+    wanted = {"ips": ["10.244.1.77/24", "fd00:10:244:1::77"], "mac": "02:00:00:00:00:77"}
+    result = empty.call("add", NAME, capabilities=wanted)
+    assert {ip["address"] for ip in result["ips"]} == {"10.244.1.77/32", "fd00:10:244:1::77/128"}
+    assert result["interfaces"][1]["mac"] == wanted["mac"]
+    empty.call("check", NAME)
 
 
 def by_environment(site: Site, command: str, config: dict[str, object]) -> str:

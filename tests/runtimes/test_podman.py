@@ -83,18 +83,50 @@ def test_a_port_of_the_node_is_refused_without_portmap(podman: Podman) -> None:
     podman.tidy("unserved")
 
 
-@pytest.mark.parametrize("wish", [("--ip", "10.244.1.77"), ("--mac-address", "02:00:00:00:00:77")])
-def test_an_address_of_ones_own_is_refused(podman: Podman, wish: tuple[str, str]) -> None:
-    """Rather than another one given."""
-    with pytest.raises(RuntimeFailure, match="asks for what Netloom does not do"):
-        podman.start_pod("wishful", *wish)
-    podman.tidy("wishful")
+WISH = ("--ip", "10.244.1.77", "--ip6", "fd00:10:244:1::77", "--mac-address", "02:00:00:00:00:77")
 
 
-def test_a_reload_that_asks_for_the_same_address_is_refused_and_a_restart_helps(podman: Podman) -> None:
-    """A reload is DEL and ADD with the old addresses asked for, whatever the network config declares."""
-    with running(podman, "one", "two") as (_, two):
-        with pytest.raises(RuntimeFailure, match="asks for what Netloom does not do"):
-            podman.run("network", "reload", "one")
-        podman.run("restart", "--time", "0", "one")
-        assert fetch(podman, two, podman.pod("one").address(4)) == "one"
+@pytest.mark.parametrize("wish", [WISH[:2], WISH[2:4], WISH[4:], WISH], ids=" ".join)
+def test_a_container_has_the_addresses_and_the_mac_it_asks_for(podman: Podman, wish: tuple[str, ...]) -> None:
+    """One address by CNI_ARGS, two by the capability, the MAC by CNI_ARGS; and it serves at what it has."""
+    wishful = podman.start_pod("wishful", *wish)
+    try:
+        inside = podman.execute(wishful, "ip", "address", "show", "eth0").text
+        assert [wished for wished in wish[1::2] if wished not in inside] == []
+        with running(podman, "client") as (client,):
+            assert fetch(podman, client, wishful.address(4)) == "wishful"
+            assert fetch(podman, client, wishful.address(6)) == "wishful"
+    finally:
+        podman.end_pod(wishful)
+
+
+def test_an_address_that_another_container_has_is_refused_with_its_id(podman: Podman) -> None:
+    """The one who has it keeps it."""
+    with running(podman, "one", "two") as (one, two):
+        with pytest.raises(RuntimeFailure, match=f'"{one.container_id}/eth0" has it'):
+            podman.start_pod("envious", "--ip", one.address(4))
+        podman.tidy("envious")
+        assert fetch(podman, two, one.address(4)) == "one"
+
+
+def test_an_address_of_another_node_is_refused(podman: Podman) -> None:
+    """With those that may be had."""
+    with pytest.raises(RuntimeFailure, match=r"pods of this node get 10\.244\.1\.2 to 10\.244\.1\.254"):
+        podman.start_pod("lost", "--ip", "10.244.2.77")
+    podman.tidy("lost")
+
+
+def test_a_reload_keeps_addresses_mac_and_reachability(site: Site, podman: Podman) -> None:
+    """It is a DEL and an ADD that asks for what the container had."""
+
+    def attached(container_id: str) -> tuple[str, ...]:
+        (shown,) = [each for each in site.node.get("/v1/endpoints") if each["container_id"] == container_id]
+        return shown["ipv4"], shown["ipv6"], shown["mac"]
+
+    with running(podman, "one", "two") as (one, two):
+        before = attached(one.container_id)
+        podman.run("network", "reload", "one")
+        assert attached(one.container_id) == before
+        for version in (4, 6):
+            assert fetch(podman, two, one.address(version)) == "one"
+            assert fetch(podman, one, two.address(version)) == "two"
