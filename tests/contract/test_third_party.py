@@ -108,7 +108,8 @@ def test_the_config_chooses_it_and_the_node_gives_its_addresses(environment: Env
 
 def test_the_installed_package_has_its_eBPF_sources(environment: Environment, config: Path) -> None:  # noqa: N802
     told = json.loads(environment.run("python", "-I", "-c", USE_IT, str(config)))
-    assert [plugin for plugin, size in told["programs"] if size > 100] == ["vxlan", "vxlan"]
+    assert {plugin for plugin, _ in told["programs"]} == {"vxlan"}
+    assert min(size for _, size in told["programs"]) > 100
 
 
 def test_netctl_knows_it_without_an_agent(environment: Environment, config: Path) -> None:
