@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.agents import WINDOW, Cost
+from bench.agents import FILLINGS, WINDOW, Cost
 from bench.attach import COMMANDS, OURS, PEERS, Plan, Waiting
 from bench.plot import Bar, Group, bar_chart
 
@@ -88,6 +88,7 @@ def _costs(cost: Cost) -> list[str]:
         f"* **Resident memory** {memory}: {cost.bytes_per_endpoint / 1024:.1f} KiB for each endpoint.",
         (
             f"* **On a full node:** the median of the last {WINDOW} of {most} ADDs is {cost.last_ns * _MS:.1f} ms, "
-            f"of the first {WINDOW} {cost.first_ns * _MS:.1f} ms; the ratio is {cost.last_ns / cost.first_ns:.2f}."
+            f"of the first {WINDOW} {cost.first_ns * _MS:.1f} ms; the ratio is {cost.full_ratio:.2f}, formed within "
+            f"each of {FILLINGS} fillings."
         ),
     ]

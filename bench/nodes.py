@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -48,7 +49,7 @@ class Node:
         began = time.monotonic()
         argv = [sys.executable, "-m", "netloom.agent.main", "--config", str(self._config)]
         with (self.directory / "agent.log").open("ab") as log:
-            self._agent = subprocess.Popen(argv_in(self.name, argv), stderr=log)
+            self._agent = subprocess.Popen(argv_in(self.name, argv), stderr=log, env=_as_installed())
         while not self._answers():
             if self._agent.poll() is not None or time.monotonic() - began > _START_WITHIN_S:
                 raise RuntimeError(f"the agent did not start:\n{(self.directory / 'agent.log').read_text()}")
@@ -95,6 +96,11 @@ class Node:
                 return b" 200 " in client.recv(64)
             except OSError:
                 return False
+
+
+def _as_installed() -> dict[str, str]:
+    """An installed agent's modules are read as bytecode, whatever the shell of this run wants for its own."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @contextmanager

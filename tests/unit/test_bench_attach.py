@@ -29,6 +29,7 @@ def measured() -> Attaching:
         resident_bytes=((0, 64 << 20), (100, 65 << 20), (200, 68 << 20)),
         first_ns=3.0 * MS,
         last_ns=3.3 * MS,
+        full_ratio=1.1,
     )
     return Attaching(plan=Plan(rounds=1, pods=2), waiting=summarise(each), cost=cost)
 
