@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import agents, attach, attach_report, machine, networks, profile, programs, report
+from bench import agents, attach, attach_report, goals, machine, networks, profile, programs, report
 from bench.attach_report import Attaching
 from bench.measure import Plan, build, run
 from bench.summary import summarise
@@ -56,12 +56,14 @@ def main() -> None:
         samples = list(run(program, pairs, plan, _say))
     (OUT / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
     attaching = _attaching()
+    figures = summarise(samples, report.bases())
     measured = report.Run(
         machine=facts,
         plan=plan,
-        figures=summarise(samples, report.bases()),
+        figures=figures,
         profiles=profiles,
         programs=programs.measure(OUT / "objects"),
+        goals=goals.table(goals.goals(figures, attaching)),
         more=attach_report.section(attaching),
     )
     if arguments.dry:

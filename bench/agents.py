@@ -1,7 +1,7 @@
 """What an agent costs: time until it is ready, memory, and whether an attachment costs more on a fuller node.
 
-One filling of a node takes two seconds, in which a machine may become faster or slower than all that is measured. So the
-node is filled several times, and the ratio of its last attachments to its first is formed within each filling.
+One filling of a node takes two seconds, in which a machine may become faster or slower than all that is measured. So
+the node is filled several times, and the ratio of its last attachments to its first is formed within each filling.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a round trip's time goes: what CPU 0 was doing, sampled by perf while one network is measured."""
+"""Where the time goes: what CPU 0 was doing, sampled by perf while one network is measured."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bench.measure import CLIENT_CPU, client_argv, server
 from bench.networks import Pair
 
 SECONDS = 1.5
+WHAT = ("rr", "stream")
 _FREQUENCY_HZ = 5000
 _OURS = "tcpbench,perf-exec"
 """Commands whose samples count: both ends. perf knows the one it started by the name it had before."""
@@ -38,9 +39,11 @@ REST = "scheduling, system calls and the rest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One network."""
+    """One network in one kind of measurement."""
 
     network: str
+    what: str
+    """``rr`` or ``stream``."""
     shares: Mapping[str, float]
     """Share of the time in each of PARTS and REST; together 1."""
 
@@ -50,17 +53,18 @@ def profiles(program: Path, pairs: Sequence[Pair], directory: Path) -> tuple[Pro
     perf = shutil.which("perf")
     if perf is None:
         return ()
-    return tuple(_profile(perf, program, pair, directory / "perf.data") for pair in pairs)
+    file = directory / "perf.data"
+    return tuple(_profile(perf, file, program, pair, what) for what in WHAT for pair in pairs)
 
 
-def _profile(perf: str, program: Path, pair: Pair, file: Path) -> Profile:
+def _profile(perf: str, file: Path, program: Path, pair: Pair, what: str) -> Profile:
     record = [perf, "record", "-q", "-a", "-C", str(CLIENT_CPU), "-F", str(_FREQUENCY_HZ), "-o", str(file), "--"]
     with server(program, pair, CLIENT_CPU):
-        argv = client_argv(program, pair, CLIENT_CPU, "rr", SECONDS)
+        argv = client_argv(program, pair, CLIENT_CPU, what, SECONDS)
         subprocess.run([*record, *argv], capture_output=True, check=True)
     report = [perf, "report", "-i", str(file), "--stdio", "--comms", _OURS, "--sort", "sym", "--percent-limit", "0"]
     done = subprocess.run(report, capture_output=True, text=True, check=True)
-    return Profile(network=pair.name, shares=shares_in(done.stdout))
+    return Profile(network=pair.name, what=what, shares=shares_in(done.stdout))
 
 
 def shares_in(report: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.measure import Plan
@@ -72,6 +72,8 @@ class Run:
     profiles: Sequence[Profile]
     """None without perf."""
     programs: Sequence[Row]
+    goals: Sequence[str] = ()
+    """Lines about what is to be reached."""
     more: Sequence[str] = ()
     """Lines about other things than packets."""
 
@@ -82,6 +84,8 @@ def page(run: Run) -> str:
         "# Results",
         "",
         "Written by `make bench`; run it for your own. Times are only worth something beside others of the same run.",
+        "",
+        *run.goals,
         "",
     ]
     for comparison in COMPARISONS:
@@ -166,23 +170,44 @@ def _method(plan: Plan) -> list[str]:
 
 
 def _profiles(profiles: Sequence[Profile], figures: Mapping[Key, Figure]) -> list[str]:
-    medians = {item.network: figures[item.network, 0, "rr_p50_ns"].value for item in profiles}
-    head = [
-        "## Where a round trip's time goes",
+    lines = [
+        "## Where the time goes",
         "",
         (
-            "Microseconds of the median round trip, both ends on one core, split as perf's samples of that core are. "
-            "The underlay between the nodes is a bridge in this machine, which all overlays pay for alike."
+            "Both ends on one core, split as perf's samples of that core are. The underlay between the nodes is a "
+            "bridge in this machine, which all overlays pay for alike."
         ),
-        "",
-        f"| | {' | '.join(item.network for item in profiles)} |",
-        f"|---|{'---:|' * len(profiles)}",
     ]
+    for what, text, unit_time in _PROFILED:
+        found = [item for item in profiles if item.what == what]
+        lines += ["", text, "", *_profile_table(found, [unit_time(figures, item.network) for item in found])]
+    return lines
+
+
+def _profile_table(profiles: Sequence[Profile], times_us: Sequence[float]) -> list[str]:
     rows = {
-        part: [f"{item.shares[part] * medians[item.network] / 1e3:.1f}" for item in profiles]
+        part: [f"{item.shares[part] * time_us:.1f}" for item, time_us in zip(profiles, times_us, strict=True)]
         for part in profiles[0].shares
     }
-    return head + [f"| {part} | {' | '.join(cells)} |" for part, cells in rows.items()]
+    return [
+        f"| | {' | '.join(item.network for item in profiles)} |",
+        f"|---|{'---:|' * len(profiles)}",
+        *(f"| {part} | {' | '.join(cells)} |" for part, cells in rows.items()),
+    ]
+
+
+def _round_trip_us(figures: Mapping[Key, Figure], network: str) -> float:
+    return figures[network, 0, "rr_p50_ns"].value / 1e3
+
+
+def _megabyte_us(figures: Mapping[Key, Figure], network: str) -> float:
+    return 8e6 / figures[network, 0, "stream_bits_per_second"].value * 1e6
+
+
+_PROFILED: tuple[tuple[str, str, Callable[[Mapping[Key, Figure], str], float]], ...] = (
+    ("rr", "**Round trip:** microseconds of the median one.", _round_trip_us),
+    ("stream", "**Stream:** microseconds for each megabyte.", _megabyte_us),
+)
 
 
 def _programs(rows: Sequence[Row]) -> list[str]:

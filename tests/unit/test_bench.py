@@ -37,10 +37,11 @@ def figures() -> dict[Key, Figure]:
 def test_the_page_holds_every_network_and_metric(figures: dict[Key, Figure]) -> None:
     """And the machine it was measured on."""
     row = Row(configuration="vxlan", program="encap", instructions=700, walked=1000, budget=2000)
-    profile = Profile(network="netloom", shares={"bridge": 0.5, "netfilter": 0.5})
-    text = page(Run(machine=[("kernel", "6.18")], plan=PLAN, figures=figures, profiles=[profile], programs=[row]))
+    shares = {"bridge": 0.5, "netfilter": 0.5}
+    profiles = [Profile(network="netloom", what=what, shares=shares) for what in ("rr", "stream")]
+    text = page(Run(machine=[("kernel", "6.18")], plan=PLAN, figures=figures, profiles=profiles, programs=[row]))
     wanted = [*bases(), *(metric.title for metric in METRICS), "| kernel | 6.18 |", "**1.25** (1.20 to 1.30)"]
-    wanted.append("| netfilter | 6.2 |")
+    wanted += ["| netfilter | 6.2 |", "| netfilter | 324017820.8 |"]
     wanted.append("| vxlan | `encap` | 700 | 1000 | 2000 |")
     assert [word for word in wanted if word not in text] == []
 

@@ -1,0 +1,105 @@
+"""What Netloom wants to reach beside others, and whether a run has reached it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bench.agents import Cost
+from bench.attach import COMMANDS, OURS, PEERS
+from bench.attach_report import Attaching
+from bench.summary import METRICS, Figure, Key
+
+_ONE_NODE, _TWO_NODES = "netloom", "netloom over vxlan"
+_NEIGHBOURS = ("bridge", "ptp")
+"""Who does the same on one node."""
+_PLACES = {0: "one core", 1: "two cores"}
+_LESS = {metric.name: metric.less_is_better for metric in METRICS}
+_TITLES = {metric.name: metric.title for metric in METRICS}
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """One number that is to be reached."""
+
+    name: str
+    found: float
+    limit: float
+    less_is_better: bool
+    unit: str = ""
+    """"" for a ratio."""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is on the right side of the limit."""
+        return self.found <= self.limit if self.less_is_better else self.found >= self.limit
+
+    @property
+    def verdict(self) -> str:
+        """In words, with how much is missing."""
+        return "reached" if self.is_met else f"missed by {abs(self.found / self.limit - 1):.0%}"
+
+
+def goals(figures: Mapping[Key, Figure], attaching: Attaching) -> tuple[Goal, ...]:
+    """All of them, in the order of the page."""
+    return (*_of_one_node(figures), *_of_two_nodes(figures), *_of_attaching(attaching), *_of_agents(attaching.cost))
+
+
+def table(found: tuple[Goal, ...]) -> list[str]:
+    """Lines of ``RESULTS.md``."""
+    rows = [
+        f"| {goal.name} | {'at most' if goal.less_is_better else 'at least'} {goal.limit:.2f}{goal.unit} "
+        f"| {goal.found:.2f}{goal.unit} | {goal.verdict} |"
+        for goal in found
+    ]
+    return [
+        "## Goals",
+        "",
+        (
+            f"{sum(goal.is_met for goal in found)} of {len(found)} were reached in this run. Ratios are those of the "
+            'tables below; "beside the better" is the ratio to whichever of `bridge` and `ptp` did better.'
+        ),
+        "",
+        "| | goal | this run | |",
+        "|---|---:|---:|---|",
+        *rows,
+    ]
+
+
+def _of_one_node(figures: Mapping[Key, Figure]) -> Iterator[Goal]:
+    for cpu, place in _PLACES.items():
+        own = figures[_ONE_NODE, cpu, "rr_p50_ns"].ratio
+        yield Goal(name=f"one node, {place}: round trip to raw veth", found=own, limit=1.10, less_is_better=True)
+        for metric in ("rr_p50_ns", "stream_bits_per_second", "connect_per_second"):
+            less = _LESS[metric]
+            peers = [figures[peer, cpu, metric].ratio for peer in _NEIGHBOURS]
+            found = figures[_ONE_NODE, cpu, metric].ratio / (min(peers) if less else max(peers))
+            name = f"one node, {place}: {_TITLES[metric]} beside the better"
+            yield Goal(name=name, found=found, limit=1.0, less_is_better=less)
+
+
+def _of_two_nodes(figures: Mapping[Key, Figure]) -> Iterator[Goal]:
+    limits = {"rr_p50_ns": 0.90, "stream_bits_per_second": 1.05, "connect_per_second": 1.05}
+    for cpu, place in _PLACES.items():
+        for metric, limit in limits.items():
+            name = f"two nodes, {place}: {_TITLES[metric]} to bridge+vxlan"
+            found = figures[_TWO_NODES, cpu, metric].ratio
+            yield Goal(name=name, found=found, limit=limit, less_is_better=_LESS[metric])
+
+
+def _of_attaching(attaching: Attaching) -> Iterator[Goal]:
+    for command in COMMANDS:
+        waiting = attaching.waiting[OURS, command]
+        for rank, ratio in (("median", waiting.p50_ratio), ("99th percentile", waiting.p99_ratio)):
+            yield Goal(name=f"{command}, {rank} to {PEERS[0]}", found=ratio, limit=1.0, less_is_better=True)
+
+
+def _of_agents(cost: Cost) -> Iterator[Goal]:
+    resident = max(size for count, size in cost.resident_bytes if count <= 100)
+    yield Goal(name="the last ADDs of a full node to the first", found=cost.full_ratio, limit=1.2, less_is_better=True)
+    yield Goal(name="agent ready, compiling", found=cost.cold_s, limit=2.0, less_is_better=True, unit=" s")
+    yield Goal(name="agent ready, compiled before", found=cost.warm_s, limit=0.7, less_is_better=True, unit=" s")
+    yield Goal(
+        name="resident memory with 100 endpoints", found=resident / MIB, limit=80, less_is_better=True, unit=" MiB"
+    )

@@ -1,0 +1,75 @@
+"""Goals of the benchmark, and what a run has reached of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from bench.agents import Cost
+from bench.attach import COMMANDS, OURS, PEERS, Calls, Plan, summarise
+from bench.attach_report import Attaching
+from bench.goals import MIB, Goal, goals, table
+from bench.report import bases
+from bench.summary import METRICS, Figure, Key
+
+COST = Cost(
+    cold_s=1.5,
+    warm_s=0.5,
+    resident_bytes=((0, 60 * MIB), (100, 70 * MIB), (250, 90 * MIB)),
+    first_ns=3e6,
+    last_ns=3e6,
+    full_ratio=1.0,
+)
+
+
+@pytest.fixture
+def attaching() -> Attaching:
+    calls = [
+        Calls(network=network, command=command, round=0, took_ns=(1 if network == OURS else 2,))
+        for network in (*PEERS, OURS)
+        for command in COMMANDS
+    ]
+    return Attaching(plan=Plan(rounds=1, pods=1), waiting=summarise(calls), cost=COST)
+
+
+@pytest.fixture
+def figures() -> dict[Key, Figure]:
+    """Ours a tenth better than all others in everything."""
+    found = {}
+    for network in bases():
+        for metric in METRICS:
+            ratio = 1.0 if "netloom" not in network else 0.9 if metric.less_is_better else 1.1
+            for cpu in (0, 1):
+                found[network, cpu, metric.name] = Figure(value=1, ratio=ratio, low=ratio, high=ratio)
+    return found
+
+
+def test_who_is_better_in_everything_has_reached_all(figures: dict[Key, Figure], attaching: Attaching) -> None:
+    assert [goal.name for goal in goals(figures, attaching) if not goal.is_met] == []
+
+
+def test_one_peer_that_is_better_is_enough_to_miss(figures: dict[Key, Figure], attaching: Attaching) -> None:
+    """The better of the two counts, whichever it is."""
+    key = ("ptp", 0, "rr_p50_ns")
+    figures[key] = replace(figures[key], ratio=0.8)
+    (missed,) = [goal for goal in goals(figures, attaching) if not goal.is_met]
+    assert missed.found == pytest.approx(0.9 / 0.8)
+
+
+def test_memory_counts_up_to_a_hundred_endpoints(figures: dict[Key, Figure], attaching: Attaching) -> None:
+    (memory,) = [goal for goal in goals(figures, attaching) if goal.unit == " MiB"]
+    assert memory.found == 70
+
+
+@pytest.mark.parametrize(
+    ("found", "less", "verdict"),
+    [(0.9, True, "reached"), (1.0, True, "reached"), (1.1, True, "missed by 10%"), (0.8, False, "missed by 20%")],
+)
+def test_a_goal_that_is_missed_says_by_how_much(found: float, less: bool, verdict: str) -> None:
+    assert Goal(name="g", found=found, limit=1.0, less_is_better=less).verdict == verdict
+
+
+def test_the_table_counts_what_was_reached() -> None:
+    lines = table((Goal(name="a", found=1, limit=2, less_is_better=True, unit=" s"),))
+    assert "| a | at most 2.00 s | 1.00 s | reached |" in lines
+    assert any(line.startswith("1 of 1 ") for line in lines)
