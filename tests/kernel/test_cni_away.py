@@ -89,6 +89,27 @@ def test_an_agent_that_hung_finishes_a_del_once_it_wakes(
     assert remembered(running) == []
 
 
+@pytest.mark.parametrize("calls", [("ADD",), ("ADD", "DEL"), ("ADD", "DEL", "ADD")], ids=" ".join)
+def test_an_agent_that_hung_attaches_nobody_who_was_told_to_try_again(
+    running: NodeUnderTest, tmp_path: Path, make_netns: NamespaceFactory, calls: tuple[str, ...]
+) -> None:
+    """The calls wait in its socket; a later one is answered, so those before it were looked at."""
+    pod = make_netns("pod")
+    impatient = install_relay(tmp_path, running.socket, "-DRELAY_TIMEOUT_MS=100")
+    patient = install_relay(tmp_path, running.socket)
+    assert running.agent is not None
+    running.agent.send_signal(signal.SIGSTOP)
+    try:
+        codes = [impatient(command, CNI_NETNS=pod.path).code for command in calls]
+        assert codes == [11 if command == "ADD" else 0 for command in calls]
+    finally:
+        running.agent.send_signal(signal.SIGCONT)
+    assert patient("STATUS", version="1.1.0").status == 0
+    assert running.get("/v1/endpoints") == []
+    assert patient("ADD", CNI_NETNS=pod.path).status == 0
+    patient("DEL")
+
+
 def test_a_del_that_waits_is_finished_before_the_same_container_is_attached_again(
     node: NodeUnderTest, call: Program, make_netns: NamespaceFactory
 ) -> None:

@@ -165,6 +165,8 @@ BAD_ADDS: list[BadAdd] = [
     ({"cniVersion": "3.0.0"}, 1, "3.0.0"),
     ({"name": ""}, 7, '"name"'),
     ({"args": {"cni": {"labels": [{"key": "not a label"}]}}}, 7, "not a label"),
+    ({"args": {"cni": {"labels": [{"key": "reserved:host"}]}}}, 7, "reserved:host"),
+    ({"ipam": {"type": "host-local"}}, 2, '"ipam"'),
     ({"prevResult": {"ips": "none"}}, 7, '"ips"'),
     ({"runtimeConfig": {"bandwidth": {"egressRate": 8}}}, 7, "bandwidth.egressRate"),
     ({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80}]}}, 2, "portMappings"),

@@ -49,7 +49,11 @@ def place(netctl: Netctl, tmp_path: Path) -> Place:
 def test_it_writes_program_and_network_and_says_so(place: Place) -> None:
     status, out, err = place.install()
     assert (status, err) == (0, "")
-    assert out == f"{place.program} is written.\n{place.conflist} is written.\n"
+    assert out.splitlines() == [
+        f"{place.program} is written.",
+        f"It asks the agent at {place.socket}.",
+        f"{place.conflist} is written.",
+    ]
     assert [stat.S_IMODE(path.stat().st_mode) for path in (place.program, place.conflist)] == [0o755, 0o644]
     assert sorted(place.files()) == ["bin/netloom-cni", "net.d/10-netloom.conflist"], "nothing half-written is left"
 
@@ -156,6 +160,16 @@ def test_uninstalling_removes_both_and_may_be_done_twice(place: Place) -> None:
     assert place.files() == {}
     status, out, _ = place("uninstall")
     assert (status, out.count("was not there")) == (0, 2)
+
+
+def test_two_networks_share_the_program_and_are_told_so(place: Place) -> None:
+    """It goes with the last of them."""
+    place.install("--name", "a")
+    assert "So do the pods of 10-a.conflist" in place.install("--name", "b").out
+    assert f"{place.program} stays: 10-b.conflist" in place("uninstall", "--name", "a").out
+    assert sorted(place.files()) == ["bin/netloom-cni", "net.d/10-b.conflist"]
+    place("uninstall", "--name", "b")
+    assert place.files() == {}
 
 
 def test_uninstalling_leaves_what_was_changed_and_says_so(place: Place) -> None:

@@ -39,8 +39,21 @@ def test_the_pod_is_named_by_cni_args() -> None:
 
 def test_an_argument_nobody_knows_is_refused_unless_the_runtime_says_it_may_be_passed_over() -> None:
     error = refusal("COLOUR=red;K8S_POD_NAME=a")
-    assert (error.code, "no COLOUR" in error.message) == (Code.INVALID_ENVIRONMENT, True)
+    assert (error.code, "none of COLOUR" in error.message) == (Code.INVALID_ENVIRONMENT, True)
     assert options("COLOUR=red;IgnoreUnknown=true;K8S_POD_NAME=a").pod_name == "a"
+
+
+@pytest.mark.parametrize("key", ["ipam", "mtu", "ipMasq", "bandwidth", "ingressRate"])
+def test_a_key_that_other_plugins_know_is_refused(key: str) -> None:
+    """Whoever wrote it expects it to do something."""
+    with pytest.raises(CniError, match=f'"{key}" in the network config asks for what Netloom does not do') as caught:
+        options(**{key: {}})
+    assert caught.value.code == Code.UNSUPPORTED_FIELD
+
+
+def test_an_argument_has_one_value() -> None:
+    assert refusal("K8S_POD_NAME=a;K8S_POD_NAME=b").code == Code.INVALID_ENVIRONMENT
+    assert options("K8S_POD_NAME=a;K8S_POD_NAME=a").pod_name == "a"
 
 
 def test_labels_come_from_args_and_runtime_config_and_are_kubernetes_unless_they_name_a_source() -> None:

@@ -74,7 +74,11 @@ def test_a_call_is_read_from_environment_and_config() -> None:
         ("CNI_IFNAME", "a b"),
         ("CNI_IFNAME", "a\nb"),
         ("CNI_IFNAME", "netzwerkgerät00"),
+        ("CNI_IFNAME", "all"),
+        ("CNI_IFNAME", "default"),
         ("CNI_CONTAINERID", "x" * 254),
+        ("CNI_NETNS", "/" + "x" * 256),
+        ("CNI_ARGS", "=x"),
         ("CNI_NETNS", "/proc/\udcff"),
         ("CNI_NETNS", "/" + "x" * 4095),
         ("CNI_ARGS", "K8S_POD_NAME"),
@@ -136,18 +140,39 @@ def test_a_command_younger_than_the_config_is_refused(command: str, version: str
 
 
 @pytest.mark.parametrize(
-    "stdin", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"a": "' + b"x" * MAX_CONFIG_BYTES + b'"}', b'{"a": NaN}']
+    ("stdin", "words"),
+    [
+        (b" \n", "standard input is empty"),
+        (b"{", "is no JSON"),
+        (b"[]", "is a list, expected an object"),
+        (b"null", "is null"),
+        (b"\xff", "is no JSON"),
+        (b"[" * 100_000, "nested far too deeply"),
+        (b'{"a": "' + b"x" * MAX_CONFIG_BYTES + b'"}', "more than"),
+        (b'{"a": NaN}', "NaN is no JSON number"),
+        (b'{"a": 1e999}', "1e999 is too large a number"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "a number of 5000 digits is too large"),
+    ],
 )
-def test_what_is_no_config_has_code_6(stdin: bytes) -> None:
-    with pytest.raises(CniError) as caught:
+def test_what_is_no_config_has_code_6(stdin: bytes, words: str) -> None:
+    with pytest.raises(CniError, match=words) as caught:
         parse(ENVIRONMENT, stdin)
     assert caught.value.code == Code.CANNOT_DECODE
+
+
+def test_a_version_is_repeated_only_if_it_is_short() -> None:
+    assert version_of(b'{"cniVersion": "9.9"}') == "9.9"
+    assert version_of(b'{"cniVersion": "' + b"9" * 1000 + b'"}') == "1.1.0"
 
 
 @pytest.mark.parametrize(
     "config",
     [
         {"socket": 1},
+        {"socket": "relative.sock"},
+        {"socket": "/a\0b"},
+        {"socket": "/\ud800"},
+        {"socket": "/" + "x" * 107},
         {"cniVersion": 1.0},
     ],
 )

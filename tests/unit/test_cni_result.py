@@ -16,7 +16,8 @@ IPS = [
     {"address": "10.244.1.2/32", "interface": 1, "gateway": "10.244.1.1"},
     {"address": "fd00:10:244:1::2/128", "interface": 1, "gateway": "fd00:10:244:1::1"},
 ]
-RESULT = {
+GATEWAYS = ("10.244.1.1", "fd00:10:244:1::1")
+RESULT: dict[str, Any] = {
     "cniVersion": "1.0.0",
     "interfaces": [
         {"name": "lxc0d15ea5e0001", "mac": "e2:d8:51:8b:44:d4"},
@@ -88,7 +89,7 @@ def test_in_a_chain_the_result_before_is_extended() -> None:
 
 
 def test_an_endpoint_is_what_add_printed() -> None:
-    assert differences(request(), RESULT, ENDPOINT) == ()
+    assert differences(request(), RESULT, ENDPOINT, GATEWAYS) == ()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_an_endpoint_is_what_add_printed() -> None:
     ],
 )
 def test_an_endpoint_that_is_not_says_in_what(change: dict[str, str], words: str) -> None:
-    assert words in differences(request(), RESULT, ENDPOINT | change)[0]
+    assert words in differences(request(), RESULT, ENDPOINT | change, GATEWAYS)[0]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +112,26 @@ def test_an_endpoint_that_is_not_says_in_what(change: dict[str, str], words: str
         RESULT | {"ips": [ip | {"interface": [1]} for ip in IPS]},
         RESULT | {"interfaces": []},
         RESULT | {"interfaces": [{"name": "eth0"}]},
+        RESULT | {"interfaces": [{"name": "lxc0000"}, RESULT["interfaces"][1]]},
+        RESULT | {"interfaces": [RESULT["interfaces"][0] | {"mac": "02:00:00:00:00:01"}, RESULT["interfaces"][1]]},
+        RESULT | {"ips": [ip | {"gateway": "10.9.9.9"} for ip in IPS]},
+        RESULT | {"routes": [{"dst": "0.0.0.0/0", "gw": "10.9.9.9"}]},
     ],
 )
 def test_a_result_that_contradicts_the_endpoint_is_told(previous: dict[str, Any]) -> None:
-    assert differences(request(), previous, ENDPOINT)
+    assert differences(request(), previous, ENDPOINT, GATEWAYS)
+
+
+def test_a_mac_may_be_written_in_either_case() -> None:
+    shouted = [one | {"mac": one["mac"].upper()} for one in RESULT["interfaces"]]
+    assert differences(request(), RESULT | {"interfaces": shouted}, ENDPOINT, GATEWAYS) == ()
 
 
 def test_what_a_plugin_chained_later_added_is_promised_and_no_difference() -> None:
-    more = RESULT | {"ips": [*IPS, {"address": "192.0.2.7/24", "interface": 1}]}
-    assert differences(request(), more, ENDPOINT) == ()
+    more = RESULT | {
+        "interfaces": [*RESULT["interfaces"], {"name": "tap0"}],
+        "ips": [*IPS, {"address": "192.0.2.7/24", "interface": 1}],
+        "routes": [*RESULT["routes"], {"dst": "192.0.2.0/24", "gw": "192.0.2.1"}],
+    }
+    assert differences(request(), more, ENDPOINT, GATEWAYS) == ()
     assert "192.0.2.7/24" in promised_addresses(request(), more)

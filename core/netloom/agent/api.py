@@ -18,7 +18,7 @@ from netloom.agent import metrics, views
 from netloom.agent.cni import CniCalls
 from netloom.agent.openapi import document
 from netloom.agent.walk.walker import part_view, read_walk
-from netloom.cni.frame import EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
+from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
 from netloom.model.errors import (
     Conflict,
     Exhausted,
@@ -136,7 +136,8 @@ class Api:
 
     async def _call(self, request: web.Request) -> web.Response:
         # A runtime that loses patience must not leave half an attachment: what was begun is finished, or undone.
-        answer = await asyncio.shield(self._calls.answer(await request.read()))
+        deadline = request.headers.get(DEADLINE_HEADER, "")
+        answer = await asyncio.shield(self._calls.answer(await request.read(), deadline))
         headers = {EXIT_STATUS_HEADER: str(answer.exit_status)}
         return web.Response(body=answer.output, headers=headers, content_type="application/json")
 

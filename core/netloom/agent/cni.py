@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,12 +43,40 @@ _CODES: tuple[tuple[type[NetloomError], Code], ...] = (
 )
 
 
+_KEPT_SOURCES = ("cidr", "fqdn", "reserved")
+"""Of labels that say what a peer is, not what somebody calls it: a workload that bore one would pass for that."""
+
+
 class Answer(NamedTuple):
     """How the program that the runtime runs must end."""
 
     exit_status: int
     output: bytes
     """For standard output."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long somebody waits for an answer."""
+
+    deadline_ms: int | None
+
+    @classmethod
+    def until(cls, text: str) -> _Patience:
+        if not text:
+            return cls(None)
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
+            raise CniError(Code.IO_FAILURE, f'the call has "{text[:40]}" as deadline, expected milliseconds')
+        return cls(int(text))
+
+    @property
+    def is_over(self) -> bool:
+        return self.deadline_ms is not None and time.monotonic() * 1000 > self.deadline_ms
+
+    def check(self) -> None:
+        """Raises CniError when nobody waits any more, for the log of whoever still listens."""
+        if self.is_over:
+            raise CniError(Code.TRY_AGAIN_LATER, "the agent was too late: nothing was attached, try again")
 
 
 class CniCalls:
@@ -63,13 +93,23 @@ class CniCalls:
             "VERSION": self._version,
         }
 
-    async def answer(self, frame: bytes) -> Answer:
-        """Carry out a call; every error is an answer."""
+    async def answer(self, frame: bytes, deadline: str = "") -> Answer:
+        """Carry out a call; every error is an answer.
+
+        ``deadline``: what stood under DEADLINE_HEADER, "" for none. An ADD that nobody waits for any more (an agent
+        that was stopped for a while finds such calls) is not begun, or undone: its runtime was told to try again.
+        """
         stdin = b""
         try:
+            patience = _Patience.until(deadline)
             environment, stdin = unpack(frame)
             request = parse(environment, stdin)
+            if request.command == "ADD":
+                patience.check()
             view = await self._commands[request.command](request)
+            if request.command == "ADD" and patience.is_over:
+                await self._agent.detachments.detach(_attachment(request))
+                patience.check()
         except CniError as error:
             return Answer(1, render_error(error, version_of(stdin)))
         except NetloomError as error:
@@ -104,7 +144,8 @@ class CniCalls:
         if not previous:
             raise CniError(Code.INVALID_CONFIG, "CHECK came without prevResult, expected the result of the ADD")
         endpoint = self._agent.endpoints.of_attachment(request.key)
-        problems = differences(request, previous, views.endpoint_view(endpoint))
+        gateways = views.plain(self._agent.node.gateways)
+        problems = differences(request, previous, views.endpoint_view(endpoint), gateways)
         addresses = _parsed(promised_addresses(request, previous))
         problems += await self._agent.datapath.condition_of(endpoint, request.netns, addresses)
         if problems:
@@ -188,6 +229,12 @@ def _labels(options: Options) -> Labels:
     """The namespace is a label, the pod's name and number are none: each pod would have an identity of its own."""
     try:
         labels = label_set(options.labels)
+        _check_sources(labels)
         return labels | {Label("k8s", NAMESPACE_KEY, options.pod_namespace)} if options.pod_namespace else labels
     except Invalid as error:
         raise CniError(Code.INVALID_CONFIG, str(error)) from error
+
+
+def _check_sources(labels: Labels) -> None:
+    if given := sorted(str(label) for label in labels if label.source in _KEPT_SOURCES):
+        raise Invalid(f'label "{given[0]}" is not for workloads, nor is any other of {", ".join(_KEPT_SOURCES)}')

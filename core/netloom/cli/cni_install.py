@@ -46,6 +46,9 @@ def install(wanted: Installation) -> Iterator[str]:
     if not relay:
         yield f"No relay could be built ({why_not}): the program installed is Python, and slower."
     yield _put(wanted.program, relay or script(sys.executable, wanted.socket), 0o755)
+    yield f"It asks the agent at {wanted.socket}."
+    if others := _other_networks(wanted):
+        yield f"So do the pods of {', '.join(others)}: one program serves all networks of {wanted.conf_dir}."
     call_program(wanted.program, "VERSION")
     yield _put(wanted.conflist, conflist(wanted), 0o644)
     if rivals := earlier_configs((path.name for path in wanted.conf_dir.iterdir()), wanted.conflist.name):
@@ -58,7 +61,9 @@ def install(wanted: Installation) -> Iterator[str]:
 def uninstall(wanted: Installation) -> Iterator[str]:
     """Remove the config, then the program. Raises Conflict, at the end, for what is not as it was written."""
     left = []
-    for path, ours in ((wanted.conflist, is_our_conflist), (wanted.program, is_our_program)):
+    others = _other_networks(wanted)
+    places = [(wanted.conflist, is_our_conflist), (wanted.program, is_our_program)]
+    for path, ours in places[:1] if others else places:
         try:
             _check_ours(path, ours)
         except Conflict as error:
@@ -67,8 +72,19 @@ def uninstall(wanted: Installation) -> Iterator[str]:
         there = path.exists()
         remove_file(path)
         yield f"{path} is removed." if there else f"{path} was not there."
+    if others:
+        yield f"{wanted.program} stays: {', '.join(others)} in {wanted.conf_dir} needs it."
     if left:
         raise Conflict("; ".join(left))
+
+
+def _other_networks(wanted: Installation) -> list[str]:
+    """Names of the configs beside the wanted one that name the same program."""
+    return [
+        path.name
+        for path in sorted(wanted.conf_dir.glob("*.conflist"))
+        if path.name != wanted.conflist.name and is_our_conflist(path.read_bytes())
+    ]
 
 
 def build_relay(python: str, socket: Path, *flags: str) -> tuple[bytes, str]:
@@ -106,9 +122,13 @@ def call_program(program: Path, command: str) -> None:
             [program], env=environment, input=config, capture_output=True, text=True, check=False, timeout=CALL_WITHIN_S
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RequestFailed("unavailable", f"{program} cannot be run: {error}") from error
+        raise RequestFailed("unavailable", f"{program} cannot be run: {_reason(error)}") from error
     if done.returncode != 0:
         raise RequestFailed("unavailable", f"{program} answers {command} with: {_words(done.stdout) or done.stderr}")
+
+
+def _reason(error: OSError | subprocess.TimeoutExpired) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else f"no answer within {CALL_WITHIN_S:g} s"
 
 
 def _words(output: str) -> str:

@@ -16,7 +16,7 @@ import time
 from typing import Any, NamedTuple
 
 from netloom.cni.errors import CniError, Code
-from netloom.cni.frame import CONTENT_TYPE, EXIT_STATUS_HEADER, TARGET
+from netloom.cni.frame import CONTENT_TYPE, DEADLINE_HEADER, EXIT_STATUS_HEADER, PATIENCE, TARGET
 
 SOCKET_NAME = "netloom.sock"
 LOCK_NAME = "lock"
@@ -94,8 +94,9 @@ def get(path: str, target: str) -> Any:
 def request(path: str, method: str, target: str, body: bytes = b"") -> Answer:
     """One request and its whole answer; raises AgentAway."""
     _check_owner(path)
+    deadline_ms = int(1000 * (time.monotonic() + TIMEOUT_S * PATIENCE))
     head = (
-        f"{method} {target} HTTP/1.0\r\nHost: netloom\r\n"
+        f"{method} {target} HTTP/1.0\r\nHost: netloom\r\n{DEADLINE_HEADER}: {deadline_ms}\r\n"
         f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     try:

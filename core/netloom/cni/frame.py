@@ -14,6 +14,11 @@ CONTENT_TYPE = "application/x-netloom-cni"
 TARGET = "/v1/cni"
 EXIT_STATUS_HEADER = "Netloom-Exit-Status"
 """Of the answer: how the program must end after it has printed the body."""
+DEADLINE_HEADER = "Netloom-Deadline-Ms"
+"""Of the call: when the answer must be there, in milliseconds of CLOCK_MONOTONIC, which a machine's programs share.
+Whoever asks for an attachment and has gone meanwhile does not know that he got it."""
+PATIENCE = 0.9
+"""How much of the time until a program gives up the agent may use: an answer must not come while it is giving up."""
 PREFIX = "CNI_"
 """Variables that begin so are the runtime's words to us."""
 MAX_CONFIG_BYTES = 1 << 20

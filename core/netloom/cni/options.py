@@ -18,6 +18,15 @@ ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 _KNOWN_ARGUMENTS = frozenset(
     ("IP", "IgnoreUnknown", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID", "MAC")
 )
+_LIMITED_HOW = "limits come with each pod, by the capability bandwidth"
+_NOT_OURS = {
+    "ipam": "addresses are given by the IPAM plugin of the node config",
+    "mtu": "the MTU is that of the overlay, from the node config",
+    "ipMasq": "masquerading is a setting of the node config",
+    "bandwidth": _LIMITED_HOW,
+    **dict.fromkeys(("ingressRate", "ingressBurst", "egressRate", "egressBurst"), _LIMITED_HOW),
+}
+"""Keys that other plugins know, and whoever writes them expects to do something."""
 _DNS = {"nameservers": "servers", "search": "searches", "options": "options"}
 """Fields of a result's ``dns``, and what the capability ``dns`` calls them."""
 
@@ -41,6 +50,8 @@ def options_of(request: Request) -> Options:
     arguments = request.arguments
     if unknown := sorted(arguments.keys() - _KNOWN_ARGUMENTS):
         _refuse_unknown_arguments(arguments, unknown)
+    for key in sorted(_NOT_OURS.keys() & request.config.keys()):
+        raise _not_done(f'"{key}" in the network config', _NOT_OURS[key], f'take "{key}" out of the network config')
     asked = table(request.config, "runtimeConfig")
     for name, value in asked.items():
         if value and not _is_idle(value):
@@ -60,7 +71,9 @@ def _refuse_unknown_arguments(arguments: Mapping[str, str], unknown: list[str]) 
     """The convention of CNI_ARGS: what is not known is an error unless the runtime says otherwise."""
     if arguments.get("IgnoreUnknown", "").lower() not in ("1", "true"):
         raise bad_variable(
-            "CNI_ARGS", ";".join(arguments), f"no {', '.join(unknown)}: not known here, and IgnoreUnknown is not set"
+            "CNI_ARGS",
+            ";".join(f"{key}={value}" for key, value in arguments.items()),
+            f"none of {', '.join(unknown)}, which is not known here, or IgnoreUnknown=1",
         )
 
 
@@ -85,7 +98,7 @@ def _refuse(sentence: str, hint: str = "") -> Callable[[str, object], None]:
         raise _not_done(
             f'runtimeConfig "{name}"',
             sentence,
-            hint or f'or take "{name}" out of "capabilities" in the network config: it is then not asked for',
+            hint or f'take "{name}" out of "capabilities" in the network config: it is then not asked for',
         )
 
     return refuse

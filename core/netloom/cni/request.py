@@ -14,12 +14,20 @@ from netloom.cni.errors import CniError, Code
 from netloom.cni.frame import MAX_CONFIG_BYTES
 
 SUPPORTED_VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+MAX_VERSION_CHARACTERS = 40
+"""Of a version that is repeated in an answer."""
 MAX_IFNAME_BYTES = 15
 """Linux IFNAMSIZ less the ending zero."""
 MAX_NAME_CHARACTERS = 253
 """Of a container's id and of a network's name; runtimes use up to 64."""
 MAX_PATH_BYTES = 4095
 """Linux PATH_MAX less the ending zero."""
+MAX_SOCKET_BYTES = 107
+"""Of a unix socket's address (unix(7)), less the ending zero."""
+MAX_FILE_NAME_BYTES = 255
+"""Linux NAME_MAX: of each part of a path."""
+MAX_DIGITS = 1000
+"""Of a number in the network config."""
 MAX_DEPTH = 32
 """How deep lists and objects of ``prevResult`` may stand in each other; results of real plugins need 4."""
 COMMANDS = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
@@ -81,7 +89,7 @@ def parse(environment: Mapping[str, str], stdin: bytes) -> Request:
         arguments=_arguments(environment.get("CNI_ARGS", "")) if command == "ADD" else {},
         version=version,
         network=_network(config, command),
-        socket=text(config, "socket", ""),
+        socket=_socket(config),
         config=config,
     )
 
@@ -92,7 +100,7 @@ def version_of(stdin: bytes) -> str:
         version = text(decode(stdin), "cniVersion", "")
     except CniError:
         version = ""
-    return version or SUPPORTED_VERSIONS[-1]
+    return version if 0 < len(version) <= MAX_VERSION_CHARACTERS else SUPPORTED_VERSIONS[-1]
 
 
 def previous_of(request: Request) -> dict[str, Any]:
@@ -133,12 +141,17 @@ def decode(stdin: bytes) -> dict[str, Any]:
     """The network config as it came; raises CniError when it is no JSON object."""
     if len(stdin) > MAX_CONFIG_BYTES:
         raise CniError(Code.CANNOT_DECODE, f"the network config has more than {MAX_CONFIG_BYTES} bytes")
+    if not stdin.strip():
+        raise CniError(Code.CANNOT_DECODE, "standard input is empty, expected the network config")
     try:
-        config = json.loads(stdin, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        config = json.loads(stdin, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer)
+    except RecursionError as error:
+        raise CniError(Code.CANNOT_DECODE, "the network config is nested far too deeply") from error
+    except ValueError as error:
         raise CniError(Code.CANNOT_DECODE, f"the network config on standard input is no JSON: {error}") from error
     if not isinstance(config, dict):
-        raise CniError(Code.CANNOT_DECODE, f"the network config is a JSON {type(config).__name__}, expected an object")
+        kind = _JSON_KINDS[type(config)]
+        raise CniError(Code.CANNOT_DECODE, f"the network config is {kind}, expected an object")
     return config
 
 
@@ -188,8 +201,32 @@ def bad_variable(name: str, found: str, expected: str) -> CniError:
     return CniError(Code.INVALID_ENVIRONMENT, f'{name} is "{found[:80]}", expected {expected}')
 
 
+_JSON_KINDS = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+}
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    """What is too large for a float would be printed as what is no JSON."""
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{digits[:40]} is too large a number")
+    return number
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits is too large")
+    return int(digits)
 
 
 def _network(config: Mapping[str, Any], command: str) -> str:
@@ -204,6 +241,14 @@ def _network(config: Mapping[str, Any], command: str) -> str:
             "_ . - after a letter or digit",
         )
     return name
+
+
+def _socket(config: Mapping[str, Any]) -> str:
+    """A DEL is remembered beside it, so a path that depends on where the runtime stands would lose the DEL."""
+    path = text(config, "socket", "")
+    if path and not (path.startswith("/") and path.isprintable() and len(path.encode()) <= MAX_SOCKET_BYTES):
+        raise wrong_kind("socket", path, f"an absolute path of at most {MAX_SOCKET_BYTES} bytes")
+    return path
 
 
 def _check_version(command: str, version: str) -> None:
@@ -239,25 +284,32 @@ def _check_names(container_id: str, ifname: str, netns: str) -> None:
     too_long = len(ifname.encode(errors="surrogateescape")) > MAX_IFNAME_BYTES
     if (
         too_long
-        or ifname in (".", "..")
+        or ifname in (".", "..", "all", "default")  # the last two are Linux's words for every device
         or any(char in "/:" or not char.isprintable() or char == " " for char in ifname)
     ):
         raise bad_variable("CNI_IFNAME", ifname, f"an interface name of at most {MAX_IFNAME_BYTES} bytes")
-    if not _is_utf8(netns) or len(netns.encode()) > MAX_PATH_BYTES:
-        raise bad_variable("CNI_NETNS", netns, f"a path in UTF-8 of at most {MAX_PATH_BYTES} bytes")
+    if not _is_utf8(netns) or not _is_path(netns):
+        expected = f"a path in UTF-8 of at most {MAX_PATH_BYTES} bytes, {MAX_FILE_NAME_BYTES} in each part"
+        raise bad_variable("CNI_NETNS", netns, expected)
 
 
 def _arguments(given: str) -> dict[str, str]:
     """``KEY=value;KEY=value``."""
     if not _is_utf8(given):
         raise bad_variable("CNI_ARGS", given, "text in UTF-8")
-    arguments = {}
+    arguments: dict[str, str] = {}
     for pair in given.split(";") if given else ():
         key, equals, value = pair.partition("=")
-        if not equals:
+        if not equals or not key:
             raise bad_variable("CNI_ARGS", given, "KEY=value pairs with semicolons between")
-        arguments[key] = value
+        if arguments.setdefault(key, value) != value:
+            raise bad_variable("CNI_ARGS", given, f"one value for {key}")
     return arguments
+
+
+def _is_path(given: str) -> bool:
+    parts = given.encode().split(b"/")
+    return len(given.encode()) <= MAX_PATH_BYTES and max(map(len, parts)) <= MAX_FILE_NAME_BYTES
 
 
 def _is_utf8(given: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from netloom.cni.request import SUPPORTED_VERSIONS, Request
@@ -50,8 +50,10 @@ def versions(request: Request) -> Json:
     return {"cniVersion": request.version, "supportedVersions": list(SUPPORTED_VERSIONS)}
 
 
-def differences(request: Request, previous: Mapping[str, Any], endpoint: Mapping[str, Any]) -> tuple[str, ...]:
-    """In what an endpoint is not as ``prevResult`` says; sentences."""
+def differences(
+    request: Request, previous: Mapping[str, Any], endpoint: Mapping[str, Any], gateways: Sequence[str]
+) -> tuple[str, ...]:
+    """In what an endpoint is not as ``prevResult`` says; sentences. What plugins chained behind added is no fault."""
     ours = _inside(request, previous)
     if not ours:
         return (f'prevResult has no interface "{request.ifname}" in a sandbox',)
@@ -65,16 +67,44 @@ def differences(request: Request, previous: Mapping[str, Any], endpoint: Mapping
     found += [
         f"its MAC address is {endpoint['mac']}, expected {interface['mac']!r:.40}"
         for interface in ours.values()
-        if interface.get("mac", endpoint["mac"]) != endpoint["mac"]
+        if not _same_mac(interface, endpoint["mac"])
     ]
-    return tuple(found)
+    return (*found, *_host_side(previous, endpoint), *_gateways(request, previous, gateways))
+
+
+def _host_side(previous: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Iterator[str]:
+    name = endpoint["host_ifname"]
+    sides = [one for one in previous.get("interfaces", []) if one.get("name") == name and not one.get("sandbox")]
+    if not sides:
+        yield f'prevResult does not have "{name}", its interface on the node'
+    for side in sides:
+        if not _same_mac(side, endpoint["node_mac"]):
+            yield f'the MAC address of "{name}" is {endpoint["node_mac"]}, expected {side["mac"]!r:.40}'
+
+
+def _gateways(request: Request, previous: Mapping[str, Any], gateways: Sequence[str]) -> Iterator[str]:
+    """Of its addresses and of the default routes."""
+    promised = [ip.get("gateway") for ip in _promised(request, previous)]
+    promised += [route.get("gw") for route in previous.get("routes", []) if route.get("dst") in _DEFAULT.values()]
+    for wrong in sorted({f"{gateway!r:.60}" for gateway in promised if gateway not in (None, *gateways)}):
+        yield f"its gateways are {', '.join(gateways)}, expected {wrong}"
+
+
+def _same_mac(interface: Mapping[str, Any], mac: str) -> bool:
+    """An interface may leave it out; letters are of either case."""
+    return str(interface.get("mac", mac)).lower() == mac
 
 
 def promised_addresses(request: Request, previous: Mapping[str, Any]) -> set[str]:
     """``address/length`` of everything that ``prevResult`` says the container's interface has."""
+    return {ip.get("address", "") for ip in _promised(request, previous)}
+
+
+def _promised(request: Request, previous: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those of ``ips`` that are of the container's interface."""
     ours = _inside(request, previous)
-    ips = ((ip.get("address", ""), ip.get("interface")) for ip in previous.get("ips", []))
-    return {address for address, interface in ips if isinstance(interface, int) and interface in ours}
+    numbered = ((ip, ip.get("interface")) for ip in previous.get("ips", []))
+    return [ip for ip, interface in numbered if isinstance(interface, int) and interface in ours]
 
 
 def _inside(request: Request, previous: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
