@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from netloom.datapath.registry import CallSlot
 from netloom.edge.netlink import Netlink
 from netloom.edge.requests import Direction
 from support.damaged import DamagedNode
@@ -50,7 +52,41 @@ def test_a_map_entry_that_was_made_up_is_deleted(site: DamagedNode) -> None:
     assert site.node.get("/v1/maps/peers")["entries"] == []
 
 
-PLACES: tuple[tuple[str, Direction], ...] = (("LXC", "ingress"), ("loom_vxlan", "ingress"), ("loom_host", "egress"))
+@pytest.mark.parametrize("slot", list(CallSlot)[:4])
+def test_a_stage_that_was_taken_out_of_its_slot_is_back(site: DamagedNode, slot: CallSlot) -> None:
+    """Without it packets are dropped for a missed tail call."""
+    (pin,) = site.node.pins.glob("generations/*/calls_v*")
+    key = list(int(slot).to_bytes(4, sys.byteorder).hex(" ").split())
+    delete = ("bpftool", "map", "delete", "pinned", str(pin), "key", "hex", *key)
+    site.damage_and_wait(lambda: site.node.netns.run(*delete), f"calls {slot.name}: written")
+    assert wait_until(site.reaches_gateways)
+
+
+def test_a_strangers_program_in_a_slot_makes_way(site: DamagedNode) -> None:
+    """A stage is the agent's, or the packet is not for it."""
+    (pin,) = site.node.pins.glob("generations/*/calls_v*")
+    other = next(site.node.pins.glob("generations/*/neighbor"))
+    key = list(int(CallSlot.ENCAP).to_bytes(4, sys.byteorder).hex(" ").split())
+    update = ("bpftool", "map", "update", "pinned", str(pin), "key", "hex", *key, "value", "pinned", str(other))
+    site.damage_and_wait(lambda: site.node.netns.run(*update), "calls ENCAP: written")
+
+
+def test_the_facts_about_the_node_are_written_again(site: DamagedNode) -> None:
+    """Without them every packet is dropped."""
+    pin = str(next(site.node.pins.glob("maps/node_config_v*")))
+    size = json.loads(site.node.netns.run("bpftool", "-j", "map", "show", "pinned", pin))["bytes_value"]
+    zeros = ("key", "hex", *["00"] * 4, "value", "hex", *["00"] * size)
+    update = ("bpftool", "map", "update", "pinned", pin, *zeros)
+    site.damage_and_wait(lambda: site.node.netns.run(*update), "node_config: written")
+    assert wait_until(site.reaches_gateways)
+
+
+PLACES: tuple[tuple[str, Direction], ...] = (
+    ("LXC", "ingress"),
+    ("loom_vxlan", "ingress"),
+    ("loom_host", "egress"),
+    ("eth0", "ingress"),
+)
 
 
 @pytest.mark.parametrize(("device", "direction"), PLACES)

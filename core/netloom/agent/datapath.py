@@ -260,6 +260,14 @@ class Datapath:
         wrong = (*self._maps.repin(), *self._generation.repin())
         return [Repair(kind="pin", name=f"pin {path}", action="pinned") for path in wrong]
 
+    def repair_inner_maps(self) -> list[Repair]:
+        """What programs need besides the tables: the slots of the pipeline, and the facts about this node."""
+        wrong = [f"{registry.CALLS.name} {slot.name}" for slot in sorted(self._generation.refill())]
+        if self._maps.all.of(registry.NODE_CONFIG).get(Index(0)) != self._node_config():
+            self._write_node_config()
+            wrong.append(registry.NODE_CONFIG.name)
+        return [Repair(kind="map entry", name=name, action="written") for name in wrong]
+
     def watched(self) -> frozenset[int]:
         """Indexes of the node's own devices."""
         return self._devices.watched()
@@ -312,11 +320,14 @@ class Datapath:
         )
 
     def _write_node_config(self) -> None:
+        self._maps.all.of(registry.NODE_CONFIG).put(Index(0), self._node_config())
+
+    def _node_config(self) -> registry.NodeConfig:
         tunnel = self._plan.mode.tunnel
         device = self._devices.links.devices.get(tunnel.device) if tunnel else None
         ipv4 = next((a for a in self._plan.gateways if isinstance(a, IPv4Address)), NO_ADDRESS)
         ipv6 = next((a for a in self._plan.gateways if isinstance(a, IPv6Address)), NO_ADDRESS)
-        config = registry.NodeConfig(
+        return registry.NodeConfig(
             gateway_ipv4=ipv4,
             gateway_ipv6=ipv6,
             underlay_ipv4=self._underlay.ipv4 or NO_ADDRESS,
@@ -328,7 +339,6 @@ class Datapath:
             host_mac=self.host.mac,
             tunnel_port=tunnel.port if tunnel else 0,
         )
-        self._maps.all.of(registry.NODE_CONFIG).put(Index(0), config)
 
     def _attach_where_none_is(self) -> None:
         found = self._generation.filters()

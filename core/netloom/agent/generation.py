@@ -18,7 +18,7 @@ from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import WORKLOAD_DEVICES, core_programs
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
-from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
+from netloom.bpf.programs import LoadedProgram, fill_slots, load_program, wrong_slots
 from netloom.datapath.registry import CALLS, CallSlot
 from netloom.model.errors import KernelError, PluginError
 from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
@@ -96,10 +96,7 @@ class Generation:
         try:
             for compiled_object in compiled.objects:
                 self._programs[compiled_object.name] = load_program(compiled_object, shared | self._calls)
-            fill_slots(
-                self._calls,
-                {slot: self._programs[name] for slot, name in self._targets.items() if isinstance(slot, CallSlot)},
-            )
+            fill_slots(self._calls, self._stages())
             for name, program in self._programs.items():
                 program.pin(directory / name)
         except BaseException:
@@ -127,11 +124,21 @@ class Generation:
         """Name of the program in each slot."""
         return {slot: name for slot, name in self._targets.items() if isinstance(slot, CallSlot)}
 
+    def refill(self) -> frozenset[CallSlot]:
+        """Fill the slots that somebody emptied or gave another program; returns which. Raises KernelError."""
+        wrong = wrong_slots(self._calls, self._stages())
+        if wrong:
+            fill_slots(self._calls, self._stages())
+        return wrong
+
     def repin(self) -> Iterator[Path]:
         """Pin again what somebody unpinned: without pins, tail calls end with the agent. Raises KernelError."""
         found = {self.directory / name: program.pin for name, program in self._programs.items()}
         calls = {self.directory / CALLS.pin_name: self._calls.of(CALLS).pin}
         return (path for path, pin in (found | calls).items() if pin(path))
+
+    def _stages(self) -> dict[CallSlot, LoadedProgram]:
+        return {slot: self._programs[name] for slot, name in self.slots().items()}
 
     def close(self) -> None:
         """Let go of the descriptors; what is attached and pinned stays."""

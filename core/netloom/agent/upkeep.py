@@ -51,7 +51,8 @@ class Upkeep:
         if not self.cluster.in_sync.is_set():
             raise StoreError("the store has not told of the cluster yet; the data path goes on as it was left")
         async with self._one_at_a_time:
-            await _all(self._firewall, self._host, self.routing.refresh, self._tables_and_programs, self._pins)
+            steps = (self._host, self._inner_maps, self.routing.refresh, self._tables_and_programs, self._pins)
+            await _all(self._firewall, *steps)
             self._settled = True
 
     async def check(self, notice: Notice) -> None:
@@ -136,6 +137,9 @@ class Upkeep:
 
     async def _pins(self) -> None:
         self._note(self.datapath.repair_pins())
+
+    async def _inner_maps(self) -> None:
+        self._note(self.datapath.repair_inner_maps())
 
 
 async def _all(*steps: Callable[[], Awaitable[None]]) -> None:

@@ -118,3 +118,10 @@ def fill_slots(maps: MapSet, programs: Mapping[CallSlot, LoadedProgram]) -> None
     for slot in CallSlot:
         if slot not in programs:
             calls.delete(Index(slot))
+
+
+def wrong_slots(maps: MapSet, programs: Mapping[CallSlot, LoadedProgram]) -> frozenset[CallSlot]:
+    """Slots that do not hold what :func:`fill_slots` put there. Raises KernelError."""
+    found = {key.index: held.program for key, held in maps.of(CALLS).items().items()}
+    wanted = {slot: program.id for slot, program in programs.items()}
+    return frozenset(slot for slot in CallSlot if found.get(slot) != wanted.get(slot))
