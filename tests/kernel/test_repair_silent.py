@@ -26,7 +26,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DamagedNode]:
     made.close()
 
 
-@pytest.mark.parametrize("name", ["endpoints", "ipcache", "devices"])
+KEYS = {"endpoints": "10.244.1.1", "ipcache": "10.244.1.1/32", "devices": "device "}
+"""Part of what is told of an entry of a table."""
+
+
+@pytest.mark.parametrize("name", KEYS)
 def test_map_entries_that_were_deleted_are_written_again(site: DamagedNode, name: str) -> None:
     """All of them, as they were."""
     node, pin = site.node, str(next(site.node.pins.glob(f"maps/{name}_v*")))
@@ -37,7 +41,7 @@ def test_map_entries_that_were_deleted_are_written_again(site: DamagedNode, name
             key = [byte.removeprefix("0x") for byte in entry["key"]]
             node.netns.run("bpftool", "map", "delete", "pinned", pin, "key", "hex", *key)
 
-    site.damage_and_wait(empty, f"{name} ")
+    site.damage_and_wait(empty, f"{name} {KEYS[name]}")
     assert wait_until(lambda: sorted(map(json.dumps, node.get(f"/v1/maps/{name}")["entries"])) == before)
 
 
@@ -118,7 +122,9 @@ def test_another_map_in_the_place_of_a_pin_makes_way(site: DamagedNode) -> None:
     assert wait_until(lambda: json.loads(site.node.netns.run(*shown))["id"] == own)
 
 
-def test_an_interface_that_was_deleted_is_told_once(site: DamagedNode, make_netns: NamespaceFactory) -> None:
+def test_an_interface_that_was_deleted_is_told_once_and_shown_until_it_is_detached(
+    site: DamagedNode, make_netns: NamespaceFactory
+) -> None:
     """Nobody can make a workload's interface again from outside: its runtime must."""
     lxc = site.node.attach(make_netns("other"), "c2")["host_ifname"]
     site.node.netns.run("ip", "link", "del", lxc)
@@ -127,4 +133,8 @@ def test_an_interface_that_was_deleted_is_told_once(site: DamagedNode, make_netn
     runs = site.runs_of("resync")
     assert wait_until(lambda: site.runs_of("resync") > runs + 1)
     assert site.node.log_text().count(told) == 1
+    status = site.node.get("/v1/status")
+    assert (status["state"], status["missing"]) == ("degraded", [lxc])
     site.node.detach("c2")
+    status = site.node.get("/v1/status")
+    assert (status["state"], status["missing"]) == ("ok", [])

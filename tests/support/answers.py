@@ -61,6 +61,7 @@ STATUS: dict[str, Any] = {
         ],
     },
     "unwritten": {"ipcache": 2},
+    "missing": ["lxc0d15ea5e0001"],
     "monitor": {"listeners": 1, "lost": 0},
     "programs": [
         {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043, "budget": 15000},

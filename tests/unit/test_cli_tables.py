@@ -30,6 +30,7 @@ STATUS = text(
     Repairs:        1
                     2026-07-01T12:00:00+00:00   filter ingress of lxc0123456789ab: attached
     Not written:    2 entries of ipcache
+    Missing:        lxc0d15ea5e0001: somebody deleted what a container is attached by; detach it
     Controllers:    1/2 healthy
       resync:       3 failures: put route 10.244.3.0/24: Network is unreachable (errno 101)
     """

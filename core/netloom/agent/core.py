@@ -250,18 +250,22 @@ class Agent:
         """Remove a node that is gone for good from the cluster."""
         return await self.cluster.forget_node(name)
 
+    def _store_view(self) -> views.Json:
+        error = self.store_error()
+        return {"plugin": self._settings.store, "state": "failing" if error else "ok", "error": error}
+
     async def status(self) -> views.Json:
         """``/v1/status``."""
         await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
+        unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
+        missing = self._upkeep.missing
         failing = any(controller["state"] == "failing" for controller in controllers)
-        incomplete = any(state.unwritten for state in self.tables.states().values())
         records = self._plugins.records()
-        store_error = self.store_error()
         return {
             "node": self.node.name,
             "version": __version__,
-            "state": ("degraded" if failing or incomplete else "ok") if self._ready else "starting",
+            "state": ("degraded" if failing or unwritten or missing else "ok") if self._ready else "starting",
             "started_at": views.instant(self._started_at),
             "uptime_s": round(time.time() - self._started_at, 1),
             "pid": os.getpid(),
@@ -273,18 +277,15 @@ class Agent:
             "masquerade": self._settings.masquerade,
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
-            "store": {
-                "plugin": self._settings.store,
-                "state": "failing" if store_error else "ok",
-                "error": store_error,
-            },
+            "store": self._store_view(),
             "nodes": 1 + len(self.cluster.nodes()),
             "unreachable": sorted(name for name, known in self.cluster.nodes().items() if known.error),
             "endpoints": len(self.endpoints.all()),
             "identities": len(self.identity_list()),
             "controllers": controllers,
             "repairs": views.repairs_view(self.repairs),
-            "unwritten": {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten},
+            "unwritten": unwritten,
+            "missing": missing,
             "monitor": {"listeners": self.monitor.listeners, "lost": observe.lost_events(self.datapath)},
             "programs": observe.program_list(self.datapath),
             "plugins": {

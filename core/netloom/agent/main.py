@@ -55,7 +55,7 @@ async def _serve(config: Path | None) -> None:
 
     plugins, loaded = _load(config)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await Agent(loaded, plugins).run(stop)
 

@@ -131,6 +131,7 @@ SCHEMAS: dict[str, Json] = {
             "controllers": OBJECTS,
             "repairs": OBJECT,
             "unwritten": OBJECT,
+            "missing": STRINGS,
             "monitor": OBJECT,
             "programs": OBJECTS,
             "plugins": OBJECT,

@@ -87,6 +87,11 @@ class Upkeep:
             tables=firewall_tables(self.datapath.node.name),
         )
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Endpoints' interfaces on the node that somebody deleted, until their containers are detached."""
+        return tuple(sorted(self._gone & {each.attachment.host_ifname for each in self.endpoints.ready()}))
+
     def _note(self, repairs: Repairs) -> None:
         if self._settled:
             self.journal.note(repairs)

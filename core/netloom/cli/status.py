@@ -56,6 +56,8 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Repairs", _repairs(view["repairs"])
     if view["unwritten"]:
         yield "Not written", ", ".join(f"{count} entries of {name}" for name, count in view["unwritten"].items())
+    if view["missing"]:
+        yield "Missing", f"{', '.join(view['missing'])}: somebody deleted what a container is attached by; detach it"
     yield "Controllers", f"{healthy}/{len(controllers)} healthy"
     for controller in controllers:
         if controller["state"] != "ok":

@@ -19,6 +19,9 @@ class EndpointKey:
 
     address: Addr
 
+    def __str__(self) -> str:
+        return str(self.address)
+
 
 class EndpointFlag(IntFlag):
     """Bits of ``endpoint_info.flags``."""
@@ -46,6 +49,9 @@ class DeviceKey:
     """The host side of a workload's interface."""
 
     ifindex: U32
+
+    def __str__(self) -> str:
+        return f"device {self.ifindex}"
 
 
 class DeviceFlag(IntFlag):
@@ -90,6 +96,9 @@ class IpcacheKey:
 
     prefix: Prefix
 
+    def __str__(self) -> str:
+        return str(self.prefix)
+
 
 class IpcacheFlag(IntFlag):
     """Bits of ``ipcache_info.flags``."""
@@ -114,6 +123,9 @@ class TunnelKey:
 
     prefix: Prefix
 
+    def __str__(self) -> str:
+        return str(self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class TunnelInfo:
@@ -127,6 +139,9 @@ class PeerKey:
     """An underlay address from which tunnel traffic is accepted."""
 
     address: Addr
+
+    def __str__(self) -> str:
+        return str(self.address)
 
 
 @dataclass(frozen=True, slots=True)
