@@ -19,8 +19,9 @@ from netloom.bpf.core_programs import WORKLOAD_DEVICES, core_programs
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
+from netloom.datapath.maps import Index
 from netloom.datapath.registry import CALLS, CallSlot
-from netloom.model.errors import KernelError, PluginError
+from netloom.model.errors import KernelError, PluginError, Unavailable
 from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
 from netloom.plugins.manager import OwnedProgram
 
@@ -126,6 +127,26 @@ class Generation:
     def slots(self) -> dict[CallSlot, str]:
         """Name of the program in each slot."""
         return {slot: name for slot, name in self._targets.items() if isinstance(slot, CallSlot)}
+
+    def live_slots(self) -> dict[CallSlot, str]:
+        """Name of the program that is in each slot now, as tail calls find it; an emptied slot is missing.
+
+        Raises Unavailable when a stranger's program is in one, KernelError.
+        """
+        names = {program.id: name for name, program in self._programs.items()}
+        found: dict[CallSlot, str] = {}
+        for slot in CallSlot:
+            held = self._calls.of(CALLS).get(Index(slot))
+            if held is None:
+                continue
+            if held.program not in names:
+                raise Unavailable(
+                    f'slot {slot.name} of map "{CALLS.name}" holds program {held.program}, which this agent has not '
+                    "loaded: where it leads is not known here; see `bpftool prog show id "
+                    f"{held.program}`, or restart the agent"
+                )
+            found[slot] = names[held.program]
+        return found
 
     def repin(self) -> Iterator[Path]:
         """Pin again what somebody unpinned: without pins, tail calls end with the agent. Raises KernelError."""

@@ -117,13 +117,13 @@ class Walker:
         """One packet's way through this node. Not to be cancelled: the thread that walks would go on.
 
         Raises NotFound for an endpoint that does not exist, Invalid for a packet that cannot be, Unavailable while
-        programs are replaced, Unsupported for programs that cannot be walked.
+        programs are replaced or a stranger's is among the stages, Unsupported for programs that cannot be walked.
         """
         async with self._lock:
             self._stay_awake()
             facts = self._sources.facts()
-            twins = await self._current_twins()
             try:
+                twins = await self._current_twins()
                 return await asyncio.to_thread(_walk, facts, twins, request)
             finally:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._forget)
@@ -141,6 +141,7 @@ class Walker:
             self._twins = await asyncio.to_thread(Twins, generation.objects, self._sources.maps(), generation.slots())
             self._twins_of = generation
             structlog.get_logger().info("walk.twins_loaded", programs=len(generation.objects))
+        self._twins.join(generation.live_slots())
         return self._twins
 
     def _stay_awake(self) -> None:
