@@ -49,6 +49,7 @@ class PacketBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 0
     size_bytes: int | None = None
     ttl: int = craft.DEFAULT_TTL
+    dont_fragment: bool = False
     reply: bool = False
 
 
@@ -190,7 +191,7 @@ def _first_step(walk: Walk, request: WalkRequest) -> Step:
     source = request.source or (endpoint.ipv4 if probe.destination.version == 4 else endpoint.ipv6)
     if source is None:
         raise Invalid(f"endpoint {endpoint.id} has no IPv{probe.destination.version} address to send from")
-    return leave_pod(walk, endpoint, replace(probe, source=source))
+    return leave_pod(walk, endpoint, replace(probe, source=source), claimed=request.source is not None)
 
 
 def _probe(body: PacketBody) -> craft.Probe:
@@ -206,6 +207,7 @@ def _probe(body: PacketBody) -> craft.Probe:
         port=body.port,
         size_bytes=body.size_bytes,
         ttl=body.ttl,
+        dont_fragment=body.dont_fragment,
         reply=body.reply,
     )
 
