@@ -131,6 +131,27 @@ def test_a_walk_changes_no_map_and_writes_no_event(pipeline: Pipeline, twins: Tw
     assert pipeline.events() == ()
 
 
+def test_a_stage_that_is_missing_in_the_data_path_is_missing_for_twins(twins: Twins) -> None:
+    """And is there again when it is."""
+    far = arriving(to(CAROL.ipv4))
+    twins.join({slot: name for slot, name in SLOTS.items() if slot is not CallSlot.ENCAP})
+    missed = reason_of(twins.run("from_container", far))
+    twins.join(SLOTS)
+    assert (missed, reason_of(twins.run("from_container", far))) == (DropReason.MISSED_TAIL_CALL, None)
+
+
+def test_twins_read_what_the_data_path_reads_about_its_node(pipeline: Pipeline, twins: Twins) -> None:
+    """The live table, not one as it was when the twins were made."""
+    config, near = pipeline.maps.of(registry.NODE_CONFIG), arriving(to(BOB.ipv4))
+    held = dict(config.raw_items())
+    for key, value in held.items():
+        config.put_raw(key, bytes(len(value)))
+    found, real = reason_of(twins.run("from_container", near)), pipeline.run("from_container", near.frame).reason
+    for key, value in held.items():
+        config.put_raw(key, value)
+    assert found == real == DropReason.NOT_READY
+
+
 def contents(maps: MapSet) -> dict[str, dict[bytes, bytes]]:
     readable = (item for item in maps.values() if item.spec.kind not in (MapKind.RINGBUF, MapKind.PROG_ARRAY))
     return {item.spec.name: dict(item.raw_items()) for item in readable}

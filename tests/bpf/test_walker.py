@@ -71,6 +71,9 @@ class Programs:
     def slots(self) -> Mapping[CallSlot, str]:
         return SLOTS
 
+    def live_slots(self) -> Mapping[CallSlot, str]:
+        return SLOTS
+
 
 @pytest.fixture(scope="module")
 def objects(cache_dir: Path) -> tuple[ProgramObject, ...]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -15,79 +13,28 @@ import pytest
 from netloom.cli.client import Client
 from netloom.datapath.craft import Outer, encapsulate
 from netloom.datapath.headers import header_fields
-from netloom.lab.inside import program
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6
 from netloom.lab.underlay import BRIDGE
 from netloom.model.address import Address
 from support import packets
-from support.cluster import Cluster, Place, PodView, monitoring
-from support.sightings import Seen, Sighting, watching
+from support.cluster import Cluster, Place, monitoring
+from support.sightings import watching
+from support.walked import (
+    PATTERN,
+    VXLAN_PORT,
+    captured_hops,
+    compare,
+    is_sent,
+    jumbo,
+    netctl_walk,
+    ping,
+    places,
+    walk,
+)
 
 pytestmark = pytest.mark.e2e
 
-VXLAN_PORT = 8472
-PATTERN = bytes.fromhex("a11ce0ddba11f00d")
-"""In the payload of the real packet, and in whatever quotes it."""
-REPLIES = {0, 129}
-"""ICMP types of what the receiver answers, which is another packet's way."""
-FREE = {"outer.source_port", "protocol"}
-"""The kernel chooses the one by the flow; the other says icmp of both."""
-JUMBO_MTU = 9000
-
 View = dict[str, Any]
-
-
-def netctl_walk(cluster: Cluster, node: str, *argv: str) -> subprocess.CompletedProcess[str]:
-    """``netctl walk -o json``, however it ends."""
-    command = [str(program("netctl")), "--socket", str(cluster.lab.files.socket(node)), "walk", *argv, "-o", "json"]
-    return cluster.node(node).attempt(*command)
-
-
-def walk(cluster: Cluster, node: str, *argv: str) -> View:
-    """What it prints; its exit status says whether the packet was dropped."""
-    done = netctl_walk(cluster, node, *argv)
-    assert done.returncode in (0, 1), done.stderr
-    found: View = json.loads(done.stdout)
-    assert done.returncode == (found["outcome"]["fate"] == "dropped")
-    return found
-
-
-def captured_hops(cluster: Cluster, walked: View, first: View | None = None) -> list[Sighting]:
-    """Where the walk says that captures see the packet, and the frame they see; ``first`` is what comes to it."""
-    found = []
-    for before, hop in zip([first, *walked["hops"]], walked["hops"], strict=False):
-        # A capture sees what comes to an ingress hook, and what leaves an egress hook.
-        wraps = hop["place"] == "device" and hop["device"] == "loom_vxlan"
-        shown = before if before and (hop["direction"] == "ingress" or wraps) else hop
-        if hop["captured"]:
-            found.append((Seen(place_of(cluster, hop), hop["device"], hop["direction"]), bytes.fromhex(shown["frame"])))
-    return found
-
-
-def place_of(cluster: Cluster, hop: View) -> str:
-    """Name of the namespace a hop's device is in."""
-    if hop["place"] != "pod":
-        return str(hop["node"])
-    return next(p.name for p in pods(cluster) if (p.node, p.endpoint_id) == (hop["node"], hop["endpoint_id"]))
-
-
-def pods(cluster: Cluster) -> list[PodView]:
-    return [cluster.pod(pod.name) for pod in cluster.lab.topology.pods]
-
-
-def places(cluster: Cluster) -> list[Place]:
-    """Both nodes and every pod."""
-    return [cluster.node("node1"), cluster.node("node2"), *pods(cluster)]
-
-
-def is_sent(frame: bytes) -> bool:
-    """Whether a frame is the packet that was sent, or quotes it: not the receiver's reply."""
-    fields = header_fields(frame, VXLAN_PORT)
-    return PATTERN in frame and int(fields.get("icmp", "0/0").partition("/")[0] or 0) not in REPLIES | {-1}
-
-
-def comparable(frame: bytes) -> dict[str, str]:
-    return {name: value for name, value in header_fields(frame, VXLAN_PORT).items() if name not in FREE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +84,6 @@ def sender_of(cluster: Cluster, case: Case) -> Place:
     return cluster.node("node1") if case.source == "host" else cluster.pod(case.source)
 
 
-def ping(sender: Place, target: Address, *options: str) -> None:
-    """One echo request with the pattern, whatever becomes of it."""
-    sender.attempt("ping", "-n", "-c", "1", "-W", "0.3", "-p", PATTERN.hex(), *options, str(target))
-
-
-def compare(cluster: Cluster, walked: View, seen: list[Sighting], arriving: bytes = b"") -> None:
-    """The same devices, and at each the same headers; a walk that starts on the wire starts with ``arriving``."""
-    expected = captured_hops(cluster, walked, {"frame": arriving.hex()} if arriving else None)
-    assert sorted(where for where, _ in seen) == sorted(where for where, _ in expected)
-    real = {where: comparable(frame) for where, frame in seen}
-    assert real == {where: comparable(frame) for where, frame in expected}
-
-
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_walk_tells_the_way_of_a_real_packet(cluster: Cluster, version: int, case: Case) -> None:
@@ -167,32 +101,19 @@ def test_a_walk_tells_the_way_of_a_real_packet(cluster: Cluster, version: int, c
     assert case.reason in counted if case.reason else "UNKNOWN_TARGET" not in counted
 
 
-@contextmanager
-def jumbo(pod: PodView) -> Iterator[None]:
-    """A workload that has raised its own MTU, and knows of no smaller one on the way."""
-    mtu = json.loads(pod.run("ip", "-j", "link", "show", "eth0"))[0]["mtu"]
-    pod.run("ip", "link", "set", "eth0", "mtu", str(JUMBO_MTU))
-    try:
-        yield
-    finally:
-        pod.run("ip", "link", "set", "eth0", "mtu", str(mtu))
-        pod.run("ip", "-4", "route", "flush", "cache")
-        pod.run("ip", "-6", "route", "flush", "cache")
-
-
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_walk_tells_who_answers_a_packet_that_is_too_big(cluster: Cluster, version: int) -> None:
     """It is dropped at its first hop, and what comes back is another packet's way."""
     pod, target = cluster.pod("busybox1"), cluster.pod("busybox3").address(version)
-    ping(pod, target)
+    assert "1 received" in ping(pod, target)
     size = 2000 - (28 if version == 4 else 48)
     with jumbo(pod):
         walked = walk(cluster, "node1", pod.name, str(target), "--size", "2000")
         before = cluster.drops("node1").get("TOO_BIG", 0)
         with watching(places(cluster), is_sent) as seen:
-            ping(pod, target, "-M", "do", "-s", str(size))
+            said = ping(pod, target, "-M", "do", "-s", str(size))
     assert walked["outcome"]["drop"]["name"] == "TOO_BIG"
-    assert cluster.drops("node1")["TOO_BIG"] == before + 1
+    assert cluster.drops("node1").get("TOO_BIG", 0) == before + 1, said
     too_big = "FragmentationNeeded" if version == 4 else "PacketTooBig"
     assert too_big in walked["outcome"]["answer"]
     compare(cluster, walked, seen)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netloom.edge.paths import NoPath, Path, Question, RouteKind, find_path, neighbor_of
+from netloom.edge.paths import NoPath, Path, Question, RouteKind, find_path, is_known_silent, neighbor_of
 from netloom.edge.rtnl import RtnlSocket
 from support.netns import Namespace
 
@@ -116,3 +116,21 @@ def test_a_neighbour_is_known_or_not(router: RtnlSocket, netns: Namespace, famil
     assert "192.168.5.9" not in netns.run("ip", "neigh")
     netns.run("ip", "neigh", "add", str(ROUTER[family]), "lladdr", "02:00:00:00:00:09", "dev", "e0")
     assert neighbor_of(router, index, ROUTER[family]) == bytes([2, 0, 0, 0, 0, 9])
+
+
+@FAMILIES
+def test_a_neighbour_who_was_asked_in_vain_is_known_to_be_silent(
+    router: RtnlSocket, netns: Namespace, family: int
+) -> None:
+    """One that is not known at all is not: nobody has asked."""
+    index = index_of(netns, "e0")
+    assert not is_known_silent(router, index, ROUTER[family])
+    netns.run("ip", "neigh", "add", str(ROUTER[family]), "nud", "failed", "dev", "e0")
+    assert is_known_silent(router, index, ROUTER[family])
+    assert neighbor_of(router, index, ROUTER[family]) is None
+
+
+def test_a_loopback_address_from_a_device_is_martian(router: RtnlSocket, netns: Namespace) -> None:
+    found = asked(router, netns, ip_address("127.0.0.1"), WORKLOAD[0], "h0")
+    assert isinstance(found, NoPath)
+    assert "loopback address" in found.text

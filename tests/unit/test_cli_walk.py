@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from netloom.cli.errors import EXIT_DROPPED
 from support.netctl import Netctl
 from support.recorded_agent import RecordedAgent
 from support.walks import DROPPED_PART, FIRST_PART, SECOND_PART, endpoint, node
@@ -56,7 +57,7 @@ def test_the_senders_node_is_asked_first_and_then_the_one_the_packet_goes_to(
     """The second gets the very frame the first has put on the wire."""
     status, _, err = walk("busybox1", "busybox3", "--proto", "tcp", "--port", "80", "--ttl", "9")
     packet = {"destination": "10.244.2.2", "source": "", "protocol": "tcp", "port": 80, "size_bytes": None}
-    packet |= {"ttl": 9, "reply": False}
+    packet |= {"ttl": 9, "dont_fragment": False, "reply": False}
     assert (status, err) == (0, "")
     assert asked(agents["node1"]) == [{"start": "endpoint", "endpoint": 2, "packet": packet}]
     assert asked(agents["node2"]) == [{"start": "wire", "frame": "ab" * 20}]
@@ -83,10 +84,10 @@ def test_a_document_has_every_hop_and_the_outcome(walk: Walk) -> None:
     assert "frame" not in found["outcome"]
 
 
-def test_a_dropped_packet_ends_with_1_and_its_reason(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+def test_a_dropped_packet_ends_with_5_and_its_reason(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
     agents["node1"].answers["POST", "/v1/walk"] = DROPPED_PART
     status, out, _ = walk("busybox1", "10.244.1.99")
-    assert status == 1
+    assert status == EXIT_DROPPED == 5
     assert "dropped: Unknown L3 target address  (UNKNOWN_TARGET, reason 150, egress, line 47)" in out
     assert "No endpoint has that address" in out
 
@@ -109,7 +110,7 @@ def test_a_socket_may_stand_anywhere(netctl: Netctl, agents: dict[str, RecordedA
     elsewhere.symlink_to(agents["node1"].socket)
     agents["node1"].answers["POST", "/v1/walk"] = DROPPED_PART
     status, out, _ = netctl("--socket", str(elsewhere), "walk", "busybox1", "10.244.1.99")
-    assert (status, "\nnode1\n" in out) == (1, True)
+    assert (status, "\nnode1\n" in out) == (EXIT_DROPPED, True)
 
 
 def test_a_refusal_of_the_agent_is_told_in_its_words(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
@@ -120,6 +121,64 @@ def test_a_refusal_of_the_agent_is_told_in_its_words(walk: Walk, agents: dict[st
 @pytest.mark.parametrize("words", ["--proto tcp", "--port 80", "--ttl 0", "--size 0", "--proto sctp --port 1"])
 def test_wrong_usage_ends_with_2(walk: Walk, words: str) -> None:
     assert walk("busybox1", "busybox3", *words.split())[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("busybox1 10.244.2.2 -6", "-6 asks for IPv6, and 10.244.2.2 is an IPv4 address"),
+        ("10.244.1.2 busybox3 -6", "-6 asks for IPv6, and 10.244.1.2 is an IPv4 address"),
+        ("busybox1 ::ffff:10.244.2.2 -6", "-6 asks for IPv6, and 10.244.2.2 is an IPv4 address"),
+        ("busybox1@10.9.9.9 busybox3 -6", "-6 asks for IPv6, and 10.9.9.9 is an IPv4 address"),
+        ("busybox1@ busybox3", '"busybox1@" names no source address after the @'),
+        ("busybox1@10.9.9.9 busybox3 --source 10.9.9.8", "both name the source; give one of them"),
+        ("busybox1@nonsense busybox3", '"nonsense" is no IP address'),
+        ("busybox1@10.9.9.9 fd00::1", "one is IPv4, the other IPv6"),
+        ("busybox1 busybox3 --picture /nonexistent/way.svg", "cannot be written"),
+    ],
+)
+def test_words_that_make_no_packet_end_with_2_and_a_sentence(
+    walk: Walk, agents: dict[str, RecordedAgent], words: str, sentence: str
+) -> None:
+    """Nothing is silently left out, and nothing is walked."""
+    status, out, err = walk(*words.split())
+    assert (status, out, sentence in err) == (2, "", True), err
+    assert asked(agents["node1"]) == []
+
+
+def test_a_picture_that_cannot_be_written_after_all_does_not_cost_the_walk(walk: Walk) -> None:
+    status, out, err = walk("busybox1", "busybox3", "--picture", "/dev/full")
+    assert (status, "delivered to busybox3" in out) == (2, True)
+    assert '"/dev/full" cannot be written: No space left on device' in err
+    assert "Traceback" not in err
+
+
+def test_a_name_nobody_has_is_no_dropped_packet(walk: Walk) -> None:
+    status, _, err = walk("busybox1", "nobody")
+    assert (status, "pods are busybox1, busybox3" in err) == (1, True)
+
+
+def test_a_pod_of_a_node_whose_agent_is_away_is_not_said_to_be_missing(
+    walk: Walk, agents: dict[str, RecordedAgent]
+) -> None:
+    """The other nodes are known by the agents that can be asked."""
+    agents["node1"].answers["GET", "/v1/nodes"] = [node("node1", 1), {**node("node2", 2), "local": False}]
+    agents["node2"].close()
+    status, _, err = walk("busybox1", "busybox3")
+    assert (status, "the agents of node2 cannot be asked from here" in err) == (3, True), err
+
+
+def test_an_address_is_shown_once(walk: Walk) -> None:
+    assert walk("busybox1", "10.244.2.2")[1].startswith("busybox1 → 10.244.2.2: icmp")
+    assert walk("busybox1", "::ffff:10.244.2.2")[1].startswith("busybox1 → 10.244.2.2: icmp")
+    assert walk("10.244.1.99", "busybox3")[1].startswith("10.244.1.99 → busybox3 (10.244.2.2): icmp, TTL 64")
+
+
+def test_multicast_has_one_hop_unless_told_otherwise(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    """As stacks send it (RFC 1112, RFC 3493)."""
+    walk("busybox1", "224.0.0.1")
+    walk("busybox1", "224.0.0.1", "--ttl", "7")
+    assert [body["packet"]["ttl"] for body in asked(agents["node1"])] == [1, 7]  # type: ignore[index]
 
 
 def drawn(walk: Walk, tmp_path: Path, *words: str) -> ET.Element:

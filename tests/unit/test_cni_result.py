@@ -60,7 +60,7 @@ def test_since_1_1_an_interface_says_its_mtu() -> None:
 
 def test_an_endpoint_of_one_family_has_one_address_and_one_route() -> None:
     answer = added(endpoint=ENDPOINT | {"ipv6": None})
-    assert (answer["ips"], answer["routes"]) == (IPS[:1], RESULT["routes"][:1])  # type: ignore[index]
+    assert (answer["ips"], answer["routes"]) == (IPS[:1], RESULT["routes"][:1])
 
 
 def test_a_family_without_gateway_gets_no_route() -> None:

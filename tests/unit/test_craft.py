@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.datapath import craft
+from netloom.datapath.headers import header_fields
 from netloom.datapath.packets import read_packet
 from netloom.model.errors import Invalid
 from support import packets
@@ -147,3 +148,58 @@ def test_questions_for_neighbours_are_as_workloads_ask_them() -> None:
     solicited = craft.neighbor_solicitation(sender=mine, sender_mac=ONE, target=wanted)
     assert solicited[14:] == packets.solicitation(source=mine, target=wanted, mac=ONE)
     assert solicited[:6] == bytes.fromhex("3333ff00abcd")
+
+
+@pytest.mark.parametrize(("version", "bytes_", "count"), [(4, 1444, 2), (6, 1448, 2)])
+def test_a_first_fragment_is_what_linux_cuts(version: int, bytes_: int, count: int) -> None:
+    """Sizes as captured from a pod with an MTU of 1450 that sends 2000 bytes."""
+    whole = craft.ip_packet(probe(version, size_bytes=2000))
+    first, more = craft.first_fragment(whole, 1450)
+    assert (len(first), 1 + more) == (bytes_, count)
+    fields = header_fields(framed(first))
+    assert (fields["fragment"], fields["bytes"], fields["icmp"]) == (
+        "0+",
+        str(bytes_),
+        "8/0" if version == 4 else "128/0",
+    )
+    if version == 4:
+        assert packets.checksum(first[:20]) == 0
+
+
+@given(st.sampled_from([4, 6]), st.integers(1280, 1500), st.integers(1501, craft.MAX_PACKET_BYTES))
+def test_fragments_fit_and_hold_the_whole(version: int, mtu_bytes: int, size: int) -> None:
+    whole = craft.ip_packet(probe(version, size_bytes=size, protocol="udp", port=9))
+    first, more = craft.first_fragment(whole, mtu_bytes)
+    headers = (20, 20) if version == 4 else (40, 48)
+    assert len(first) <= mtu_bytes
+    assert more >= 1
+    assert (len(first) - headers[1]) % 8 == 0
+    assert whole[headers[0] :].startswith(first[headers[1] :])
+    assert (len(whole) - headers[0]) <= (1 + more) * (mtu_bytes - headers[1])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("protocol", ["icmp", "tcp", "udp"])
+def test_another_source_keeps_the_checksum_of_the_whole_in_a_fragment(version: int, protocol: Any) -> None:
+    """It covers what later fragments hold: putting them together gives a packet that is right."""
+    whole = craft.ip_packet(probe(version, size_bytes=2000, protocol=protocol, port=9))
+    first, _ = craft.first_fragment(whole, 1450)
+    other = ip_address("192.0.2.77" if version == 4 else "2001:db8::77")
+    changed = craft.with_source(framed(first), other)[14:]
+    expected = craft.with_source(framed(whole), other)[14:]
+    start = 20 if version == 4 else 48
+    message = 20 if version == 4 else 40
+    assert changed[start:] == expected[message : message + len(changed) - start]
+
+
+@pytest.mark.parametrize(
+    ("group", "mac"),
+    [
+        ("224.0.0.1", "01005e000001"),
+        ("239.129.2.3", "01005e010203"),
+        ("ff02::1", "333300000001"),
+        ("ff02::1:ff12:3456", "3333ff123456"),
+    ],
+)
+def test_a_group_has_a_mac_address_of_its_own(group: str, mac: str) -> None:
+    assert craft.group_mac(ip_address(group)).hex() == mac

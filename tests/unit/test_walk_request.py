@@ -25,6 +25,11 @@ def test_a_packet_without_a_source_leaves_it_to_the_sender() -> None:
     assert (request.endpoint, request.source, request.probe.destination) == (3, None, ip_address("10.0.0.2"))
 
 
+def test_a_sender_may_forbid_its_stack_to_cut() -> None:
+    probes = [read_walk(body(packet=PACKET | more)).probe for more in ({}, {"dont_fragment": True})]
+    assert [probe and probe.dont_fragment for probe in probes] == [False, True]
+
+
 def test_a_frame_from_the_wire_is_taken_as_it_is() -> None:
     request = read_walk(json.dumps({"start": "wire", "frame": "ab" * 60}).encode())
     assert (request.frame, request.probe) == (b"\xab" * 60, None)

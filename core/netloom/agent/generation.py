@@ -18,9 +18,9 @@ from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import WORKLOAD_DEVICES, core_programs
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
-from netloom.bpf.programs import LoadedProgram, fill_slots, load_program, wrong_slots
+from netloom.bpf.programs import LoadedProgram, fill_slots, held_by_slots, load_program
 from netloom.datapath.registry import CALLS, CallSlot
-from netloom.model.errors import KernelError, PluginError
+from netloom.model.errors import KernelError, PluginError, Unavailable
 from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
 from netloom.plugins.manager import OwnedProgram
 
@@ -126,10 +126,27 @@ class Generation:
 
     def refill(self) -> frozenset[CallSlot]:
         """Fill the slots that somebody emptied or gave another program; returns which. Raises KernelError."""
-        wrong = wrong_slots(self._calls, self._stages())
+        held, wanted = held_by_slots(self._calls), {slot: each.id for slot, each in self._stages().items()}
+        wrong = frozenset(slot for slot in CallSlot if held.get(slot) != wanted.get(slot))
         if wrong:
             fill_slots(self._calls, self._stages())
         return wrong
+
+    def live_slots(self) -> dict[CallSlot, str]:
+        """Name of the program that is in each slot now, as tail calls find it; an emptied slot is missing.
+
+        Raises Unavailable when a stranger's program is in one, KernelError.
+        """
+        names = {program.id: name for name, program in self._programs.items()}
+        held = held_by_slots(self._calls)
+        for slot, number in held.items():
+            if number not in names:
+                raise Unavailable(
+                    f'slot {slot.name} of map "{CALLS.name}" holds program {number}, which this agent has not loaded: '
+                    f"where it leads is not known here (see `bpftool prog show id {number}`); the agent puts its own "
+                    "back at the next resync"
+                )
+        return {slot: names[number] for slot, number in held.items()}
 
     def repin(self) -> Iterator[Path]:
         """Pin again what somebody unpinned: without pins, tail calls end with the agent. Raises KernelError."""

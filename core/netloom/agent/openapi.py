@@ -232,6 +232,7 @@ SCHEMAS: dict[str, Json] = {
             "port": NUMBER,
             "size_bytes": {"type": ["integer", "null"]},
             "ttl": NUMBER,
+            "dont_fragment": TRUTH,
             "reply": TRUTH,
         },
     ),

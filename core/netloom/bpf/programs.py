@@ -120,8 +120,9 @@ def fill_slots(maps: MapSet, programs: Mapping[CallSlot, LoadedProgram]) -> None
             calls.delete(Index(slot))
 
 
-def wrong_slots(maps: MapSet, programs: Mapping[CallSlot, LoadedProgram]) -> frozenset[CallSlot]:
-    """Slots that do not hold what :func:`fill_slots` put there. Raises KernelError."""
-    found = {key.index: held.program for key, held in maps.of(CALLS).items().items()}
-    wanted = {slot: program.id for slot, program in programs.items()}
-    return frozenset(slot for slot in CallSlot if found.get(slot) != wanted.get(slot))
+def held_by_slots(maps: MapSet) -> dict[CallSlot, int]:
+    """The kernel's number of the program in each slot, as tail calls find it; without empty ones. Raises KernelError."""
+    return {CallSlot(key.index): held.program for key, held in maps.of(CALLS).items().items() if key.index in _SLOTS}
+
+
+_SLOTS = frozenset(CallSlot)

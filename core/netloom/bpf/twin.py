@@ -106,6 +106,7 @@ class Twins:
         Raises Unsupported for programs that cannot be walked, VerifierError, KernelError.
         """
         require_walks()
+        self._slots: dict[CallSlot, str] | None = None
         self._harmless = all(is_harmless(item) for item in objects)
         self._by_chance = any(is_by_chance(item) for item in objects)
         used = {name for item in objects for _, name in item.map_refs} - {CALLS.name}
@@ -120,9 +121,11 @@ class Twins:
             self._copied = [
                 (maps[name], own[name]) for name in written if self._specs[name].kind is not MapKind.RINGBUF
             ]
-            self._plain = _load(opened, objects, everything, slots)
             noting = _instrumented(objects, self._specs.values())
-            self._noting = _load(opened, noting, everything | notes, slots)
+            self._calls = tuple(opened.enter_context(MapSet.ephemeral((CALLS,))) for _ in range(2))
+            self._plain = _load(opened, objects, everything | self._calls[0])
+            self._noting = _load(opened, noting, everything | notes | self._calls[1])
+            self.join(slots)
             self._records = opened.enter_context(closing(EventRing(notes.of(RECORDS))))
             self._events = opened.enter_context(closing(EventRing(own.of(EVENTS)))) if EVENTS.name in written else None
             self._tunnel = notes.of(TUNNEL_INPUT)
@@ -139,6 +142,14 @@ class Twins:
     def close(self) -> None:
         """Let the kernel free all of it."""
         self._opened.close()
+
+    def join(self, slots: Mapping[CallSlot, str]) -> None:
+        """Make tail calls lead where those of the data path lead; one to a slot that is not there fails."""
+        if slots == self._slots:
+            return
+        for calls, programs in zip(self._calls, (self._plain, self._noting), strict=True):
+            fill_slots(calls, {slot: programs[name] for slot, name in slots.items()})
+        self._slots = dict(slots)
 
     def tag(self, name: str) -> str:
         """The kernel's tag of a program; the same as that of every program with the same instructions."""
@@ -264,14 +275,8 @@ def _instrumented(objects: Sequence[ProgramObject], specs: Any) -> tuple[Program
     return tuple(instrument(item, number, sizes) for number, item in enumerate(objects))
 
 
-def _load(
-    opened: ExitStack, objects: Sequence[ProgramObject], maps: MapSet, slots: Mapping[CallSlot, str]
-) -> dict[str, LoadedProgram]:
-    """All of them, joined by tail calls of their own."""
-    calls = opened.enter_context(MapSet.ephemeral((CALLS,)))
-    loaded = {item.name: opened.enter_context(load_program(item, maps | calls)) for item in objects}
-    fill_slots(calls, {slot: loaded[name] for slot, name in slots.items()})
-    return loaded
+def _load(opened: ExitStack, objects: Sequence[ProgramObject], maps: MapSet) -> dict[str, LoadedProgram]:
+    return {item.name: opened.enter_context(load_program(item, maps)) for item in objects}
 
 
 def _addresses(maps: MapSet, records: EventRing) -> dict[int, str]:

@@ -8,6 +8,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_AWAY = 3
 EXIT_CONFIG = 4
+EXIT_DROPPED = 5
+"""A walk's packet came to its end before its destination: no error, so no error's number."""
 EXIT_INTERRUPTED = 130
 """128 and SIGINT, as shells have it."""
 
@@ -24,7 +26,11 @@ class RequestFailed(NetloomError):
         self.kind = kind
 
 
-class Ambiguous(Invalid):
+class Unusable(Invalid):
+    """Wrong usage: words that make no sense together, whatever runs here."""
+
+
+class Ambiguous(Unusable):
     """Several agents run on this machine, and none was chosen."""
 
 
@@ -33,7 +39,7 @@ def exit_status(error: NetloomError) -> int:
     match error:
         case AgentAway():
             return EXIT_AWAY
-        case Ambiguous():
+        case Unusable():
             return EXIT_USAGE
         case ConfigError():
             return EXIT_CONFIG

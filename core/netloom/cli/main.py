@@ -39,7 +39,7 @@ COMMANDS = {
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 done, 1 the request failed, 2 wrong usage, 3 no agent could be reached, "
-    "4 the checked config has problems.",
+    "4 the checked config has problems, 5 the packet of a walk is dropped.",
 )
 @click.version_option(__version__, prog_name="netctl", message="%(prog)s %(version)s")
 @target_options(envvar="NETLOOM_SOCKET")

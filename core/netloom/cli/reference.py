@@ -40,10 +40,11 @@ change. Warnings and errors go to standard error.
 | status | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | the request failed: the agent said why; or the packet of a `walk` was dropped |
-| 2 | wrong usage, or several agents run and none was named |
+| 1 | the request failed: the agent said why |
+| 2 | wrong usage, words that make no sense together, or several agents run and none was named |
 | 3 | no agent could be reached |
 | 4 | the checked config has problems |
+| 5 | the packet of a `walk` is dropped |
 | 130 | interrupted by Ctrl-C |
 
 ## Completion

@@ -31,10 +31,15 @@ def find_socket(node: str | None, found: Mapping[str, Path]) -> Path:
         # An agent that was killed leaves its socket behind.
         meant = {name: path for name, path in meant.items() if _listens(path)} or meant
     if len(meant) > 1:
-        raise Ambiguous(f"several agents run on this machine: {', '.join(meant)}; choose one with --node NAME")
+        raise Ambiguous(several(meant))
     if not meant:
         raise AgentAway(_nobody(node, found))
     return next(iter(meant.values()))
+
+
+def several(found: Mapping[str, Path]) -> str:
+    """That one must be chosen, each by its full name, and how."""
+    return f"several agents run on this machine: {', '.join(found)}; choose one, as with --node {next(iter(found))}"
 
 
 def _named(node: str, found: Mapping[str, Path]) -> Mapping[str, Path]:

@@ -19,10 +19,14 @@ SOURCE_PORT = 40000
 """Of packets that nobody's socket sends."""
 MAX_PACKET_BYTES = 3400
 """The largest IP packet a test run of a program takes: a page less what the kernel keeps around it."""
+BROADCAST_MAC = b"\xff" * 6
 _IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806
 _NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17}
 _ICMP6 = 58
-_DONT_FRAGMENT = 0x4000
+_FRAGMENT = 44
+_DONT_FRAGMENT, _MORE_FRAGMENTS = 0x4000, 0x2000
+_IDENTIFICATION = 1
+"""Of fragments; stacks draw theirs by lot."""
 _ECHO_TYPES = {(4, False): 8, (4, True): 0, (6, False): 128, (6, True): 129}
 """By IP version, and whether it is the reply (RFC 792, RFC 4443)."""
 _SYN, _ACK = 0x02, 0x10
@@ -47,6 +51,8 @@ class Probe:
     size_bytes: int | None = None
     """Of the IP packet; None for what is usual: an echo request of 84 bytes, a SYN, a datagram of 8 bytes."""
     ttl: int = DEFAULT_TTL
+    dont_fragment: bool = False
+    """Whether the sender forbids its own stack to cut it."""
     reply: bool = False
     """What answers such a packet, on its way back: an echo reply, a SYN-ACK, a datagram between swapped ports."""
 
@@ -112,6 +118,33 @@ def with_checksums(packet: bytes) -> bytes:
     return header + message
 
 
+def first_fragment(packet: bytes, mtu_bytes: int) -> tuple[bytes, int]:
+    """What a stack sends first of a packet without extension headers that is too large, and how many fragments follow.
+
+    Fragments but the last carry a multiple of 8 bytes (RFC 791, RFC 8200 section 4.5).
+    """
+    ipv4 = packet[0] >> 4 == 4
+    header_bytes = 20 if ipv4 else 40
+    message = packet[header_bytes:]
+    whole = mtu_bytes - header_bytes - (0 if ipv4 else 8)
+    room = whole & ~7
+    # Linux lets the last IPv4 fragment be as long as the MTU allows.
+    more = -(-(len(message) - (whole if ipv4 else room)) // room)
+    if ipv4:
+        start = packet[:2] + struct.pack(">HHH", 20 + room, _IDENTIFICATION, _MORE_FRAGMENTS) + packet[8:20]
+        return _with_header_checksum(start + message[:room]), more
+    fragment = struct.pack(">BBHI", packet[6], 0, 1, _IDENTIFICATION)
+    start = packet[:4] + struct.pack(">HB", 8 + room, _FRAGMENT) + packet[7:40]
+    return start + fragment + message[:room], more
+
+
+def group_mac(group: Address) -> bytes:
+    """The MAC address of a multicast group (RFC 1112 section 6.4, RFC 2464 section 7)."""
+    if isinstance(group, IPv6Address):
+        return b"\x33\x33" + group.packed[12:]
+    return b"\x01\x00\x5e" + bytes([group.packed[1] & 0x7F]) + group.packed[2:]
+
+
 def ethernet(packet: bytes, *, source: bytes, destination: bytes) -> bytes:
     """An IP packet in a frame."""
     return destination + source + struct.pack(">H", _IPV4 if packet[0] >> 4 == 4 else _IPV6) + packet
@@ -130,10 +163,33 @@ def with_hop_taken(frame: bytes) -> bytes:
 
 
 def with_source(frame: bytes, source: Address) -> bytes:
-    """The IP packet in a frame as sent from another address of its family."""
-    at = ETHERNET_BYTES + (12 if source.version == 4 else 8)
-    changed = frame[:at] + source.packed + frame[at + len(source.packed) :]
-    return frame[:ETHERNET_BYTES] + with_checksums(changed[ETHERNET_BYTES:])
+    """The IP packet in a frame as sent from another address of its family.
+
+    Checksums are changed by the difference (RFC 1624), since a fragment does not hold all that its own covers.
+    """
+    packet = frame[ETHERNET_BYTES:]
+    at = 12 if source.version == 4 else 8
+    old = packet[at : at + len(source.packed)]
+    changed = packet[:at] + source.packed + packet[at + len(source.packed) :]
+    where = _transport_checksum_at(packet)
+    if where and len(packet) >= where + 2 and packet[where : where + 2] != b"\0\0":
+        inverse = bytes(byte ^ 0xFF for byte in packet[where : where + 2] + old)
+        found = checksum(inverse + source.packed) or 0xFFFF
+        changed = changed[:where] + struct.pack(">H", found) + changed[where + 2 :]
+    return frame[:ETHERNET_BYTES] + _with_header_checksum(changed)
+
+
+def _transport_checksum_at(packet: bytes) -> int:
+    """Where the checksum stands that covers the packet's addresses too; 0 when the packet has none."""
+    if packet[0] >> 4 == 4:
+        number, at = packet[9], (packet[0] & 0x0F) * 4
+        offset = int.from_bytes(packet[6:8], "big") & 0x1FFF
+    elif packet[6] == _FRAGMENT and len(packet) >= 48:
+        number, at, offset = packet[40], 48, int.from_bytes(packet[42:44], "big") & 0xFFF8
+    else:
+        number, at, offset = packet[6], 40, 0
+    covers = number in _CHECKSUM_AT and number != _NUMBERS["icmp"]
+    return at + _CHECKSUM_AT[number] if covers and not offset else 0
 
 
 def _with_header_checksum(packet: bytes) -> bytes:
@@ -147,7 +203,7 @@ def _with_header_checksum(packet: bytes) -> bytes:
 def arp_request(*, sender: IPv4Address, sender_mac: bytes, target: IPv4Address) -> bytes:
     """Who has ``target``? (RFC 826)."""
     body = struct.pack(">HHBBH", 1, _IPV4, 6, 4, 1) + sender_mac + sender.packed + bytes(6) + target.packed
-    return b"\xff" * 6 + sender_mac + struct.pack(">H", _ARP) + body
+    return BROADCAST_MAC + sender_mac + struct.pack(">H", _ARP) + body
 
 
 def neighbor_solicitation(*, sender: IPv6Address, sender_mac: bytes, target: IPv6Address) -> bytes:
@@ -156,7 +212,7 @@ def neighbor_solicitation(*, sender: IPv6Address, sender_mac: bytes, target: IPv
     message = struct.pack(">BBHI", 135, 0, 0, 0) + target.packed + b"\x01\x01" + sender_mac
     start = struct.pack(">IHBB", 6 << 28, len(message), _ICMP6, 255)
     packet = with_checksums(start + sender.packed + group.packed + message)
-    return ethernet(packet, source=sender_mac, destination=b"\x33\x33" + group.packed[12:])
+    return ethernet(packet, source=sender_mac, destination=group_mac(group))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

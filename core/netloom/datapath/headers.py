@@ -12,8 +12,8 @@ from netloom.model.walk import Rewrite
 Fields = dict[str, str]
 
 _OUTER = "outer."
-_VXLAN_BYTES = 16
-"""UDP and VXLAN headers."""
+_FRAGMENT = 44
+"""IPv6's fragment header (RFC 8200, section 4.5)."""
 
 
 def header_fields(frame: bytes, tunnel_port: int = 0) -> Fields:
@@ -48,17 +48,26 @@ def _fields(frame: bytes) -> Fields:
     if ethertype == 0x0800 and len(packet) >= 20:
         found |= {"source": str(IPv4Address(packet[12:16])), "destination": str(IPv4Address(packet[16:20]))}
         found |= {"ttl": str(packet[8]), "bytes": str(int.from_bytes(packet[2:4], "big"))}
-        return found | _transport(packet[9], packet[(packet[0] & 0x0F) * 4 :])
+        place = int.from_bytes(packet[6:8], "big")
+        fragment = (place & 0x1FFF) * 8, bool(place & 0x2000)
+        return found | _transport(packet[9], packet[(packet[0] & 0x0F) * 4 :], fragment)
     if ethertype == 0x86DD and len(packet) >= 40:
         found |= {"source": str(IPv6Address(packet[8:24])), "destination": str(IPv6Address(packet[24:40]))}
         found |= {"ttl": str(packet[7]), "bytes": str(40 + int.from_bytes(packet[4:6], "big"))}
-        return found | _transport(packet[6], packet[40:])
+        if packet[6] != _FRAGMENT or len(packet) < 48:
+            return found | _transport(packet[6], packet[40:], (0, False))
+        place = int.from_bytes(packet[42:44], "big")
+        return found | _transport(packet[40], packet[48:], (place & 0xFFF8, bool(place & 1)))
     return found | {"ethertype": f"0x{ethertype:04x}"}
 
 
-def _transport(number: int, message: bytes) -> Fields:
+def _transport(number: int, message: bytes, fragment: tuple[int, bool]) -> Fields:
+    """``fragment``: where it stands in the whole, and whether more come behind it."""
     name = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}.get(number, str(number))
-    found = {"protocol": name}
+    offset, more = fragment
+    found = {"protocol": name} | ({"fragment": f"{offset}{'+' if more else ''}"} if offset or more else {})
+    if offset:
+        return found
     if number in (6, 17) and len(message) >= 4:
         source, destination = struct.unpack_from(">HH", message)
         found |= {"source_port": str(source), "destination_port": str(destination)}

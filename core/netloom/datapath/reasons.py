@@ -49,7 +49,11 @@ class DropReason(IntEnum):
         "Rate limited",
         "The workload sends more than its limit, past the queue that would keep it to that.",
     )
-    MULTICAST = 201, "Multicast handled", "Multicast and broadcast are not carried between workloads."
+    MULTICAST = (
+        201,
+        "Multicast handled",
+        "Multicast, broadcast and link-local traffic is not carried between workloads.",
+    )
     NOT_READY = 202, "Host datapath is not ready", "The agent has not finished starting."
     TOO_BIG = 220, "Packet too big", "Larger than the overlay's MTU; the sender was told by ICMP."
     NO_VERDICT = 221, "No verdict", "A program ended without deciding: a defect in it; the event names the line."

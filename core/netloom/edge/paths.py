@@ -29,6 +29,7 @@ _RTA_VIA = 18
 """A next hop of another family than the destination's: its family, then the address."""
 _RTAX_MTU = 2
 _NDA_DST, _NDA_LLADDR = 1, 2
+_NUD_FAILED = 0x20
 _NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
 """Reachable, stale, delayed, probed, no ARP, permanent: states in which the address is used (linux/neighbour.h)."""
 
@@ -94,6 +95,7 @@ _REFUSALS = {
     errno.EACCES: "a route prohibits it",
     errno.EINVAL: "its source cannot come from there (reverse-path filter, martian address), or a route drops it",
 }
+_TO_LOOPBACK = "a loopback address is nobody's but the sender's own: from a device, it is a martian address"
 _DROPPING = {
     RouteKind.BLACKHOLE: "a blackhole route drops it",
     RouteKind.UNREACHABLE: "the route says that the destination is unreachable",
@@ -110,7 +112,8 @@ def find_path(rtnl: RtnlSocket, question: Question) -> Path | NoPath:
     except KernelError as error:
         if error.errno not in _REFUSALS:
             raise
-        return NoPath(errno=error.errno, text=_REFUSALS[error.errno])
+        martian = error.errno == errno.EINVAL and question.received_by and question.destination.is_loopback
+        return NoPath(errno=error.errno, text=_TO_LOOPBACK if martian else _REFUSALS[error.errno])
     kind = RouteKind(_ROUTE.unpack_from(raw, HEADER_BYTES)[7])
     if kind in _DROPPING:
         return NoPath(errno=errno.ENETUNREACH, text=_DROPPING[kind])
@@ -128,12 +131,24 @@ def find_path(rtnl: RtnlSocket, question: Question) -> Path | NoPath:
 
 def neighbor_of(rtnl: RtnlSocket, ifindex: int, address: Address) -> bytes | None:
     """The MAC address the kernel knows of a neighbour; None when it would have to ask for it first."""
+    found = _neighbor(rtnl, ifindex, address)
+    if found is None or not _NEIGHBOR.unpack_from(found, HEADER_BYTES)[2] & _NUD_VALID:
+        return None
+    return dict(attributes(found, HEADER_BYTES + _NEIGHBOR.size)).get(_NDA_LLADDR)
+
+
+def is_known_silent(rtnl: RtnlSocket, ifindex: int, address: Address) -> bool:
+    """Whether the kernel has asked for a neighbour in vain, and still remembers."""
+    state = _neighbor(rtnl, ifindex, address)
+    return state is not None and bool(_NEIGHBOR.unpack_from(state, HEADER_BYTES)[2] & _NUD_FAILED)
+
+
+def _neighbor(rtnl: RtnlSocket, ifindex: int, address: Address) -> bytes | None:
+    """The kernel's entry, as it sends it."""
     body = _NEIGHBOR.pack(_family(address), ifindex, 0, 0, 0) + attribute(_NDA_DST, address.packed)
     accept = frozenset({errno.ENOENT})
     answers = rtnl.call(Request("find", f"neighbour {address}", _RTM_GETNEIGH, body, accept=accept))
-    if not answers or not _NEIGHBOR.unpack_from(answers[0], HEADER_BYTES)[2] & _NUD_VALID:
-        return None
-    return dict(attributes(answers[0], HEADER_BYTES + _NEIGHBOR.size)).get(_NDA_LLADDR)
+    return answers[0] if answers else None
 
 
 def _question(question: Question) -> bytes:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
+from netloom.agent.walk.node import PodSide
+from netloom.agent.walk.sending import as_sent, group_mac, meant, stays
 from netloom.agent.walk.stack import UNKNOWN_MAC, addresses, neighbor_mac
 from netloom.agent.walk.state import AtHook, Found, Step, Walk
 from netloom.bpf.twin import Arrival
 from netloom.datapath import craft
 from netloom.edge.answers import LinkInfo
-from netloom.edge.paths import NoPath, Question
+from netloom.edge.paths import NoPath, Path, Question
 from netloom.model.address import Address
 from netloom.model.endpoint import Endpoint
 from netloom.model.errors import NotFound
@@ -20,37 +22,73 @@ from netloom.model.walk import Ending, Fate, Place
 MakeProbe = Callable[[Address], craft.Probe]
 """The packet, once its source is known."""
 _REDIRECT = 7
+_OWN_COPY = "a sender that has joined the group takes a copy itself, which is not walked"
 _GATEWAY_MAC = bytes.fromhex("02000000fffe")
 """Locally administered: of a router that this node has not met."""
 
 
-def leave_pod(walk: Walk, endpoint: Endpoint, probe: craft.Probe) -> Step:
+def leave_pod(walk: Walk, endpoint: Endpoint, probe: craft.Probe, *, claimed: bool) -> Step:
     """A workload sends the packet: its own routes, its gateway's MAC address as its programs answer for it.
 
-    Raises NotFound when the workload or its interface is gone.
+    ``claimed``: the source is the one asked for, not to be chosen by the workload's stack. Raises NotFound when the
+    workload or its interface is gone.
     """
     link = walk.around.link(endpoint.ifindex)
     if link is None:
         raise NotFound(f"the interface of endpoint {endpoint.id}, {endpoint.attachment.host_ifname}, is gone")
-    side = walk.around.pod_side(endpoint, Question(destination=probe.destination))
-    packet = craft.ip_packet(probe)
+    side = walk.around.pod_side(endpoint, Question(destination=meant(probe.destination)))
     where = Found(text="", device=side.ifname, hook="egress", endpoint_id=endpoint.id)
-    frame = craft.ethernet(packet, source=endpoint.mac, destination=side.neighbor or UNKNOWN_MAC)
-    if isinstance(side.path, NoPath) or not side.up:
-        text = side.path.text if isinstance(side.path, NoPath) else "the interface is down"
-        return walk.kernel_drops(Place.POD, replace(where, text=text), frame)
-    next_hop = side.path.via or probe.destination
-    mac, told = side.neighbor, "which it knows already"
+    if isinstance(side.path, NoPath):
+        return _not_sent(walk, where, side.path.text, craft.ip_packet(probe))
+    probe = replace(probe, source=probe.source if claimed else side.path.source or probe.source)
+    if stays(side.path):
+        return _stays(walk, endpoint, replace(probe, destination=meant(probe.destination)))
+    if not side.up:
+        return _not_sent(walk, where, "the interface is down", craft.ip_packet(probe))
+    sent = as_sent(probe, side.path.mtu_bytes or side.mtu_bytes, "pod")
+    if sent.refusal:
+        return _not_sent(walk, where, sent.refusal, sent.packet)
+    mac, text, notes = _addressed(walk, endpoint, side, (side.path, probe.destination))
     if mac is None:
-        mac, told = _answered(walk, endpoint, link, next_hop), "as the program answers for it"
-    if mac is None:
-        text = f"nobody answers for the next hop {next_hop}"
-        return walk.kernel_drops(Place.POD, replace(where, text=text), frame)
-    frame = craft.with_macs(frame, source=endpoint.mac, destination=mac)
-    notes = _size_note(len(packet), side.mtu_bytes)
-    text = f"{_pod_name(endpoint)} sends via {next_hop} at {mac.hex(':')}, {told}"
+        return _not_sent(walk, where, text, sent.packet)
+    frame = craft.ethernet(sent.packet, source=endpoint.mac, destination=mac)
+    notes = (sent.note, *notes) if sent.note else notes
     walk.note(Place.POD, replace(where, text=text, captured=True, notes=notes), frame, frame)
     return AtHook(link=link, hook="ingress", frame=frame)
+
+
+def _not_sent(walk: Walk, where: Found, why: str, packet: bytes) -> Ending:
+    """The workload's own stack keeps the packet."""
+    frame = craft.ethernet(packet, source=UNKNOWN_MAC, destination=UNKNOWN_MAC)
+    return walk.kernel_drops(Place.POD, replace(where, text=why), frame)
+
+
+def _stays(walk: Walk, endpoint: Endpoint, probe: craft.Probe) -> Ending:
+    """No program meets what a workload sends to itself."""
+    frame = craft.ethernet(craft.ip_packet(probe), source=UNKNOWN_MAC, destination=UNKNOWN_MAC)
+    where = Found(text="stays within the pod, by lo", device="lo", hook="egress", captured=True)
+    walk.note(Place.POD, replace(where, endpoint_id=endpoint.id), frame, frame)
+    text = f"delivered to {_pod_name(endpoint)} itself"
+    return Ending(fate=Fate.DELIVERED, text=text, endpoint_id=endpoint.id)
+
+
+def _addressed(
+    walk: Walk, endpoint: Endpoint, side: PodSide, way: tuple[Path, Address]
+) -> tuple[bytes | None, str, tuple[str, ...]]:
+    """To which MAC address the workload sends, a sentence about it, and notes; None when it finds none."""
+    (path, destination), name = way, _pod_name(endpoint)
+    group = group_mac(path, destination)
+    if group is not None:
+        notes = (_OWN_COPY,) if destination.is_multicast else ()
+        return group, f"{name} sends to everybody at {group.hex(':')}, and asks for no neighbour", notes
+    next_hop = path.via or destination
+    if side.neighbor is not None:
+        return side.neighbor, f"{name} sends via {next_hop} at {side.neighbor.hex(':')}, which it knows already", ()
+    link = walk.around.link(endpoint.ifindex)
+    mac = _answered(walk, endpoint, link, next_hop) if link else None
+    if mac is None:
+        return None, f"nobody answers for the next hop {next_hop}", ()
+    return mac, f"{name} sends via {next_hop} at {mac.hex(':')}, as the program answers for it", ()
 
 
 def _pod_name(endpoint: Endpoint) -> str:
@@ -70,13 +108,6 @@ def _answered(walk: Walk, endpoint: Endpoint, link: LinkInfo, target: Address) -
         return None
     run = walk.around.run(program, Arrival(frame=asking, ifindex=link.ifindex))
     return run.frame[6:12] if run.verdict == _REDIRECT else None
-
-
-def _size_note(packet_bytes: int, mtu_bytes: int) -> tuple[str, ...]:
-    if packet_bytes <= mtu_bytes:
-        return ()
-    text = f"larger than the interface's MTU of {mtu_bytes}: the workload's own stack would cut it or refuse it"
-    return (f"{text}; walked whole, as a workload with a larger MTU sends it",)
 
 
 def enter_pod(walk: Walk, link: LinkInfo, frame: bytes) -> Step:
@@ -115,20 +146,25 @@ def _received(walk: Walk, endpoint: Endpoint, frame: bytes) -> Ending:
 
 def leave_host(walk: Walk, destination: Address, source: Address | None, make: MakeProbe) -> Step:
     """The node itself sends the packet; the kernel chooses the source unless one is given."""
-    path = walk.around.path(Question(destination=destination, source=source))
+    path = walk.around.path(Question(destination=meant(destination), source=source))
     if isinstance(path, NoPath):
         return walk.kernel_drops(Place.STACK, Found(text=path.text), b"")
-    chosen, out = source or path.source or destination, walk.around.link(path.ifindex)
-    packet = craft.ip_packet(make(chosen))
-    if path.is_here or out is None:
+    probe, out = make(source or path.source or destination), walk.around.link(path.ifindex)
+    name = walk.around.facts.node.name
+    if stays(path) or out is None:
+        packet = craft.ip_packet(replace(probe, destination=meant(destination)))
         frame = craft.ethernet(packet, source=UNKNOWN_MAC, destination=UNKNOWN_MAC)
-        walk.note(Place.STACK, Found(text="for the node itself"), frame, frame)
-        return Ending(fate=Fate.DELIVERED, text=f"delivered to node {walk.around.facts.node.name} itself")
-    mac, notes = neighbor_mac(walk, out, path.via or destination)
-    frame = craft.ethernet(packet, source=out.mac, destination=mac)
+        walk.note(Place.STACK, Found(text="stays within the node, by lo"), frame, frame)
+        return Ending(fate=Fate.DELIVERED, text=f"delivered to node {name} itself")
+    sent = as_sent(probe, path.mtu_bytes or out.mtu_bytes, "node")
+    group = group_mac(path, destination)
+    mac, notes = (group, ()) if group else neighbor_mac(walk, out, path.via or destination)
+    frame = craft.ethernet(sent.packet, source=out.mac, destination=mac)
+    if sent.refusal:
+        return walk.kernel_drops(Place.STACK, Found(text=sent.refusal), frame)
     via = f" via {path.via}" if path.via else ""
-    text = f"node {walk.around.facts.node.name} sends from {chosen} by {out.name}{via}"
-    walk.note(Place.STACK, Found(text=text, notes=notes), frame, frame)
+    text = f"node {name} sends from {probe.source} by {out.name}{via}"
+    walk.note(Place.STACK, Found(text=text, notes=(*filter(None, [sent.note]), *notes)), frame, frame)
     return AtHook(link=out, hook="egress", frame=frame)
 
 
@@ -155,7 +191,13 @@ def onto_wire(walk: Walk, at: AtHook) -> Step:
     ends = addresses(at.frame)
     node = walk.around.node_at(ends[1]) if ends else ""
     where = f"node {node}" if node else str(ends[1]) if ends else "the wire"
+    unmet = walk.unmet if at.frame[:6] == UNKNOWN_MAC else None
+    if unmet and unmet.silent:
+        text = f"nobody answers for {unmet.address} on {at.link.name}: the kernel has asked in vain"
+        return walk.kernel_drops(Place.DEVICE, Found(text=text, device=at.link.name, hook="egress"), at.frame)
     found = Found(text=f"onto the wire, to {where}", device=at.link.name, hook="egress", captured=True)
     walk.note(Place.DEVICE, found, at.frame, at.frame)
-    fate = Fate.NODE if node else Fate.WORLD
-    return Ending(fate=fate, text=f"left by {at.link.name} for {where}", node=node, frame=at.frame)
+    left = f"left by {at.link.name} for {where}"
+    if unmet:
+        left += f", if anybody answers for {unmet.address} there: that is not known"
+    return Ending(fate=Fate.NODE if node else Fate.WORLD, text=left, node=node, frame=at.frame)

@@ -20,7 +20,7 @@ from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.edge.nft import has_table
 from netloom.edge.ownership import masquerade_table
-from netloom.edge.paths import NoPath, Path, Question, find_path, neighbor_of
+from netloom.edge.paths import NoPath, Path, Question, find_path, is_known_silent, neighbor_of
 from netloom.edge.rtnl import RtnlSocket
 from netloom.edge.sysctl import read_sysctl
 from netloom.model.address import Address, Network
@@ -138,6 +138,10 @@ class NodeSurroundings:
     def neighbor(self, ifindex: int, address: Address) -> bytes | None:
         """MAC address of a neighbour, if it is known."""
         return neighbor_of(self._netlink.socket, ifindex, address)
+
+    def is_known_silent(self, ifindex: int, address: Address) -> bool:
+        """Whether the kernel has asked for that neighbour in vain."""
+        return is_known_silent(self._netlink.socket, ifindex, address)
 
     def _forwards_ipv6(self) -> bool:
         return read_sysctl("ipv6/conf/all/forwarding") == "1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from netloom.agent.walk.calls import pack_tunnel_key
-from netloom.agent.walk.state import AtHook, Found, InStack, Step, Walk
+from netloom.agent.walk.state import AtHook, Found, InStack, Step, Unmet, Walk
 from netloom.bpf.instrument import TunnelInput
 from netloom.datapath import craft
 from netloom.datapath.packets import ETHERNET_BYTES
@@ -51,7 +51,11 @@ def neighbor_mac(walk: Walk, link: LinkInfo, next_hop: Address) -> tuple[bytes, 
     if link.noarp:
         return link.mac, ()
     found = walk.around.neighbor(link.ifindex, next_hop)
-    return (found, ()) if found else (UNKNOWN_MAC, (_UNKNOWN_NEIGHBOR.format(next_hop),))
+    if found:
+        return found, ()
+    silent = walk.around.is_known_silent(link.ifindex, next_hop)
+    walk.unmet = Unmet(address=next_hop, silent=silent)
+    return UNKNOWN_MAC, () if silent else (_UNKNOWN_NEIGHBOR.format(next_hop),)
 
 
 def refused_at_the_door(at: InStack, ends: tuple[Address, Address] | None, doors: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from netloom.datapath.headers import rewrites
 from netloom.datapath.packets import read_packet
 from netloom.edge.answers import LinkInfo
 from netloom.edge.netlink import Direction as Hook
+from netloom.model.address import Address
 from netloom.model.walk import Drop, Ending, Fate, Hop, Place, Stage
 
 KERNEL_DROP = "KERNEL"
@@ -56,6 +57,15 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmet:
+    """A neighbour whose MAC address the kernel does not have."""
+
+    address: Address
+    silent: bool
+    """Whether it has been asked in vain lately."""
+
+
 @dataclass(slots=True)
 class Walk:
     """One walk on one node."""
@@ -64,6 +74,8 @@ class Walk:
     hops: list[Hop] = field(default_factory=list)
     drop: Drop | None = None
     """Why the packet was dropped, once it is; what goes on is an answer."""
+    unmet: Unmet | None = None
+    """The last next hop whose MAC address was asked for and is not known."""
 
     @property
     def tunnel_port(self) -> int:

@@ -49,6 +49,7 @@ class PacketBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 0
     size_bytes: int | None = None
     ttl: int = craft.DEFAULT_TTL
+    dont_fragment: bool = False
     reply: bool = False
 
 
@@ -117,13 +118,13 @@ class Walker:
         """One packet's way through this node. Not to be cancelled: the thread that walks would go on.
 
         Raises NotFound for an endpoint that does not exist, Invalid for a packet that cannot be, Unavailable while
-        programs are replaced, Unsupported for programs that cannot be walked.
+        programs are replaced or a stranger's is among the stages, Unsupported for programs that cannot be walked.
         """
         async with self._lock:
             self._stay_awake()
             facts = self._sources.facts()
-            twins = await self._current_twins()
             try:
+                twins = await self._current_twins()
                 return await asyncio.to_thread(_walk, facts, twins, request)
             finally:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._forget)
@@ -141,6 +142,7 @@ class Walker:
             self._twins = await asyncio.to_thread(Twins, generation.objects, self._sources.maps(), generation.slots())
             self._twins_of = generation
             structlog.get_logger().info("walk.twins_loaded", programs=len(generation.objects))
+        self._twins.join(generation.live_slots())
         return self._twins
 
     def _stay_awake(self) -> None:
@@ -189,7 +191,7 @@ def _first_step(walk: Walk, request: WalkRequest) -> Step:
     source = request.source or (endpoint.ipv4 if probe.destination.version == 4 else endpoint.ipv6)
     if source is None:
         raise Invalid(f"endpoint {endpoint.id} has no IPv{probe.destination.version} address to send from")
-    return leave_pod(walk, endpoint, replace(probe, source=source))
+    return leave_pod(walk, endpoint, replace(probe, source=source), claimed=request.source is not None)
 
 
 def _probe(body: PacketBody) -> craft.Probe:
@@ -205,6 +207,7 @@ def _probe(body: PacketBody) -> craft.Probe:
         port=body.port,
         size_bytes=body.size_bytes,
         ttl=body.ttl,
+        dont_fragment=body.dont_fragment,
         reply=body.reply,
     )
 

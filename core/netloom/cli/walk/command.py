@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import click
 
 from netloom.cli.commands import Command
-from netloom.cli.errors import EXIT_AWAY, EXIT_FAILED, Ambiguous
+from netloom.cli.errors import EXIT_AWAY, EXIT_DROPPED, Ambiguous, Unusable
 from netloom.cli.options import chosen_client, output_option, target_options
 from netloom.cli.output import show
-from netloom.cli.sockets import agents
+from netloom.cli.sockets import agents, several
 from netloom.cli.walk.ends import Words, find_destination, find_start, source_of
 from netloom.cli.walk.picture import picture
 from netloom.cli.walk.route import UNKNOWN, Cluster, Way, follow
@@ -26,6 +27,14 @@ DEFAULT_TTL = 64
 View = dict[str, Any]
 
 
+def _writable(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Said before anything is walked."""
+    del ctx, param
+    if value is not None and not os.access(value if value.exists() else value.parent, os.W_OK):
+        raise Unusable(f'"{value}" cannot be written: its folder is not there, or not ours')
+    return value
+
+
 @click.command(
     cls=Command,
     examples=(
@@ -34,7 +43,8 @@ View = dict[str, Any]
         "netctl walk busybox1@10.9.9.9 busybox2",
         "netctl walk host 10.244.2.2 --node node1 --size 1400 -o json",
     ),
-    epilog="Exit status: 0 delivered or on its way to the world, 1 dropped, 3 the next node's agent cannot be asked.",
+    epilog="Exit status: 0 delivered or on its way to the world, 5 dropped, 3 the next node's agent cannot be asked; "
+    "errors as everywhere: 1 the request failed, 2 wrong usage.",
 )
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
@@ -43,7 +53,10 @@ View = dict[str, Any]
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Destination port of TCP and UDP.")
 @click.option("--size", "size_bytes", metavar="BYTES", type=click.IntRange(min=1), help="Of the IP packet.")
-@click.option("--ttl", type=click.IntRange(1, 255), default=DEFAULT_TTL, show_default=True, help="Hops it may take.")
+@click.option("--df", "dont_fragment", is_flag=True, help="Forbid the sender's stack to cut what is too large.")
+@click.option(
+    "--ttl", type=click.IntRange(1, 255), help=f"Hops it may take.  [default: {DEFAULT_TTL}; 1 for multicast]"
+)
 @click.option(
     "--source", "forged", metavar="ADDRESS", default="", help="Claim to be this address, as POD@ADDRESS does."
 )
@@ -51,7 +64,12 @@ View = dict[str, Any]
 @click.option("--reply", is_flag=True, help="Walk the answer's way back too.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every lookup, and the packet after each hop.")
 @click.option(
-    "--picture", "picture_file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Draw it as SVG."
+    "--picture",
+    "picture_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_writable,
+    help="Draw it as SVG.",
 )
 @output_option
 @target_options()
@@ -65,16 +83,23 @@ def walk(ctx: click.Context, /, source: str, destination: str, **options: Any) -
     """
     words = Words(source=source, destination=destination, forged=options["forged"], six=options["six"])
     found = _document(ctx, words, options)
-    if options["picture_file"]:
-        options["picture_file"].write_text(picture(found), encoding="utf-8")
     show(found, options["form"], lambda view: render(view, verbose=options["verbose"]))
-    ctx.exit({"dropped": EXIT_FAILED, UNKNOWN: EXIT_AWAY}.get(found["outcome"]["fate"], 0))
+    if options["picture_file"]:
+        _draw(options["picture_file"], found)
+    ctx.exit({"dropped": EXIT_DROPPED, UNKNOWN: EXIT_AWAY}.get(found["outcome"]["fate"], 0))
+
+
+def _draw(file: Path, found: View) -> None:
+    try:
+        file.write_text(picture(found), encoding="utf-8")
+    except OSError as error:
+        raise Unusable(f'"{file}" cannot be written: {error.strerror}') from error
 
 
 def _document(ctx: click.Context, words: Words, options: View) -> View:
     """The walk as ``-o json`` prints it."""
     cluster = _cluster(ctx)
-    words = replace(words, preferred=cluster.chosen)
+    words = replace(words, preferred=cluster.chosen, silent=cluster.silent())
     start = find_start(words, cluster.sites)
     label, destination = find_destination(words, cluster.sites, start)
     packet = _packet(destination, source_of(start, destination), options)
@@ -88,13 +113,13 @@ def _document(ctx: click.Context, words: Words, options: View) -> View:
 def _cluster(ctx: click.Context) -> Cluster:
     """The agents to ask. Raises AgentAway, or Ambiguous when several clusters are here and no node was chosen."""
     named = any(level.get(name) for level in (ctx.params, ctx.find_root().params) for name in ("node", "socket_path"))
-    directories = {path.parents[1] for path in agents().values()}
+    running = agents()
+    directories = {path.parents[1] for path in running.values()}
     if named or not directories:
         path = chosen_client(ctx).socket_path
         return Cluster(path.parents[1], path)
     if len(directories) > 1:
-        listed = ", ".join(map(str, sorted(directories)))
-        raise Ambiguous(f"agents of several clusters run on this machine ({listed}); choose one with --node NAME")
+        raise Ambiguous(several(running))
     return Cluster(directories.pop())
 
 
@@ -108,7 +133,8 @@ def _packet(destination: Address, source: Address | None, options: View) -> View
         "protocol": protocol,
         "port": port or 0,
         "size_bytes": options["size_bytes"],
-        "ttl": options["ttl"],
+        "ttl": options["ttl"] or (1 if destination.is_multicast else DEFAULT_TTL),
+        "dont_fragment": options["dont_fragment"],
         "reply": False,
     }
 

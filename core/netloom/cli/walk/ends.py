@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Literal
 
-from netloom.cli.errors import Ambiguous
+from netloom.cli.errors import AgentAway, Ambiguous, Unusable
 from netloom.model.address import Address, Family
-from netloom.model.errors import Invalid, NotFound
+from netloom.model.errors import NetloomError, NotFound
 
 WORLD = {4: ip_address("203.0.113.1"), 6: ip_address("2001:db8::1")}
 """Who stands for the world: addresses set aside for documentation (RFC 5737, RFC 3849), so nobody's."""
@@ -63,12 +63,18 @@ class Words:
     """Whether IPv6 was asked for."""
     preferred: str = ""
     """The node that was chosen by name; "" when none was."""
+    silent: tuple[str, ...] = ()
+    """Nodes of the cluster whose agents cannot be asked: nobody here knows their pods."""
 
 
 def find_start(words: Words, sites: Mapping[str, Site]) -> Start:
-    """Who sends. Raises NotFound or Invalid, with what there is instead."""
-    text, _, forged = words.source.partition("@")
-    source = _address(words.forged or forged) if words.forged or forged else None
+    """Who sends. Raises NotFound, AgentAway or Invalid, with what there is instead."""
+    text, at, forged = words.source.partition("@")
+    source = _claimed(words, forged if at else None)
+    own = _parsed(text)
+    if words.six and own is not None and own.version == 4 and source is None:
+        raise Unusable(f"-6 asks for IPv6, and {own} is an IPv4 address")
+    text = str(own) if own is not None else text
     if text == "host":
         return Start(site=_one_site(words, sites, "host"), kind="host", label="host", source=source)
     if text == "world" or _is_foreign(text, sites):
@@ -92,11 +98,13 @@ def find_start(words: Words, sites: Mapping[str, Site]) -> Start:
 
 
 def find_destination(words: Words, sites: Mapping[str, Site], start: Start) -> tuple[str, Address]:
-    """Label and address of who is sent to. Raises NotFound or Invalid."""
+    """Label and address of who is sent to. Raises NotFound, AgentAway or Invalid."""
     text = words.destination
     address = _parsed(text)
     if address is not None:
-        return text, address
+        if words.six and address.version == 4:
+            raise Unusable(f"-6 asks for IPv6, and {address} is an IPv4 address")
+        return str(address), address
     family = _family(words, start)
     if text == "world":
         return text, WORLD[family]
@@ -114,7 +122,19 @@ def source_of(start: Start, destination: Address) -> Address | None:
     if source is None and start.kind == "world":
         return WORLD[destination.version]
     if source is not None and source.version != destination.version:
-        raise Invalid(f"a packet from {source} cannot go to {destination}: one is IPv4, the other IPv6")
+        raise Unusable(f"a packet from {source} cannot go to {destination}: one is IPv4, the other IPv6")
+    return source
+
+
+def _claimed(words: Words, forged: str | None) -> Address | None:
+    """The source that was asked for; None leaves it to the sender."""
+    if words.forged and forged is not None:
+        raise Unusable(f'"{words.source}" and --source {words.forged} both name the source; give one of them')
+    if forged == "":
+        raise Unusable(f'"{words.source}" names no source address after the @')
+    source = _address(words.forged or forged or "") if words.forged or forged else None
+    if words.six and source is not None and source.version == 4:
+        raise Unusable(f"-6 asks for IPv6, and {source} is an IPv4 address")
     return source
 
 
@@ -131,7 +151,7 @@ def _of_family(found: list[Address], family: Family, whose: str) -> Address:
         if address.version == family:
             return address
     have = ", ".join(map(str, found)) or "none"
-    raise Invalid(f"{whose} has no IPv{family} address to send to; it has {have}")
+    raise Unusable(f"{whose} has no IPv{family} address to send to; it has {have}")
 
 
 def _endpoint(text: str, words: Words, sites: Mapping[str, Site]) -> tuple[str, View]:
@@ -145,9 +165,19 @@ def _endpoint(text: str, words: Words, sites: Mapping[str, Site]) -> tuple[str, 
             "choose the node with --node NAME, or name the pod with its namespace"
         )
     if not found:
-        names = sorted({view["pod_name"] for site in sites.values() for view in site.endpoints} - {""})
-        raise NotFound(f'there is no "{text[:60]}"; expected {FORMS}; pods are {", ".join(names) or "none"}')
+        raise _nobody(text, words, sites)
     return found[0]
+
+
+def _nobody(text: str, words: Words, sites: Mapping[str, Site]) -> NetloomError:
+    names = sorted({view["pod_name"] for site in sites.values() for view in site.endpoints} - {""})
+    known = ", ".join(names) or "none"
+    if not words.silent:
+        return NotFound(f'there is no "{text[:60]}"; expected {FORMS}; pods are {known}')
+    return AgentAway(
+        f'there is no "{text[:60]}" among the pods known here ({known}), and the agents of {", ".join(words.silent)} '
+        f"cannot be asked from here: pods of those nodes can be named by address alone"
+    )
 
 
 def _is_meant(text: str, view: View) -> bool:
@@ -190,14 +220,16 @@ def _one_site(words: Words, sites: Mapping[str, Site], what: str) -> str:
 
 
 def _parsed(text: str) -> Address | None:
+    """An address; one of IPv4 in IPv6's form means IPv4, as sockets take it."""
     try:
-        return ip_address(text)
+        found = ip_address(text)
     except ValueError:
         return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
 def _address(text: str) -> Address:
     found = _parsed(text)
     if found is None:
-        raise Invalid(f'source "{text[:60]}" is no IP address')
+        raise Unusable(f'source "{text[:60]}" is no IP address')
     return found

@@ -28,6 +28,7 @@ class Cluster:
         """Ask each who it is. Raises AgentAway when the chosen one does not answer; others may be away."""
         self._run_dir = run_dir
         self._clients: dict[str, Client] = {}
+        self._members: set[str] = set()
         self.sites: dict[str, Site] = {}
         self.chosen = self._add(chosen) if chosen else ""
         """Name of the chosen one's node."""
@@ -42,16 +43,18 @@ class Cluster:
             raise AgentAway(f'no agent of node "{node}" answers below {self._run_dir}')
         return self._clients[node]
 
+    def silent(self) -> tuple[str, ...]:
+        """Nodes of the cluster that were not met."""
+        return tuple(sorted(self._members - self.sites.keys()))
+
     def _add(self, path: Path) -> str:
         client = Client(path)
-        site = _look(client)
+        nodes = client.get("nodes")
+        own = next(view for view in nodes if view["local"])
+        site = Site(node=own, endpoints=tuple(client.get("endpoints")))
+        self._members |= {view["name"] for view in nodes}
         self._clients[site.name], self.sites[site.name] = client, site
         return site.name
-
-
-def _look(client: Client) -> Site:
-    own = next(view for view in client.get("nodes") if view["local"])
-    return Site(node=own, endpoints=tuple(client.get("endpoints")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,13 +35,17 @@ def render(document: View, *, verbose: bool) -> str:
 def headline(document: View) -> str:
     """Who sends what to whom."""
     packet = document["packet"]
-    ends = f"{document['from']} → {document['to']} ({packet['destination']})"
+    ends = f"{document['from']} → {document['to']}"
+    if packet["destination"] != document["to"]:
+        ends += f" ({packet['destination']})"
     details = [packet["protocol"]]
     if packet["port"]:
         details.append(f"port {packet['port']}")
     if packet["size_bytes"]:
         details.append(f"{packet['size_bytes']} bytes")
-    if packet["source"]:
+    if packet["dont_fragment"]:
+        details.append("not to be cut")
+    if packet["source"] and packet["source"] != document["from"]:
         details.append(f"claiming to be {packet['source']}")
     return f"{ends}: {', '.join(details)}, TTL {packet['ttl']}"
 
