@@ -121,8 +121,7 @@ def fill_slots(maps: MapSet, programs: Mapping[CallSlot, LoadedProgram]) -> None
 
 
 def held_by_slots(maps: MapSet) -> dict[CallSlot, int]:
-    """The kernel's number of the program in each slot, as tail calls find it; without empty ones. Raises KernelError."""
-    return {CallSlot(key.index): held.program for key, held in maps.of(CALLS).items().items() if key.index in _SLOTS}
-
-
-_SLOTS = frozenset(CallSlot)
+    """The kernel's number of the program in each slot, as tail calls find it. Raises KernelError."""
+    calls = maps.of(CALLS)
+    held = {slot: calls.get(Index(slot)) for slot in CallSlot}
+    return {slot: found.program for slot, found in held.items() if found is not None}
