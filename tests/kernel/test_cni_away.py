@@ -96,7 +96,6 @@ def test_an_agent_that_hung_attaches_nobody_who_was_told_to_try_again(
     """The calls wait in its socket; a later one is answered, so those before it were looked at."""
     pod = make_netns("pod")
     impatient = install_relay(tmp_path, running.socket, "-DRELAY_TIMEOUT_MS=100")
-    patient = install_relay(tmp_path, running.socket)
     assert running.agent is not None
     running.agent.send_signal(signal.SIGSTOP)
     try:
@@ -104,6 +103,7 @@ def test_an_agent_that_hung_attaches_nobody_who_was_told_to_try_again(
         assert codes == [11 if command == "ADD" else 0 for command in calls]
     finally:
         running.agent.send_signal(signal.SIGCONT)
+    patient = install_relay(tmp_path, running.socket)
     assert patient("STATUS", version="1.1.0").status == 0
     assert running.get("/v1/endpoints") == []
     assert patient("ADD", CNI_NETNS=pod.path).status == 0
