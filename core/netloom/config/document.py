@@ -21,7 +21,7 @@ from netloom.model.errors import ConfigError, Problem
 try:
     from yaml.cyaml import CParser  # type: ignore[attr-defined]
 except ImportError:  # PyYAML can be built without libyaml
-    CParser = None
+    CParser = None  # type: ignore[misc, assignment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,42 @@
+"""What is worth a warning in a policy as a whole; what shows at one place is said where that place is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netloom.model.policy import CidrPeer, Entity, EntityPeer, Entry, Icmp, Peer, Policy
+from netloom.policy.fields import PolicyWarning
+from netloom.policy.shadowing import shadowed
+
+_NAMES = {4: "ICMP", 6: "ICMPv6"}
+
+
+def policy_warnings(policy: Policy) -> list[PolicyWarning]:
+    """Entries of a policy that are dead for what stands elsewhere in it."""
+    found = []
+    for rule in policy.rules:
+        for entry, cover in shadowed(rule, rule):
+            sentence = f"everything this allows is denied by {cover.origin.path}, and deny goes before allow"
+            found.append(PolicyWarning(entry.origin, sentence))
+    for _, section in policy.sections():
+        for entry in (*(section.allow or ()), *(section.deny or ())):
+            found += [PolicyWarning(entry.origin, sentence) for sentence in _strange_families(entry)]
+    return found
+
+
+def _strange_families(entry: Entry) -> Iterator[str]:
+    """ICMP belongs to one family; against peers of the other alone it never matches."""
+    if not entry.peers or not entry.services:
+        return
+    families = {_family(peer) for peer in entry.peers}
+    if 0 in families:
+        return
+    for family in sorted({service.family for service in entry.services if isinstance(service, Icmp)} - families):
+        yield f"types of {_NAMES[family]} never match: the peers of this entry have addresses of the other family alone"
+
+
+def _family(peer: Peer) -> int:
+    """The family of a peer's addresses; 0 when both are possible."""
+    if isinstance(peer, CidrPeer):
+        return peer.network.version
+    return {EntityPeer(Entity.WORLD_IPV4): 4, EntityPeer(Entity.WORLD_IPV6): 6}.get(peer, 0)  # type: ignore[arg-type]
