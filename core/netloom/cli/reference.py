@@ -43,7 +43,7 @@ change. Warnings and errors go to standard error.
 | 1 | the request failed: the agent said why; or the packet of a `walk` was dropped |
 | 2 | wrong usage, or several agents run and none was named |
 | 3 | no agent could be reached |
-| 4 | the checked config has problems |
+| 4 | a checked file, a node config or policies, has problems |
 | 130 | interrupted by Ctrl-C |
 
 ## Completion
