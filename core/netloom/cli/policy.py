@@ -92,9 +92,7 @@ def policy() -> None:
     """Check files of network policies."""
 
 
-@policy.command(
-    examples=("netctl policy validate policies/*.yaml", "kubectl get netpol -A -o yaml | netctl policy validate -")
-)
+@policy.command(examples=("netctl policy validate policies/*.yaml", "netctl policy validate -o json - < policies.yaml"))
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True))
 @output_option
 @click.pass_context
