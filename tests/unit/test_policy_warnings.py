@@ -96,6 +96,11 @@ def contradiction(first: str, second: str) -> str:
             "policyTypes does not name this direction",
         ),
         (
+            written("podSelector: {}\negress: []\n", PolicyKind.KUBERNETES),
+            "7: spec.egress",
+            "write policyTypes to make that plain",
+        ),
+        (
             entry("fromEntities: [host]").replace("  ingress:", "  ingressDeny: [{fromEntities: [all]}]\n  ingress:"),
             "9: spec.ingress[0]",
             "everything this allows is denied by spec.ingressDeny[0]",

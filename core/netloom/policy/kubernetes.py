@@ -53,7 +53,11 @@ def _types(fields: Mapping[str, Place]) -> set[_PolicyType]:
     types = {word for word in written if word}
     if types:
         return types
-    return {_PolicyType.INGRESS, _PolicyType.EGRESS} if "egress" in fields else {_PolicyType.INGRESS}
+    if "egress" not in fields:
+        return {_PolicyType.INGRESS}
+    if fields["egress"].is_empty_list:
+        fields["egress"].warn("an empty list denies everything that leaves: write policyTypes to make that plain")
+    return {_PolicyType.INGRESS, _PolicyType.EGRESS}
 
 
 def _section(place: Place | None, peers: str, namespace: str, *, applies: bool) -> Section:
