@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netloom.model.policy import PolicyKind
+from netloom.policy import fields
 from support.policies import warnings, written
 
 QUIET = """\
@@ -126,6 +127,13 @@ def test_what_says_nothing_is_told_by_its_place(text: str, where: str, words: st
 def test_requirements_that_some_labels_meet_are_no_contradiction(first: str, second: str) -> None:
     """A label of any source may come from two sources, with two values."""
     assert warnings(contradiction(first, second)) == []
+
+
+def test_a_file_that_would_take_long_to_look_through_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fields, "MAX_COMPARISONS", 3)
+    text = entry("fromEntities: [host]").replace("  ingress:", "  ingressDeny: [{fromEntities: [all]}]\n  ingress:")
+    (found,) = warnings(text)
+    assert found == "p.yaml:6: spec: not looked through for allows that are denied: the file is too large"
 
 
 def test_warnings_come_in_the_order_of_the_file() -> None:

@@ -22,6 +22,8 @@ from netloom.model.policy import Origin
 MAX_PROBLEMS = 1000
 """Told of one file; nobody reads more, and telling what would have been right takes time."""
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+MAX_COMPARISONS = 5_000_000
+"""Of allow with deny entries in one file: their number grows with the square of a rule's size, seconds with it."""
 _MAX_HINTED = 60
 """Characters of a word for which a similar one is looked up."""
 
@@ -56,6 +58,8 @@ class Notes:
         self.file = file
         self.reader = Reader(file)
         self.warnings: list[PolicyWarning] = []
+        self.comparisons = MAX_COMPARISONS
+        """How many may still be made."""
 
     def add(self, error: ConfigError) -> None:
         """Problems somebody else found."""
@@ -132,7 +136,7 @@ class Place:
                 key.refuse(known, f"{name}, which is not supported yet: {shape.unsupported[name]}")
             elif name not in shape.known:
                 words = (*shape.known, *shape.unsupported)
-                hint = closest(name, words) if len(name) <= _MAX_HINTED else ""
+                hint = self._hint(name, words)
                 key.refuse(f"one of {', '.join(shape.known)}{hint}", "an unknown field")
         return {name: place for name, (_, place) in found.items() if name in shape.known}
 
@@ -161,6 +165,10 @@ class Place:
         if self.notes.full:
             return ()
         return tuple(Place(self.notes, node, f"{self.path}[{number}]") for number, node in enumerate(self.node.value))
+
+    def _hint(self, word: str, words: Iterable[str]) -> str:
+        """The nearest of some words, while anybody is told."""
+        return "" if self.notes.full or len(word) > _MAX_HINTED else closest(word, words)
 
     def scalar(self, types: Iterable[type], expected: str) -> Any:
         """A scalar of the first type that fits, as node configs have them; None is noted."""
@@ -198,7 +206,7 @@ class Place:
         if refused and text in refused:
             self.refuse(f"one of {', '.join(words)}", f"{text}, which is not supported yet: {refused[text]}")
         elif kind_of(self.node) == "str":
-            hint = closest(text, words) if len(text) <= _MAX_HINTED else ""
+            hint = self._hint(text, words)
             self.refuse(f"one of {', '.join(words)}{hint}")
         return None
 

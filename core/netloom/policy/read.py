@@ -17,7 +17,7 @@ from netloom.model.policy import Policy, PolicyKind, PolicyName, Rule
 from netloom.policy.cilium import cilium_rules
 from netloom.policy.fields import Notes, Place, PolicyWarning, Shape, plain
 from netloom.policy.kubernetes import kubernetes_rules
-from netloom.policy.remarks import policy_warnings
+from netloom.policy.remarks import warn
 
 POLICY_FILE = Bounds(kind="a file of policies", max_bytes=32 * 1024 * 1024, max_depth=40, max_nodes=1_000_000)
 """Ten thousand policies of a hundred values."""
@@ -104,7 +104,7 @@ class Import:
         document |= {key: plain(fields[key].node) for key in ("spec", "specs") if key in fields}
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         policy = Policy(name, rules, audit, text)
-        place.notes.warnings += policy_warnings(policy)
+        warn(policy, place.notes)
         return policy
 
 

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netloom.model.policy import CidrPeer, Entity, EntityPeer, Entry, Icmp, Peer, Policy
-from netloom.policy.fields import PolicyWarning
-from netloom.policy.shadowing import shadowed
+from netloom.policy.fields import Notes, PolicyWarning
+from netloom.policy.shadowing import comparisons, shadowed
 
 _NAMES = {4: "ICMP", 6: "ICMPv6"}
 
 
-def policy_warnings(policy: Policy) -> list[PolicyWarning]:
-    """Entries of a policy that are dead for what stands elsewhere in it."""
-    found = []
+def warn(policy: Policy, notes: Notes) -> None:
+    """Note the entries of a policy that are dead for what stands elsewhere in it."""
+    found = notes.warnings
     for rule in policy.rules:
+        notes.comparisons -= comparisons(rule, rule)
+        if notes.comparisons < 0:
+            found.append(
+                PolicyWarning(rule.origin, "not looked through for allows that are denied: the file is too large")
+            )
+            break
         for entry, cover in shadowed(rule, rule):
             sentence = f"everything this allows is denied by {cover.origin.path}, and deny goes before allow"
             found.append(PolicyWarning(entry.origin, sentence))
     for _, section in policy.sections():
         for entry in (*(section.allow or ()), *(section.deny or ())):
             found += [PolicyWarning(entry.origin, sentence) for sentence in _strange_families(entry)]
-    return found
 
 
 def _strange_families(entry: Entry) -> Iterator[str]:

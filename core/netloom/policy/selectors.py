@@ -150,24 +150,22 @@ def _fits(source: str, key: str, value: str) -> bool:
 
 def contradiction(found: Iterable[Requirement]) -> str:
     """Why no labels can meet all of these; "" when some may."""
-    found = tuple(found)
+    groups: dict[tuple[str, str], list[Requirement]] = {}
     for item in found:
-        if item.operator not in (Operator.IN, Operator.EXISTS):
+        groups.setdefault((item.source, item.key), []).append(item)
+    for (source, key), own in groups.items():
+        if not any(item.operator in (Operator.IN, Operator.EXISTS) for item in own):
             continue
-        related = [other for other in found if other.key == item.key and other.source in (item.source, ANY_SOURCE)]
-        if any(other.operator is Operator.DOES_NOT_EXIST for other in related):
-            return f'the label "{item.key}" must exist and must not'
-        if item.operator is Operator.IN and not _possible(item, related):
-            return f'no value of the label "{item.key}" is left'
+        related = own if source == ANY_SOURCE else [*own, *groups.get((ANY_SOURCE, key), ())]
+        if any(item.operator is Operator.DOES_NOT_EXIST for item in related):
+            return f'the label "{key}" must exist and must not'
+        excluded = {value for item in related if item.operator is Operator.NOT_IN for value in item.values}
+        if not all(choice - excluded for choice in _choices(source, own)):
+            return f'no value of the label "{key}" is left'
     return ""
 
 
-def _possible(item: Requirement, related: Iterable[Requirement]) -> set[str]:
-    """Values that a label may have. A label of any source may come twice, with two values."""
-    values = set(item.values)
-    for other in related:
-        if other.operator is Operator.NOT_IN:
-            values -= set(other.values)
-        elif other.operator is Operator.IN and item.source == other.source != ANY_SOURCE:
-            values &= set(other.values)
-    return values
+def _choices(source: str, own: Iterable[Requirement]) -> list[set[str]]:
+    """Values a label may have, for each label needed. One of any source may come twice, with two values."""
+    choices = [set(item.values) for item in own if item.operator is Operator.IN]
+    return choices if source == ANY_SOURCE or not choices else [set.intersection(*choices)]

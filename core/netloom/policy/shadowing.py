@@ -57,6 +57,28 @@ def shadowed(allowing: Rule, denying: Rule) -> Iterator[tuple[Entry, Entry]]:
                 yield entry, cover
 
 
+def comparisons(allowing: Rule, denying: Rule) -> int:
+    """How many things :func:`shadowed` compares at most."""
+    return sum(
+        _size(allow.allow) * _size(deny.deny)
+        for allow, deny in ((allowing.ingress, denying.ingress), (allowing.egress, denying.egress))
+    )
+
+
+def _size(entries: tuple[Entry, ...] | None) -> int:
+    return sum(
+        1 + sum(_peer_size(peer) for peer in entry.peers or ()) + len(entry.services or ()) for entry in entries or ()
+    )
+
+
+def _peer_size(peer: Peer) -> int:
+    if isinstance(peer, CidrPeer):
+        return 1 + len(peer.excepts)
+    if isinstance(peer, EndpointPeer):
+        return 1 + sum(1 + len(asked.values) for asked in peer.selector.requirements)
+    return 1
+
+
 def covers(wide: Entry, narrow: Entry) -> bool:
     """Whether every packet of ``narrow`` is one of ``wide``. One that never matches is not covered."""
     return _peers_cover(wide.peers, narrow.peers) and _services_cover(wide.services, narrow.services)
@@ -125,6 +147,8 @@ def _cidr_covers(wide: CidrPeer, narrow: CidrPeer) -> bool:
 
 def selector_covers(wide: Selector, narrow: Selector) -> bool:
     """Whether everything ``narrow`` selects is selected by ``wide``, as far as it shows."""
+    if wide == narrow:
+        return True
     return all(any(_implies(asked, other) for asked in narrow.requirements) for other in wide.requirements)
 
 
