@@ -65,6 +65,11 @@ def wider(service: Service, bits: int) -> Service:
     return Service(service.protocol, service.port >> shift << shift, bits)
 
 
+def holds(service: Service, packet: Service) -> bool:
+    """Whether a service holds a narrower one."""
+    return service.bits <= packet.bits and wider(packet, service.bits) == service
+
+
 def exactly(protocol: int, port: int) -> Service:
     """The service of one packet."""
     return Service(protocol, port, SERVICE_BITS)

@@ -75,7 +75,7 @@ class Repository:
     def __init__(self, *, allow_host: bool = True, prefixes: Mapping[Network, int] | None = None) -> None:
         """``prefixes``: numbers of CIDR prefixes that the kernel knows from before a restart."""
         self.revision = 0
-        self._allow_host = allow_host
+        self.allows_host = allow_host
         self._selections = Selections()
         self._prefixes = Prefixes(prefixes)
         self._policies: dict[PolicyName, tuple[Policy, tuple[ResolvedRule, ...]]] = {}
@@ -92,10 +92,13 @@ class Repository:
         """All policies, sorted by name."""
         return tuple(self._policies[name][0] for name in sorted(self._policies))
 
-    @property
     def rules(self) -> Iterator[ResolvedRule]:
         """Rules of all policies, in order."""
         return (rule for name in sorted(self._policies) for rule in self._policies[name][1])
+
+    def rules_in(self, name: PolicyName) -> tuple[ResolvedRule, ...]:
+        """Rules of one policy; none when it is not known."""
+        return self._policies[name][1] if name in self._policies else ()
 
     @property
     def tables(self) -> Mapping[IdentityId, PolicyTable]:
@@ -299,7 +302,7 @@ class Repository:
         half = subject.halves[direction]
         isolating = frozenset[Source]().union(*(rule.of(direction).isolating for rule in subject.rules))
         slices = dict(subject.table.of(direction).slices) if subject.table else {}
-        host = self._allow_host and direction is Direction.INGRESS and bool(isolating)
+        host = self.allows_host and direction is Direction.INGRESS and bool(isolating)
         for peer in half.dirty:
             clauses = self._clauses(half, peer)
             if host and peer == Reserved.HOST:

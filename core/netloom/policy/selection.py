@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from netloom.model.errors import Invalid
-from netloom.model.identity import IdentityId, reserved_identities
+from netloom.model.identity import IdentityId, Reserved, reserved_identities
 from netloom.model.labels import NAMESPACE_KEY, Label, Labels
 from netloom.model.policy import CidrPeer, Entity, Operator, Requirement, Selector
 from netloom.policy.table import ANY_PEER
@@ -51,6 +51,13 @@ Change = tuple[Group, int]
 def is_reserved(labels: Labels) -> bool:
     """Whether these labels are of an identity that stands for no label set of an endpoint."""
     return any(label.source == "reserved" for label in labels)
+
+
+def has_policy(labels: Labels | None) -> bool:
+    """Whether an identity is of endpoints, whose packets tables judge; others are judged at the other end alone."""
+    if labels is None:
+        return False
+    return not is_reserved(labels) or any(Reserved[name].label in labels for name in ("INIT", "HEALTH", "INGRESS"))
 
 
 def selects(selector: Selector, labels: Labels) -> bool:

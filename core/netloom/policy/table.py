@@ -38,7 +38,7 @@ from typing import Final, NamedTuple
 
 from netloom.model.identity import Reserved
 from netloom.model.policy import Origin, PolicyName
-from netloom.policy.ports import PROTOCOL_BITS, SERVICE_BITS, Service, exactly, wider
+from netloom.policy.ports import PROTOCOL_BITS, Service, exactly, wider
 
 DENY: Final = 1
 ALLOW: Final = 2
@@ -101,11 +101,10 @@ class Slice:
 
     entries: Mapping[Service, PolicyEntry]
 
-    def match(self, protocol: int, port: int) -> tuple[Service, PolicyEntry] | None:
+    def match(self, wanted: Service) -> tuple[Service, PolicyEntry] | None:
         """The longest match, as a trie finds it."""
-        packet = exactly(protocol, port)
-        for bits in (*range(SERVICE_BITS, PROTOCOL_BITS - 1, -1), 0):
-            service = wider(packet, bits)
+        for bits in (*range(wanted.bits, PROTOCOL_BITS - 1, -1), 0):
+            service = wider(wanted, bits)
             entry = self.entries.get(service)
             if entry is not None:
                 return service, entry
@@ -181,6 +180,13 @@ class Verdict(StrEnum):
         return self not in (Verdict.DENIED, Verdict.DENIED_BY_DEFAULT)
 
 
+def together(*verdicts: Verdict) -> Verdict:
+    """What becomes of a packet that several ends judge: who denies decides, else who would deny."""
+    denying = (one for one in verdicts if not one.passes)
+    auditing = (one for one in verdicts if one is not Verdict.ALLOWED)
+    return next(denying, None) or next(auditing, Verdict.ALLOWED)
+
+
 def judge(effects: int, isolation: Isolation) -> Verdict:
     """The verdict of a union of effects."""
     if effects & DENY:
@@ -236,10 +242,11 @@ class PolicyTable:
     def decide(self, direction: Direction, remote: Remote, protocol: int, port: int) -> Decision:
         """What the kernel does with a packet, by the same lookups."""
         one = self.of(direction)
+        packet = exactly(protocol, port)
         matches: dict[PolicyKey, PolicyEntry] = {}
         effects = 0
         for peer in remote.peers:
-            found = one.slices[peer].match(protocol, port) if peer in one.slices else None
+            found = one.slices[peer].match(packet) if peer in one.slices else None
             if found is not None:
                 matches[key_of(peer, direction, found[0])] = found[1]
                 effects |= found[1].effects
