@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from netloom.model.policy import (
@@ -198,25 +199,32 @@ def slice_of(clauses: Iterable[Clause], names: NamedPorts) -> Slice:
 
 def _normal(said: dict[Service, tuple[int, Sources]]) -> dict[Service, PolicyEntry]:
     """Adds to each service what wider ones say, widest first; leaves out what thereby says nothing of its own."""
-    lengths = sorted({service.bits for service in said}, reverse=True)
-    path: dict[Service, tuple[int, Sources]] = {}
+    path: dict[Service, tuple[int, Sources, PolicyEntry]] = {}
     entries: dict[Service, PolicyEntry] = {}
-    for service in sorted(said, key=_bits):
+    for service, around in _nested(frozenset(said)):
         effects, sources = said[service]
-        around = next(
-            (path[one] for bits in lengths if bits < service.bits and (one := wider(service, bits)) in path), None
-        )
-        if around:
-            effects, sources = effects | around[0], sources | around[1]
-        path[service] = effects, sources
+        wide = None
+        if around is not None:
+            more, others, wide = path[around]
+            effects, sources = effects | more, sources | others
         entry = _entry(effects, sources)
-        if around is None or entry != _entry(*around):
+        path[service] = effects, sources, entry
+        if entry != wide:
             entries[service] = entry
     return entries
 
 
-def _bits(service: Service) -> int:
-    return service.bits
+@lru_cache(maxsize=4096)
+def _nested(services: frozenset[Service]) -> tuple[tuple[Service, Service | None], ...]:
+    """Each with the narrowest one around it, widest first. Cached: many peers have the same few services."""
+    lengths = sorted({service.bits for service in services}, reverse=True)
+    return tuple(
+        (
+            service,
+            next((one for bits in lengths if bits < service.bits and (one := wider(service, bits)) in services), None),
+        )
+        for service in sorted(services, key=lambda service: service.bits)
+    )
 
 
 def _entry(effects: int, sources: Sources) -> PolicyEntry:
