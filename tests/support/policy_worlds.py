@@ -27,7 +27,7 @@ from netloom.model.policy import (
     Section,
     Selector,
 )
-from support.policies import Packet, Peerage, Standing, labels
+from support.policy_oracle import Packet, Peerage, Standing, labels, select
 
 NETWORKS = tuple(
     map(
@@ -103,7 +103,8 @@ selectors = st.lists(requirements, max_size=2, unique=True).map(lambda found: Se
 def cidr_peers(draw: st.DrawFn) -> CidrPeer:
     network: Network = draw(st.sampled_from(NETWORKS))
     inside = [one for one in NETWORKS if one.version == network.version and _inside(one, network)]
-    excepts = draw(st.lists(st.sampled_from(inside), max_size=2, unique=True)) if inside else []
+    fewest = draw(st.integers(0, 1)) if inside else 0
+    excepts = draw(st.lists(st.sampled_from(inside), min_size=fewest, max_size=2, unique=True)) if inside else []
     return CidrPeer(network, tuple(excepts), draw(st.booleans()))
 
 
@@ -113,6 +114,8 @@ def _inside(one: Network, other: Network) -> bool:
 
 peers = st.one_of(
     st.builds(EndpointPeer, selectors),
+    st.sampled_from([EndpointPeer(select(app="a")), EndpointPeer(select(ns="x")), EndpointPeer(Selector())]),
+    cidr_peers(),
     cidr_peers(),
     st.builds(EntityPeer, st.sampled_from(Entity)),
 )
@@ -129,19 +132,23 @@ services = st.one_of(
     st.builds(Icmp, st.sampled_from([4, 6]), st.sampled_from([0, 8, 80, 128])),
 )
 origins = st.builds(Origin, st.just("policies.yaml"), st.integers(1, 4), st.just("spec"))
+some_peers = st.lists(peers, min_size=1, max_size=3).map(tuple)
+some_services = st.lists(services, min_size=1, max_size=3).map(tuple)
 entries = st.builds(
     Entry,
-    st.none() | st.lists(peers, max_size=3).map(tuple),
-    st.none() | st.lists(services, max_size=3).map(tuple),
+    st.one_of(some_peers, some_peers, some_peers, st.none(), st.just(())),
+    st.one_of(some_services, some_services, st.none(), st.none(), st.just(())),
     origins,
 )
 sections = st.builds(
     Section,
-    st.none() | st.lists(entries, max_size=3).map(tuple),
+    st.none() | st.lists(entries, min_size=1, max_size=3).map(tuple),
     st.none() | st.lists(entries, max_size=1).map(tuple),
-    st.booleans(),
+    st.sampled_from([True, True, False]),
 )
-rules = st.builds(Rule, selectors, sections, sections, origins)
+subjects = st.one_of(st.just(Selector()), st.just(select(ns="x")), selectors)
+"""Mostly wide: a rule that selects nobody tests nothing."""
+rules = st.builds(Rule, subjects, sections, sections, origins)
 policy_names = st.builds(
     PolicyName, st.just(PolicyKind.CILIUM), st.just("x"), st.sampled_from(["one", "two", "three", "four"])
 )
@@ -160,8 +167,10 @@ named_ports = st.dictionaries(
 identity_numbers = st.sampled_from(sorted(POOL))
 standings = st.builds(
     Standing,
-    st.lists(policies, max_size=4, unique_by=lambda one: one.name).map(lambda found: {one.name: one for one in found}),
-    st.sets(identity_numbers, min_size=2).map(lambda found: {number: POOL[number] for number in found}),
+    st.lists(policies, min_size=1, max_size=4, unique_by=lambda one: one.name).map(
+        lambda found: {one.name: one for one in found}
+    ),
+    st.sets(identity_numbers, min_size=3).map(lambda found: {number: POOL[number] for number in found}),
     st.dictionaries(identity_numbers, named_ports, max_size=3),
     st.booleans(),
 )

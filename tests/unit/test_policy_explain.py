@@ -14,7 +14,7 @@ from netloom.policy.matrix import ANY, Reach, matrix
 from netloom.policy.ports import SCTP, TCP, UDP
 from netloom.policy.repository import Repository
 from netloom.policy.table import ALLOW, Direction, Remote, Verdict, judge, together
-from support.policies import (
+from support.policy_oracle import (
     Packet,
     Peerage,
     Standing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netloom.model.address import Network
@@ -23,7 +23,7 @@ from netloom.policy.table import (
     PolicyTable,
     difference,
 )
-from support.policies import Packet, Peerage, Standing, evaluate
+from support.policy_oracle import Packet, Peerage, Standing, evaluate
 from support.policy_worlds import (
     POOL,
     identity_numbers,
@@ -47,7 +47,8 @@ def build(standing: Standing) -> Repository:
     return repository
 
 
-@given(standings, st.sampled_from(Direction), st.lists(st.tuples(remotes, packets), min_size=1, max_size=20))
+@settings(max_examples=300)
+@given(standings, st.sampled_from(Direction), st.lists(st.tuples(remotes, packets), min_size=10, max_size=20))
 def test_a_table_decides_as_the_policies_say(
     standing: Standing, direction: Direction, asked: list[tuple[Peerage, Packet]]
 ) -> None:
@@ -151,10 +152,10 @@ def spelled(repository: Repository, table: PolicyTable) -> Spelled:
     }
 
 
-@given(st.lists(events, max_size=14))
-def test_tables_depend_on_what_stands_and_not_on_how_it_came(steps: list[Event]) -> None:
-    repository, standing = Repository(), Standing()
-    repository.add_subjects(*POOL)
+@settings(max_examples=300)
+@given(standings, st.lists(events, min_size=1, max_size=8))
+def test_tables_depend_on_what_stands_and_not_on_how_it_came(standing: Standing, steps: list[Event]) -> None:
+    repository = build(standing)
     for step in steps:
         step(repository, standing)
     fresh = build(standing)

@@ -28,7 +28,7 @@ from netloom.policy.table import (
     Remote,
     Verdict,
 )
-from support.policies import cidr, endpoints, entity, entry, labels, policy, section, select, tcp
+from support.policy_oracle import cidr, endpoints, entity, entry, labels, policy, section, select, tcp
 from support.policy_worlds import ADDRESSES, cidr_peers
 
 A, B = IdentityId(256), IdentityId(257)
@@ -215,6 +215,41 @@ def test_a_cidr_peer_means_the_world_unless_it_says_endpoints_too() -> None:
     assert Remote(B, FIRST_PREFIX).peers == (B, ANY_PEER, FIRST_PREFIX | ENDPOINTS)
 
 
+def test_what_is_taken_out_of_a_network_is_allowed_again_only_by_who_names_it() -> None:
+    """An exception of one policy takes nothing from another."""
+    repository = Repository()
+    repository.add_identity(A, labels("app=a"))
+    outer = policy("outer", ingress=section(entry(cidr("10.0.0.0/8", "10.1.0.0/16"))))
+    inner = policy("inner", ingress=section(entry(cidr("10.1.1.0/24"))))
+
+    def passing() -> list[str]:
+        return [
+            text
+            for text in ("10.9.0.1", "10.1.0.1", "10.1.1.1")
+            for remote in (repository.remote(WORLD, ip_address(text)),)
+            if repository.table(A).decide(Direction.INGRESS, remote, TCP, 80).verdict.passes
+        ]
+
+    repository.upsert(outer)
+    assert passing() == ["10.9.0.1"]
+    repository.upsert(inner)
+    assert passing() == ["10.9.0.1", "10.1.1.1"]
+
+
+def test_a_prefix_that_another_policy_brings_or_takes_changes_no_verdict() -> None:
+    """Addresses move to the number of the new prefix, so all tables that hold the wider one must know it."""
+    repository = Repository()
+    repository.add_identities({A: labels("app=a"), B: labels("app=b")})
+    repository.add_subjects(A)
+    repository.upsert(policy("wide", select(app="a"), ingress=section(entry(cidr("10.0.0.0/8")))))
+    other = policy("other", select(app="b"), ingress=section(entry(cidr("10.1.0.0/16"))))
+    alone = repository.tables[A]
+    assert repository.upsert(other).tables.keys() == {A}
+    remote = repository.remote(WORLD, ip_address("10.1.0.1"))
+    assert repository.tables[A].decide(Direction.INGRESS, remote, TCP, 80).verdict.passes
+    assert repository.remove(other.name).tables == {A: alone}
+
+
 def test_the_world_of_one_family_does_not_hold_the_other() -> None:
     repository = Repository()
     repository.add_identity(A, labels("app=a"))
@@ -261,6 +296,42 @@ def test_a_named_port_is_the_subjects_on_ingress_and_the_peers_on_egress() -> No
     for direction, peer, port in ((Direction.INGRESS, B, 80), (Direction.EGRESS, B, 8080), (Direction.EGRESS, A, 80)):
         passing = [one for one in (80, 8080) if table.decide(direction, Remote(peer), TCP, one).verdict.passes]
         assert passing == [port]
+
+
+def test_a_name_of_a_port_stands_for_nothing_towards_addresses() -> None:
+    """Not even where endpoints have them: a key holds an identity or a prefix, never both."""
+    repository = Repository()
+    repository.add_identities({A: labels("app=a"), B: labels("app=b")})
+    repository.set_named_ports(B, {"http": frozenset({(Protocol.TCP, 80)})})
+    named = entry(cidr("10.0.0.0/8", with_endpoints=True), to=(Ports(Protocol.TCP, name="http"),))
+    repository.upsert(policy("p", egress=section(named)))
+    assert list(repository.table(A).entries()) == []
+
+
+def test_tables_follow_names_of_ports_at_both_ends() -> None:
+    repository = Repository()
+    repository.add_identities({A: labels("app=a"), B: labels("app=b")})
+    repository.add_subjects(A, B)
+    http = (Ports(Protocol.TCP, name="http"),)
+    repository.upsert(
+        policy(
+            "p", select(app="a"), ingress=section(entry(to=http)), egress=section(entry(endpoints(app="b"), to=http))
+        )
+    )
+    for identity, direction in ((A, Direction.INGRESS), (B, Direction.EGRESS)):
+        update = repository.set_named_ports(identity, {"http": frozenset({(Protocol.TCP, 80)})})
+        assert update.tables.keys() == {A}
+        assert update.tables[A].decide(direction, Remote(B), TCP, 80).verdict.passes
+        update = repository.set_named_ports(identity, {})
+        assert not update.tables[A].decide(direction, Remote(B), TCP, 80).verdict.passes
+
+
+def test_an_identity_that_is_gone_leaves_no_entry() -> None:
+    repository = Repository()
+    repository.add_identities({A: labels("app=a"), B: labels("app=b")})
+    repository.add_subjects(A)
+    repository.upsert(policy("p", select(app="a"), egress=section(entry(endpoints(app="b")))))
+    assert list(repository.remove_identity(B).tables[A].entries()) == []
 
 
 # --- the repository -----------------------------------------------------------------------------
