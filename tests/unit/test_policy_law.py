@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.model.address import Network
@@ -47,7 +47,6 @@ def build(standing: Standing) -> Repository:
     return repository
 
 
-@settings(max_examples=300)
 @given(standings, st.sampled_from(Direction), st.lists(st.tuples(remotes, packets), min_size=10, max_size=20))
 def test_a_table_decides_as_the_policies_say(
     standing: Standing, direction: Direction, asked: list[tuple[Peerage, Packet]]
@@ -152,7 +151,6 @@ def spelled(repository: Repository, table: PolicyTable) -> Spelled:
     }
 
 
-@settings(max_examples=300)
 @given(standings, st.lists(events, min_size=1, max_size=8))
 def test_tables_depend_on_what_stands_and_not_on_how_it_came(standing: Standing, steps: list[Event]) -> None:
     repository = build(standing)
