@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.config.annotations import Range
-from netloom.config.document import MAX_BYTES, MAX_DEPTH, MAX_NODES
+from netloom.config.document import CONFIG
 from netloom.config.load import NoSection, Unread, load_config, load_text
 from netloom.config.settings import Settings
 from netloom.model.errors import ConfigError
@@ -118,9 +118,9 @@ def test_text_that_is_no_config_is_told_with_its_line(text: str, words: str) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("# " + "x" * MAX_BYTES, f"more than {MAX_BYTES} bytes"),
-        ("a: " + "[" * 1000, f"yaml: found more than {MAX_DEPTH} levels"),
-        ("hooks: {disabled: [" + "a," * MAX_NODES + "]}", f"yaml: found more than {MAX_NODES} values"),
+        ("# " + "x" * CONFIG.max_bytes, f"more than {CONFIG.max_bytes} bytes"),
+        ("a: " + "[" * 1000, f"yaml: found more than {CONFIG.max_depth} levels"),
+        ("hooks: {disabled: [" + "a," * CONFIG.max_nodes + "]}", f"yaml: found more than {CONFIG.max_nodes} values"),
         ("a: &a [" + "x," * 90 + "]\nhooks: {disabled: [" + "*a," * 200 + "]}", "expected"),
         ("a: &a [*a]", "expected"),
     ],
@@ -141,7 +141,7 @@ def test_aliases_cannot_make_a_small_file_large() -> None:
         lines.append(f"      - &{above} [{f'*{below}, ' * 30}]")
     with pytest.raises(ConfigError) as caught:
         load_text("\n".join(lines), "node.yaml", {"deep": Level})
-    assert len(caught.value.problems) < MAX_NODES + 2
+    assert len(caught.value.problems) < CONFIG.max_nodes + 2
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_aliases_cannot_make_a_small_file_large() -> None:
         (lambda _path: None, "found No such file or directory, expected a file that can be read"),
         (lambda path: path.mkdir(), "found Is a directory, expected a file that can be read"),
         (lambda path: path.write_bytes(b"a: \xff"), "found byte 0xff at 3, expected UTF-8 text"),
-        (lambda path: path.write_bytes(b"#" * (MAX_BYTES + 5)), f"found more than {MAX_BYTES} bytes"),
+        (lambda path: path.write_bytes(b"#" * (CONFIG.max_bytes + 5)), f"found more than {CONFIG.max_bytes} bytes"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_problem_of_the_file(make: object, words: str, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ change. Warnings and errors go to standard error.
 | 1 | the request failed: the agent said why |
 | 2 | wrong usage, words that make no sense together, or several agents run and none was named |
 | 3 | no agent could be reached |
-| 4 | the checked config has problems |
+| 4 | a checked file, a node config or policies, has problems |
 | 5 | the packet of a `walk` is dropped |
 | 130 | interrupted by Ctrl-C |
 

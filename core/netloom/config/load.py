@@ -9,12 +9,11 @@ from typing import Any
 
 import yaml
 
-from netloom.config.document import MAX_BYTES, compose
+from netloom.config.document import compose, read_file
 from netloom.config.kinds import fields_of
 from netloom.config.scalars import kind_of, show
 from netloom.config.schema import DEFAULT, Reader, closest
 from netloom.config.settings import Settings
-from netloom.model.errors import ConfigError, Problem
 
 PLUGINS = "plugins"
 """The key that holds a section for each plugin, by name."""
@@ -58,15 +57,7 @@ def load_config(path: Path | None, section_types: Mapping[str, type], choices: C
     """Read a file; None means that every setting has its default. Raises ConfigError with all problems."""
     if path is None:
         return load_text("", "defaults", section_types, choices)
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-        text = raw.decode()
-    except OSError as error:
-        raise _file_error(path, error.strerror or str(error), "a file that can be read") from error
-    except UnicodeDecodeError as error:
-        raise _file_error(path, f"byte 0x{error.object[error.start]:02x} at {error.start}", "UTF-8 text") from error
-    return load_text(text, str(path), section_types, choices)
+    return load_text(read_file(path), str(path), section_types, choices)
 
 
 def load_text(text: str, file: str, section_types: Mapping[str, type], choices: Choices | None = None) -> Loaded:
@@ -137,10 +128,6 @@ def _sections(
 def _complete(cls: type) -> bool:
     """Whether a section that nobody wrote is whole by its defaults."""
     return not any(field.required for field in fields_of(cls).values())
-
-
-def _file_error(path: Path, found: str, expected: str) -> ConfigError:
-    return ConfigError((Problem(str(path), 0, "file", found, expected),))
 
 
 def _rows(value: Any, key: str, origins: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 import yaml
 
 from netloom.config.annotations import Check, Doc, Length, Pattern, Range
-from netloom.config.document import MAX_NODES
 from netloom.config.kinds import FieldKind, Kind, describe, fields_of, is_mapping, is_union, strip
 from netloom.config.scalars import READERS, Unfit, kind_of, show
 from netloom.model.errors import ConfigError, Problem
@@ -47,7 +46,6 @@ class Reader:
         self.file = file
         self.problems: list[Problem] = []
         self.origins: dict[str, str] = {}
-        self._visits = 0
 
     def finish(self) -> None:
         """Raises ConfigError when anything was wrong."""
@@ -120,10 +118,6 @@ class Reader:
         return value
 
     def _value(self, kind: Kind, node: yaml.Node, key: str) -> Any:
-        self._visits += 1
-        if self._visits > MAX_NODES:  # aliases make a small file stand for a large one
-            first = self._visits == MAX_NODES + 1
-            return self.note(node, key, f"more than {MAX_NODES} values", "fewer aliases") if first else _MISSING
         if kind_of(node) == "null" and kind.optional:
             return None
         value = self._bare(kind.type, node, key)

@@ -1,0 +1,117 @@
+"""``netctl policy``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netloom.cli.commands import Group
+from netloom.cli.errors import EXIT_CONFIG
+from netloom.cli.options import output_option
+from netloom.cli.output import document, printable, table
+from netloom.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from netloom.policy.read import Import
+
+STANDARD_INPUT = "-"
+COLUMNS = ("KIND", "NAMESPACE", "NAME", "RULES", "AUDIT")
+
+
+def validated(files: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What is to be said of each file; a name may stand in one of them alone."""
+    from netloom.policy.read import Import
+
+    together = Import()
+    return [_view(file, together) for file in files]
+
+
+def _view(file: str, together: Import) -> dict[str, Any]:
+    view: dict[str, Any] = {"file": file, "valid": True, "policies": [], "warnings": [], "problems": []}
+    try:
+        found = together.read(_text(file), file)
+    except ConfigError as error:
+        return view | {"valid": False, "problems": [asdict(problem) for problem in error.problems]}
+    policies = [
+        {
+            "kind": str(policy.name.kind),
+            "namespace": policy.name.namespace,
+            "name": policy.name.name,
+            "rules": len(policy.rules),
+            "audit": policy.audit,
+        }
+        for policy in found.policies
+    ]
+    warnings = [
+        {"line": warning.origin.line, "path": warning.origin.path, "sentence": warning.sentence}
+        for warning in found.warnings
+    ]
+    return view | {"policies": policies, "warnings": warnings}
+
+
+def _text(file: str) -> str:
+    from netloom.config.document import decode, read_file
+    from netloom.policy.read import POLICY_FILE
+
+    if file == STANDARD_INPUT:
+        return decode(sys.stdin.buffer.read(POLICY_FILE.max_bytes + 1), file, POLICY_FILE)
+    return read_file(Path(file), POLICY_FILE)
+
+
+def render_found(view: dict[str, Any]) -> str:
+    """A file's verdict, and the policies in it."""
+    policies = view["policies"]
+    if not view["valid"]:
+        return f"{view['file']} is not valid."
+    if not policies:
+        return f"{view['file']} is valid, and holds no policy."
+    rows = (
+        (item["kind"], item["namespace"] or "-", item["name"], item["rules"], "yes" if item["audit"] else "no")
+        for item in policies
+    )
+    return f"{view['file']} is valid:\n{table(COLUMNS, rows)}"
+
+
+def render_said(view: dict[str, Any]) -> list[str]:
+    """Its warnings and problems, each in a line."""
+    from netloom.model.errors import Problem
+
+    lines = [
+        f"{view['file']}:{warning['line']}: {warning['path']}: warning: {warning['sentence']}"
+        for warning in view["warnings"]
+    ]
+    return [printable(line) for line in (*lines, *(str(Problem(**problem)) for problem in view["problems"]))]
+
+
+@click.group(cls=Group)
+def policy() -> None:
+    """Check files of network policies."""
+
+
+@policy.command(examples=("netctl policy validate policies/*.yaml", "netctl policy validate -o json - < policies.yaml"))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True))
+@output_option
+@click.pass_context
+def validate(ctx: click.Context, /, files: tuple[str, ...], form: str) -> None:
+    """Check files of CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and NetworkPolicy; needs no agent.
+
+    The files are read as one import: no policy may stand in them twice. "-" is standard input. All problems are told
+    at once, each with its line, and what is allowed yet hardly meant as a warning. Exit status 4 when there are
+    problems.
+    """
+    views = validated(files)
+    if form == "table":
+        for view in views:
+            click.echo(render_found(view))
+            for line in render_said(view):
+                click.echo(line, err=True)
+    else:
+        click.echo(document(views, form))
+    if problems := sum(len(view["problems"]) for view in views):
+        if form == "table":
+            click.echo(f"{problems} problem{'s' if problems > 1 else ''} found.", err=True)
+        ctx.exit(EXIT_CONFIG)
