@@ -16,10 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+_CHANGE = r"nlmsg_type=0x(?:1[0134589cd]|2[0134cd]) "
+"""rtnetlink's types come in fours: NEW, DEL, GET, SET. Reads belong to whatever the agent looks at just then."""
 EFFECTS = {
     "bpf": re.compile(r"BPF_(MAP_UPDATE_ELEM|MAP_DELETE_ELEM|PROG_ATTACH|PROG_DETACH|OBJ_PIN)"),
-    "sendto": re.compile(r"nlmsg_len|HTTP/1"),
-    "sendmsg": re.compile(r"nlmsg_len"),
+    "sendto": re.compile(rf"{_CHANGE}|HTTP/1"),
+    "sendmsg": re.compile(_CHANGE),
     "openat": re.compile(r"O_CREAT"),
     "write": re.compile(r"\.json\.new>|/proc/sys/"),
     "rename": re.compile(""),
