@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* tc egress of loom_host: everything the host's stack routes to workloads, on this node and on others. */
+#include "lib/admit.h"
 #include "lib/deliver.h"
 #include "lib/hop.h"
 #include "lib/remote.h"
@@ -16,7 +17,8 @@ static __always_inline __u32 identity_of_source(const struct addr *source)
 	return endpoint && endpoint->flags & ENDPOINT_FLAG_HOST ? IDENTITY_HOST : IDENTITY_WORLD;
 }
 
-static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const struct packet *packet)
+static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
+				const struct node_config *node)
 {
 	const struct endpoint_info *endpoint = endpoint_of(&packet->destination);
 	struct addr tunnel_endpoint;
@@ -24,8 +26,13 @@ static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const 
 
 	if (endpoint && endpoint->flags & ENDPOINT_FLAG_HOST)
 		return drop(flow, DROP_INVALID_PACKET);
-	if (endpoint)
-		return deliver_from_egress(skb, flow, endpoint);
+	if (endpoint) {
+		flow->destination_identity = endpoint->identity;
+		rc = admit(skb, flow, packet, node, LOCAL_DESTINATION);
+		if (rc)
+			flow->endpoint_id = endpoint->id;
+		return rc ? rc : deliver_from_egress(skb, flow, endpoint);
+	}
 	rc = locate(flow, &packet->destination, &tunnel_endpoint);
 	if (rc < 0)
 		return rc;
@@ -52,7 +59,7 @@ static __always_inline int handle_frame(struct __sk_buff *skb, struct flow *flow
 	/* The stack has taken the hop, and knows the MTU by its routes: nobody is left to be told. */
 	if (!fits(skb, &packet, node))
 		return drop(flow, DROP_TOO_BIG);
-	return send(skb, flow, &packet);
+	return send(skb, flow, &packet, node);
 }
 
 int from_host(struct __sk_buff *skb)

@@ -134,11 +134,13 @@ struct node_config {
 	__u32 tunnel_ifindex; /* Tunnel device of the network mode; 0 when it has none. */
 	__u32 underlay_ifindex; /* Device by which programs may send and take tunnel packets past the tunnel device; 0 when they may not. */
 	__u32 mtu_bytes; /* Largest IP packet the overlay carries. */
-	__u32 trace; /* 1 while somebody listens to traces: they cost nothing otherwise. */
+	__u32 trace; /* Bits of :class:`TraceFlag`: what nobody listens to costs next to nothing. */
+	__u32 policy_epoch; /* Another number after each change of a policy: connections are judged again, once. */
+	__u32 policy_flags; /* Bits of :class:`PolicyFlag`. */
 	__u8 host_mac[6]; /* Of loom_host. */
 	__u16 tunnel_port; /* UDP port of the overlay, host order: workloads may not send to it. */
 };
-_Static_assert(sizeof(struct node_config) == 76, "size of struct node_config");
+_Static_assert(sizeof(struct node_config) == 84, "size of struct node_config");
 _Static_assert(__builtin_offsetof(struct node_config, gateway_ipv4) == 0, "gateway_ipv4");
 _Static_assert(__builtin_offsetof(struct node_config, gateway_ipv6) == 16, "gateway_ipv6");
 _Static_assert(__builtin_offsetof(struct node_config, underlay_ipv4) == 32, "underlay_ipv4");
@@ -147,8 +149,10 @@ _Static_assert(__builtin_offsetof(struct node_config, tunnel_ifindex) == 52, "tu
 _Static_assert(__builtin_offsetof(struct node_config, underlay_ifindex) == 56, "underlay_ifindex");
 _Static_assert(__builtin_offsetof(struct node_config, mtu_bytes) == 60, "mtu_bytes");
 _Static_assert(__builtin_offsetof(struct node_config, trace) == 64, "trace");
-_Static_assert(__builtin_offsetof(struct node_config, host_mac) == 68, "host_mac");
-_Static_assert(__builtin_offsetof(struct node_config, tunnel_port) == 74, "tunnel_port");
+_Static_assert(__builtin_offsetof(struct node_config, policy_epoch) == 68, "policy_epoch");
+_Static_assert(__builtin_offsetof(struct node_config, policy_flags) == 72, "policy_flags");
+_Static_assert(__builtin_offsetof(struct node_config, host_mac) == 76, "host_mac");
+_Static_assert(__builtin_offsetof(struct node_config, tunnel_port) == 82, "tunnel_port");
 
 /* Packets and bytes, one per CPU. */
 struct counter {
@@ -162,9 +166,9 @@ _Static_assert(__builtin_offsetof(struct counter, bytes) == 8, "bytes");
 /* Fixed part of a record in the event ring; up to CAPTURE_BYTES of packet follow. */
 struct event_header {
 	__u8 type;
-	__u8 code; /* Drop reason, or observation point. */
+	__u8 code; /* Drop reason, observation point, or :class:`PolicyVerdict`. */
 	__u8 direction;
-	__u8 pad0[1];
+	__u8 tracking; /* How the packet stands to its connection: :class:`~netloom.datapath.connections.Tracking`. */
 	__u32 source_identity;
 	__u32 destination_identity;
 	__u16 endpoint_id; /* The local endpoint concerned; 0 when there is none. */
@@ -173,11 +177,14 @@ struct event_header {
 	__u32 ifindex;
 	__u32 hash;
 	__u32 line; /* Line of the C source that decided, counted in its own file; with the reason it names the place. */
+	__be16 service; /* What policies know the packet by: the destination port of whoever began, or type of ICMP. */
+	__u8 pad0[2];
 };
-_Static_assert(sizeof(struct event_header) == 32, "size of struct event_header");
+_Static_assert(sizeof(struct event_header) == 36, "size of struct event_header");
 _Static_assert(__builtin_offsetof(struct event_header, type) == 0, "type");
 _Static_assert(__builtin_offsetof(struct event_header, code) == 1, "code");
 _Static_assert(__builtin_offsetof(struct event_header, direction) == 2, "direction");
+_Static_assert(__builtin_offsetof(struct event_header, tracking) == 3, "tracking");
 _Static_assert(__builtin_offsetof(struct event_header, source_identity) == 4, "source_identity");
 _Static_assert(__builtin_offsetof(struct event_header, destination_identity) == 8, "destination_identity");
 _Static_assert(__builtin_offsetof(struct event_header, endpoint_id) == 12, "endpoint_id");
@@ -186,6 +193,7 @@ _Static_assert(__builtin_offsetof(struct event_header, packet_bytes) == 16, "pac
 _Static_assert(__builtin_offsetof(struct event_header, ifindex) == 20, "ifindex");
 _Static_assert(__builtin_offsetof(struct event_header, hash) == 24, "hash");
 _Static_assert(__builtin_offsetof(struct event_header, line) == 28, "line");
+_Static_assert(__builtin_offsetof(struct event_header, service) == 32, "service");
 
 /* What is known of a packet's two ends, and what will be reported of it; handed from stage to stage. */
 struct flow {
@@ -198,9 +206,11 @@ struct flow {
 	__u8 observation; /* Where the packet goes to, if it goes. */
 	__u8 reason; /* For ICMP_ERROR: the drop reason the workload is told about. */
 	__u8 outer_bytes; /* Tunnel headers before the frame that is reported: they are neither counted nor shown. */
-	__u8 pad0[2];
+	__be16 service; /* As event_header.service. */
+	__u8 tracking; /* As event_header.tracking. */
+	__u8 pad0[3];
 };
-_Static_assert(sizeof(struct flow) == 36, "size of struct flow");
+_Static_assert(sizeof(struct flow) == 40, "size of struct flow");
 _Static_assert(__builtin_offsetof(struct flow, tunnel_endpoint) == 0, "tunnel_endpoint");
 _Static_assert(__builtin_offsetof(struct flow, source_identity) == 16, "source_identity");
 _Static_assert(__builtin_offsetof(struct flow, destination_identity) == 20, "destination_identity");
@@ -210,6 +220,146 @@ _Static_assert(__builtin_offsetof(struct flow, direction) == 30, "direction");
 _Static_assert(__builtin_offsetof(struct flow, observation) == 31, "observation");
 _Static_assert(__builtin_offsetof(struct flow, reason) == 32, "reason");
 _Static_assert(__builtin_offsetof(struct flow, outer_bytes) == 33, "outer_bytes");
+_Static_assert(__builtin_offsetof(struct flow, service) == 34, "service");
+_Static_assert(__builtin_offsetof(struct flow, tracking) == 36, "tracking");
+
+/* What is left of VERDICTS_PER_S. */
+struct verdict_budget {
+	__u64 second_ends_ns;
+	__u64 told;
+};
+_Static_assert(sizeof(struct verdict_budget) == 16, "size of struct verdict_budget");
+_Static_assert(__builtin_offsetof(struct verdict_budget, second_ends_ns) == 0, "second_ends_ns");
+_Static_assert(__builtin_offsetof(struct verdict_budget, told) == 8, "told");
+
+/* Both ends of a connection, the lower one first: by the last 32 bits of the addresses, then the others, then ports. */
+struct connection_key {
+	struct addr low;
+	struct addr high;
+	__be16 low_port; /* Of ICMP queries: their number at the end that asks, 0 at the other. */
+	__be16 high_port;
+	__u8 protocol;
+	__u8 pad0[3];
+};
+_Static_assert(sizeof(struct connection_key) == 40, "size of struct connection_key");
+_Static_assert(__builtin_offsetof(struct connection_key, low) == 0, "low");
+_Static_assert(__builtin_offsetof(struct connection_key, high) == 16, "high");
+_Static_assert(__builtin_offsetof(struct connection_key, low_port) == 32, "low_port");
+_Static_assert(__builtin_offsetof(struct connection_key, high_port) == 34, "high_port");
+_Static_assert(__builtin_offsetof(struct connection_key, protocol) == 36, "protocol");
+
+/* What is known of a connection; its *source* is whoever began it. */
+struct connection_info {
+	__u64 expires_ns; /* As ktime_get_ns() counts: from then on it is as if the entry were not there. */
+	__u64 sent_packets; /* By the source. */
+	__u64 sent_bytes;
+	__u64 received_packets; /* By the source: what the other end sent. */
+	__u64 received_bytes;
+	__u32 source_identity; /* When it was last judged. */
+	__u32 destination_identity;
+	__u32 epoch; /* node_config.policy_epoch when it was last judged: judged again when that is another one. */
+	__be16 service; /* Destination port of the first packet, or type of ICMP: what policies were asked about. */
+	__u16 flags;
+};
+_Static_assert(sizeof(struct connection_info) == 56, "size of struct connection_info");
+_Static_assert(__builtin_offsetof(struct connection_info, expires_ns) == 0, "expires_ns");
+_Static_assert(__builtin_offsetof(struct connection_info, sent_packets) == 8, "sent_packets");
+_Static_assert(__builtin_offsetof(struct connection_info, sent_bytes) == 16, "sent_bytes");
+_Static_assert(__builtin_offsetof(struct connection_info, received_packets) == 24, "received_packets");
+_Static_assert(__builtin_offsetof(struct connection_info, received_bytes) == 32, "received_bytes");
+_Static_assert(__builtin_offsetof(struct connection_info, source_identity) == 40, "source_identity");
+_Static_assert(__builtin_offsetof(struct connection_info, destination_identity) == 44, "destination_identity");
+_Static_assert(__builtin_offsetof(struct connection_info, epoch) == 48, "epoch");
+_Static_assert(__builtin_offsetof(struct connection_info, service) == 52, "service");
+_Static_assert(__builtin_offsetof(struct connection_info, flags) == 54, "flags");
+
+/* One packet that was cut. */
+struct fragment_key {
+	struct addr source;
+	struct addr destination;
+	__u32 id; /* As it stands in the header: only ever compared. */
+	__u8 protocol;
+	__u8 pad0[3];
+};
+_Static_assert(sizeof(struct fragment_key) == 40, "size of struct fragment_key");
+_Static_assert(__builtin_offsetof(struct fragment_key, source) == 0, "source");
+_Static_assert(__builtin_offsetof(struct fragment_key, destination) == 16, "destination");
+_Static_assert(__builtin_offsetof(struct fragment_key, id) == 32, "id");
+_Static_assert(__builtin_offsetof(struct fragment_key, protocol) == 36, "protocol");
+
+/* What its first fragment says of all. */
+struct fragment_info {
+	__be16 source_port;
+	__be16 destination_port;
+	__be16 service; /* As connection_info.service. */
+	__u16 is_kept; /* 1 when it belongs to a connection. */
+};
+_Static_assert(sizeof(struct fragment_info) == 8, "size of struct fragment_info");
+_Static_assert(__builtin_offsetof(struct fragment_info, source_port) == 0, "source_port");
+_Static_assert(__builtin_offsetof(struct fragment_info, destination_port) == 2, "destination_port");
+_Static_assert(__builtin_offsetof(struct fragment_info, service) == 4, "service");
+_Static_assert(__builtin_offsetof(struct fragment_info, is_kept) == 6, "is_kept");
+
+/* An identity of endpoints of this node. */
+struct subject_key {
+	__u32 identity;
+};
+_Static_assert(sizeof(struct subject_key) == 4, "size of struct subject_key");
+_Static_assert(__builtin_offsetof(struct subject_key, identity) == 0, "identity");
+
+/* What holds for a subject whatever its table says. */
+struct subject_info {
+	__u8 ingress;
+	__u8 egress;
+	__u8 flags;
+};
+_Static_assert(sizeof(struct subject_info) == 3, "size of struct subject_info");
+_Static_assert(__builtin_offsetof(struct subject_info, ingress) == 0, "ingress");
+_Static_assert(__builtin_offsetof(struct subject_info, egress) == 1, "egress");
+_Static_assert(__builtin_offsetof(struct subject_info, flags) == 2, "flags");
+
+/* A map in a map: written by file descriptor, read as the kernel's number of it. */
+struct inner_map {
+	__u32 map;
+};
+_Static_assert(sizeof(struct inner_map) == 4, "size of struct inner_map");
+_Static_assert(__builtin_offsetof(struct inner_map, map) == 0, "map");
+
+/* A prefix that some policy names. */
+struct cidr_key {
+	struct prefix prefix;
+};
+_Static_assert(sizeof(struct cidr_key) == 20, "size of struct cidr_key");
+_Static_assert(__builtin_offsetof(struct cidr_key, prefix) == 0, "prefix");
+
+/* The peer that stands for it in tables. */
+struct cidr_info {
+	__u32 number;
+};
+_Static_assert(sizeof(struct cidr_info) == 4, "size of struct cidr_info");
+_Static_assert(__builtin_offsetof(struct cidr_info, number) == 0, "number");
+
+/* Peer, direction and service, as a longest-prefix lookup wants them; see :mod:`netloom.policy.table`. */
+struct policy_key {
+	__u32 prefix_bits; /* 40 to 64. */
+	__u32 peer;
+	__u8 direction; /* 0 ingress, 1 egress, seen from the subject. */
+	__u8 protocol;
+	__be16 port;
+};
+_Static_assert(sizeof(struct policy_key) == 12, "size of struct policy_key");
+_Static_assert(__builtin_offsetof(struct policy_key, prefix_bits) == 0, "prefix_bits");
+_Static_assert(__builtin_offsetof(struct policy_key, peer) == 4, "peer");
+_Static_assert(__builtin_offsetof(struct policy_key, direction) == 8, "direction");
+_Static_assert(__builtin_offsetof(struct policy_key, protocol) == 9, "protocol");
+_Static_assert(__builtin_offsetof(struct policy_key, port) == 10, "port");
+
+/* What policies say of packets that a key is the longest match for. */
+struct policy_info {
+	__u8 effects;
+};
+_Static_assert(sizeof(struct policy_info) == 1, "size of struct policy_info");
+_Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
 
 #define ENDPOINT_FLAG_HOST 1U /* An address of this node itself: hand the packet to the host's stack. */
 #define ENDPOINT_FLAG_SHAPED 2U /* A queue on the host side of its interface limits what it receives: no packet goes past that queue. */
@@ -218,9 +368,46 @@ _Static_assert(__builtin_offsetof(struct flow, outer_bytes) == 33, "outer_bytes"
 
 #define IPCACHE_FLAG_LOCAL_POD_CIDR 1U /* Addresses of this node's pods: one without an endpoint is an unknown target, not the world. */
 
+#define TRACE_FLAG_PACKETS 1U /* Traces of every packet. */
+#define TRACE_FLAG_VERDICTS 2U /* Every verdict of a policy; otherwise no more of those that allow than VERDICTS_PER_S on each CPU. */
+
+#define CONNECTION_FLAG_BEGUN_BY_HIGH 1U /* The second end of the key sent the first packet. */
+#define CONNECTION_FLAG_ANSWERED 2U /* The other end has sent something too; for TCP: something that is no refusal. */
+#define CONNECTION_FLAG_CLOSED_BY_SOURCE 4U /* TCP: whoever began has sent FIN. */
+#define CONNECTION_FLAG_CLOSED_BY_DESTINATION 8U /* TCP: the other end has sent FIN. */
+#define CONNECTION_FLAG_RESET 16U /* TCP: one of them has sent RST. */
+
+#define SUBJECT_FLAG_HAS_TABLE 1U /* There is a table in policies. */
+#define SUBJECT_FLAG_CLOSED 2U /* Its table could not be written as policies want it: nothing new passes until it can. */
+
+#define ISOLATION_ENFORCED 1U /* They are dropped. */
+#define ISOLATION_AUDITED 2U /* An audit policy would have them dropped: they are reported. */
+
+#define EFFECT_DENY 1U /*  */
+#define EFFECT_ALLOW 2U /*  */
+#define EFFECT_AUDIT_DENY 4U /*  */
+#define EFFECT_AUDIT_ALLOW 8U /*  */
+
+#define POLICY_FLAG_KEEP_CONNECTIONS 1U /* What was allowed when it began goes on, whatever policies say later. */
+
 enum event_type {
 	EVENT_TYPE_DROP = 1,
 	EVENT_TYPE_TRACE = 4,
+	EVENT_TYPE_POLICY_VERDICT = 5,
+};
+
+enum tracking {
+	TRACKING_NONE = 0, /* No policy of this node was to be asked. */
+	TRACKING_NEW = 1,
+	TRACKING_ESTABLISHED = 2,
+	TRACKING_REPLY = 3,
+	TRACKING_RELATED = 4, /* An ICMP error about a connection. */
+};
+
+enum policy_verdict {
+	POLICY_VERDICT_ALLOWED = 0,
+	POLICY_VERDICT_AUDITED = 1, /* An audit policy's entry would have denied it. */
+	POLICY_VERDICT_AUDITED_BY_DEFAULT = 2, /* An audit policy isolates the endpoint, and nothing allows it. */
 };
 
 enum identity {
@@ -240,5 +427,6 @@ enum identity {
 
 #define CAPTURE_BYTES 128
 #define METRICS_DIRECTIONS 4
+#define VERDICTS_PER_S 1000
 
 #endif

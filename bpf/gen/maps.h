@@ -31,7 +31,7 @@ BPF_F_TABLE("array", __u32, struct node_config, node_config, 1, 0);
 /* packets and bytes by reason; 1024 entries */
 BPF_F_TABLE("percpu_array", __u32, struct counter, metrics, 1, 0);
 
-/* drops and traces for the monitor; 1048576 bytes */
+/* drops, traces and verdicts for the monitor; 1048576 bytes */
 BPF_RINGBUF_OUTPUT(events, 1);
 
 /* stages of the pipeline, by slot; 32 entries */
@@ -39,5 +39,26 @@ BPF_F_TABLE("prog", __u32, __u32, calls, 1, 0);
 
 /* what a stage leaves for the next one; 1 entries */
 BPF_F_TABLE("percpu_array", __u32, struct flow, handoff, 1, 0);
+
+/* how many verdicts are still to be told; 1 entries */
+BPF_F_TABLE("percpu_array", __u32, struct verdict_budget, verdict_budget, 1, 0);
+
+/* TCP connections of this node's pods; 524288 entries */
+BPF_F_TABLE("lru_hash", struct connection_key, struct connection_info, connections_tcp, 1, 0);
+
+/* what this node's pods speak by other protocols than TCP; 262144 entries */
+BPF_F_TABLE("lru_hash", struct connection_key, struct connection_info, connections_any, 1, 0);
+
+/* ports of packets that were cut; 8192 entries */
+BPF_F_TABLE("lru_hash", struct fragment_key, struct fragment_info, fragments, 1, 0);
+
+/* identities of this node's endpoints; 65535 entries */
+BPF_F_TABLE("hash", struct subject_key, struct subject_info, subjects, 1, 1);
+
+/* tables of subjects; 65535 entries */
+BPF_F_TABLE("hash", struct subject_key, struct inner_map, policies, 1, 1);
+
+/* prefixes that policies name; 512000 entries */
+BPF_F_TABLE("lpm_trie", struct cidr_key, struct cidr_info, cidrs, 1, 1);
 
 #endif

@@ -8,6 +8,7 @@ enum drop_reason {
 	DROP_FORWARDED = 0, /* Forwarded */
 	DROP_INVALID_SOURCE_MAC = -130, /* Invalid source mac */
 	DROP_INVALID_SOURCE_IP = -132, /* Invalid source ip */
+	DROP_POLICY = -133, /* Policy denied */
 	DROP_INVALID_PACKET = -134, /* Invalid packet */
 	DROP_UNSUPPORTED_L3 = -139, /* Unsupported L3 protocol */
 	DROP_MISSED_TAIL_CALL = -140, /* Missed tail call */
@@ -16,21 +17,28 @@ enum drop_reason {
 	DROP_UNKNOWN_TARGET = -150, /* Unknown L3 target address */
 	DROP_UNROUTABLE = -151, /* Stale or unroutable IP */
 	DROP_NO_LOCAL_ENDPOINT = -152, /* No matching local container found */
+	DROP_CONNECTION_NOT_MADE = -155, /* CT: Map insertion failed */
 	DROP_IPV6_EXTENSION = -156, /* Unsupported IPv6 extension header */
 	DROP_NO_TUNNEL_ENDPOINT = -160, /* No tunnel/encapsulation endpoint */
 	DROP_UNSUPPORTED_L2 = -166, /* Unsupported L2 protocol */
 	DROP_ENCAP_PROHIBITED = -170, /* Encapsulation traffic is prohibited */
 	DROP_INVALID_IDENTITY = -171, /* Invalid identity */
 	DROP_UNKNOWN_SENDER = -172, /* Unknown sender */
+	DROP_FRAGMENT_NOT_FOUND = -175, /* First logical datagram fragment not found */
 	DROP_FORBIDDEN_ICMP6 = -176, /* Forbidden ICMPv6 message */
+	DROP_POLICY_DENY = -181, /* Policy denied by denylist */
 	DROP_VLAN = -182, /* VLAN traffic disallowed */
 	DROP_TTL_EXCEEDED = -196, /* TTL exceeded */
 	DROP_RATE_LIMITED = -198, /* Rate limited */
 	DROP_MULTICAST = -201, /* Multicast handled */
 	DROP_NOT_READY = -202, /* Host datapath is not ready */
+	DROP_NO_POLICY = -203, /* Endpoint policy not available */
 	DROP_TOO_BIG = -220, /* Packet too big */
 	DROP_NO_VERDICT = -221, /* No verdict */
 	DROP_DENIED_BY_PLUGIN = -222, /* Denied by plugin */
+	DROP_POLICY_UNKNOWN_PEER = -223, /* Policy denied: peer unknown */
+	DROP_POLICY_INCOMPLETE = -224, /* Policy incomplete */
+	DROP_VERDICT_UNTOLD = -254, /* Verdict untold */
 	DROP_EVENT_LOST = -255, /* Event lost */
 };
 

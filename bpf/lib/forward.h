@@ -3,6 +3,7 @@
 #ifndef NETLOOM_FORWARD_H
 #define NETLOOM_FORWARD_H
 
+#include "lib/admit.h"
 #include "lib/deliver.h"
 #include "lib/hop.h"
 #include "lib/remote.h"
@@ -12,40 +13,61 @@ static __always_inline int forward_to_endpoint(struct __sk_buff *skb, struct flo
 {
 	int rc;
 
-	flow->destination_identity = endpoint->identity;
 	if (endpoint->flags & ENDPOINT_FLAG_HOST)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_HOST);
-	/* A workload reaches itself by its loopback: by wire, this is somebody's forged answer. */
-	if (endpoint->ifindex == skb->ifindex)
-		return drop(flow, DROP_INVALID_PACKET);
 	rc = take_hop(skb, flow, packet, node);
 	return rc ? rc : deliver_from_ingress(skb, flow, endpoint);
 }
 
 static __always_inline int forward_away(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-					const struct node_config *node)
+					const struct node_config *node, int place, const struct addr *tunnel_endpoint)
 {
-	struct addr tunnel_endpoint;
-	int rc = locate(flow, &packet->destination, &tunnel_endpoint);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	/* The host's stack routes it, takes the hop, and masquerades. */
-	if (rc == LOCATED_OUTSIDE)
+	if (place == LOCATED_OUTSIDE)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_STACK);
 	rc = take_hop(skb, flow, packet, node);
-	return rc ? rc : encapsulate_to(flow, &tunnel_endpoint);
+	return rc ? rc : encapsulate_to(flow, tunnel_endpoint);
 }
 
-/* Cost: 1 hash for an endpoint of this node, and 1 or 2 longest-prefix matches more for any other. */
+/* Ask for both ends that are workloads of this node: past the receiver's own interface nobody asks again. */
+static __always_inline int admit_from_workload(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
+					       const struct node_config *node, const struct endpoint_info *endpoint)
+{
+	bool is_here = endpoint && !(endpoint->flags & ENDPOINT_FLAG_HOST);
+	int rc = admit(skb, flow, packet, node, is_here ? LOCAL_SOURCE | LOCAL_DESTINATION : LOCAL_SOURCE);
+
+	if (rc && is_here && flow->direction == DIR_INGRESS)
+		flow->endpoint_id = endpoint->id;
+	return rc;
+}
+
+/* Cost: 1 hash for an endpoint of this node, 1 or 2 longest-prefix matches more for any other, and that of admit(). */
 static __always_inline int forward_packet(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
 					  const struct node_config *node)
 {
 	const struct endpoint_info *endpoint = endpoint_of(&packet->destination);
+	struct addr tunnel_endpoint = {};
+	int place = LOCATED_HERE;
+	int rc;
 
+	if (endpoint) {
+		flow->destination_identity = endpoint->identity;
+		/* A workload reaches itself by its loopback: by wire, this is somebody's forged answer. */
+		if (endpoint->ifindex == skb->ifindex)
+			return drop(flow, DROP_INVALID_PACKET);
+	} else {
+		place = locate(flow, &packet->destination, &tunnel_endpoint);
+		if (place < 0)
+			return place;
+	}
+	rc = admit_from_workload(skb, flow, packet, node, endpoint);
+	if (rc)
+		return rc;
 	if (endpoint)
 		return forward_to_endpoint(skb, flow, packet, node, endpoint);
-	return forward_away(skb, flow, packet, node);
+	return forward_away(skb, flow, packet, node, place, &tunnel_endpoint);
 }
 
 #endif

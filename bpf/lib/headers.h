@@ -41,6 +41,7 @@ struct arp_header {
 
 /* RFC 791. */
 #define IPV4_DONT_FRAGMENT 0x4000
+#define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_OFFSET_MASK 0x1fff
 
 struct ipv4_header {
@@ -72,6 +73,9 @@ struct ipv6_extension {
 	__u8 length;
 };
 
+/* Offset, and "more"; without either the packet is whole (RFC 6946). */
+#define IPV6_FRAGMENT_MASK 0xfff9
+
 struct ipv6_fragment {
 	__u8 next_header;
 	__u8 reserved;
@@ -89,6 +93,7 @@ struct ipv6_fragment {
 #define PROTOCOL_AUTHENTICATION 51
 #define PROTOCOL_ICMP6 58
 #define PROTOCOL_DESTINATION 60
+#define PROTOCOL_SCTP 132
 
 /* RFC 768. */
 struct udp_header {
@@ -107,15 +112,21 @@ struct vxlan_header {
 };
 
 /* RFC 792 and RFC 4443; `rest` is the MTU where the type carries one (RFC 1191, RFC 4443 section 3.2). */
+#define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3
 #define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMP_SOURCE_QUENCH 4
 #define ICMP_REDIRECT 5
+#define ICMP_ECHO_REQUEST 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
+#define ICMP_TIMESTAMP_REQUEST 13
+#define ICMP_TIMESTAMP_REPLY 14
 #define ICMP6_PACKET_TOO_BIG 2
 #define ICMP6_TIME_EXCEEDED 3
 #define ICMP6_FIRST_INFORMATIONAL 128
+#define ICMP6_ECHO_REQUEST 128
+#define ICMP6_ECHO_REPLY 129
 
 struct icmp_header {
 	__u8 type;

@@ -19,9 +19,11 @@ struct packet {
 	struct addr destination;
 	__u32 l3_bytes;		/* IP header and what follows, as the header says */
 	__u32 l4_offset;	/* from the start of the frame */
+	__u32 fragment_id;	/* as it stands in the header; of whole packets it says nothing */
 	__u8 protocol;		/* of L4: behind all IPv6 extension headers */
 	__u8 ttl;
 	bool is_ipv6;
+	bool has_fragments;	/* one part of a packet that was cut */
 	bool is_later_fragment;	/* carries no L4 header */
 };
 
@@ -34,6 +36,8 @@ static __always_inline __u32 least_l4_bytes(__u8 protocol)
 	switch (protocol) {
 	case PROTOCOL_TCP:
 		return 20;
+	case PROTOCOL_SCTP:
+		return 12;
 	case PROTOCOL_UDP:
 	case PROTOCOL_ICMP:
 	case PROTOCOL_ICMP6:
@@ -75,6 +79,8 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct flow *flow, 
 	if (offset == OFFSET_OF_OVERWRITE)
 		return drop(flow, DROP_INVALID_PACKET);
 	packet->is_later_fragment = offset;
+	packet->has_fragments = ip->fragment & htons(IPV4_OFFSET_MASK | IPV4_MORE_FRAGMENTS);
+	packet->fragment_id = ip->id;
 	packet->is_ipv6 = false;
 	packet->l3_bytes = true_l3_bytes(skb, ntohs(ip->total_bytes), !ip->total_bytes);
 	packet->l4_offset = L3_OFFSET + header_bytes;
@@ -95,6 +101,8 @@ static __always_inline bool parse_ipv6_fragment(struct __sk_buff *skb, struct pa
 		return false;
 	offset = ntohs(header.offset) >> 3;
 	packet->is_later_fragment = offset;
+	packet->has_fragments = header.offset & htons(IPV6_FRAGMENT_MASK);
+	packet->fragment_id = header.id;
 	packet->protocol = header.next_header;
 	packet->l4_offset += sizeof(header);
 	return offset != OFFSET_OF_OVERWRITE;
@@ -144,6 +152,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct flow *flow, 
 	if (!ip || ntohl(ip->version_class_flow) >> 28 != 6)
 		return drop(flow, DROP_INVALID_PACKET);
 	packet->is_later_fragment = false;
+	packet->has_fragments = false;
 	packet->is_ipv6 = true;
 	packet->l3_bytes = true_l3_bytes(skb, sizeof(*ip) + ntohs(ip->payload_bytes), !ip->payload_bytes);
 	packet->l4_offset = L3_OFFSET + sizeof(*ip);

@@ -3,6 +3,7 @@
 #ifndef NETLOOM_RECEIVE_H
 #define NETLOOM_RECEIVE_H
 
+#include "lib/admit.h"
 #include "lib/deliver.h"
 #include "lib/node.h"
 
@@ -20,7 +21,7 @@ static __always_inline bool is_remote_identity(__u32 identity)
 	return identity != IDENTITY_UNKNOWN && identity != IDENTITY_HOST;
 }
 
-/* Deliver a frame whose sender is a known node. Cost: 2 hashes. */
+/* Deliver a frame whose sender is a known node. Cost: 2 hashes, and that of admit(). */
 static __always_inline int receive(struct __sk_buff *skb, struct flow *flow, const struct node_config *node)
 {
 	const struct endpoint_info *endpoint;
@@ -38,7 +39,9 @@ static __always_inline int receive(struct __sk_buff *skb, struct flow *flow, con
 	flow->destination_identity = endpoint->identity;
 	if (endpoint->flags & ENDPOINT_FLAG_HOST)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_HOST);
-	return deliver_from_ingress(skb, flow, endpoint);
+	flow->endpoint_id = endpoint->id;
+	rc = admit(skb, flow, &packet, node, LOCAL_DESTINATION);
+	return rc ? rc : deliver_from_ingress(skb, flow, endpoint);
 }
 
 #endif

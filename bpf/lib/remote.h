@@ -12,6 +12,7 @@
 /* What locate() found; a negative value is a drop reason. */
 #define LOCATED_REMOTE 0	/* behind `tunnel_endpoint` */
 #define LOCATED_OUTSIDE 1	/* nowhere in the cluster */
+#define LOCATED_HERE 2		/* never by locate(): an endpoint of this node */
 
 /* Cost: 1 longest-prefix match. */
 static __always_inline const struct ipcache_info *ipcache_of(const struct addr *address)

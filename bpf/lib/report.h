@@ -44,6 +44,8 @@ static __always_inline void emit(struct __sk_buff *skb, const struct flow *flow,
 	event->header.ifindex = skb->ifindex;
 	event->header.hash = bpf_get_hash_recalc(skb);
 	event->header.line = flow->line;
+	event->header.service = flow->service;
+	event->header.tracking = flow->tracking;
 	event->header.captured_bytes = copy_up_to(skb, flow->outer_bytes, event->packet, event->header.packet_bytes, CAPTURE_BYTES);
 	events.ringbuf_submit(event, 0);
 }
@@ -53,7 +55,7 @@ static __always_inline void trace(struct __sk_buff *skb, const struct flow *flow
 {
 	const struct node_config *node = this_node();
 
-	if (unlikely(node && node->trace))
+	if (unlikely(node && node->trace & TRACE_FLAG_PACKETS))
 		emit(skb, flow, EVENT_TYPE_TRACE, observation);
 }
 

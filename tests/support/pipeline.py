@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs
@@ -14,9 +14,9 @@ from netloom.bpf.maps import MapSet
 from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
 from netloom.bpf.ring import EventRing
 from netloom.bpf.testrun import run
-from netloom.datapath import registry
+from netloom.datapath import enforcement, registry
 from netloom.datapath.layout import decode, layout_of
-from netloom.datapath.maps import Counter, Index
+from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.reasons import Direction, DropReason, Observation
 from netloom.datapath.registry import CallSlot, EventHeader, EventType
 from netloom.model.address import Address, Network
@@ -25,6 +25,13 @@ from support import packets
 
 REASONS = {reason.value: reason for reason in DropReason}
 HEADER_BYTES = layout_of(EventHeader).size
+EMPTIED = (
+    *("endpoints", "devices", "policers", "ipcache", "tunnels", "peers"),
+    *("subjects", "policies", "cidrs", "connections_tcp", "connections_any", "fragments"),
+)
+"""Maps that a node begins without entries in."""
+CONNECTIONS = 1024
+"""Room for connections, which the kernel takes at once."""
 SLOTS = {
     CallSlot.NEIGHBOR: "neighbor",
     CallSlot.ICMP_ERROR: "icmp_error",
@@ -89,6 +96,8 @@ NODE = registry.NodeConfig(
     underlay_ifindex=0,
     mtu_bytes=MTU_BYTES,
     trace=0,
+    policy_epoch=1,
+    policy_flags=0,
     host_mac=HOST_MAC,
     tunnel_port=TUNNEL_PORT,
 )
@@ -126,6 +135,11 @@ class Outcome:
         return [Observation(item.header.code) for item in self.events if item.header.type == EventType.TRACE]
 
 
+def small(spec: MapSpec[Any, Any]) -> MapSpec[Any, Any]:
+    """The same map, with room for the few entries of a test where room costs memory."""
+    return replace(spec, max_entries=CONNECTIONS) if spec.kind is MapKind.LRU_HASH else spec
+
+
 class Pipeline:
     """All programs and maps of a node. :meth:`reset` makes it as good as new."""
 
@@ -139,7 +153,8 @@ class Pipeline:
         """Compile and load everything."""
         programs = (*core_programs(), *Vxlan().netloom_bpf_programs())
         objects = Compiler(cache_dir).compile_all(programs, defines)
-        maps = MapSet.ephemeral((*registry.MAPS, *(spec for program in programs for spec in program.maps)))
+        specs = (*registry.MAPS, *(spec for program in programs for spec in program.maps))
+        maps = MapSet.ephemeral(map(small, specs))
         return cls(maps, {item.name: load_program(item, maps) for item in objects})
 
     def close(self) -> None:
@@ -151,13 +166,15 @@ class Pipeline:
 
     def reset(self) -> None:
         """Empty the maps, and write what the agent of a node with two workloads and one neighbour would."""
-        for name in ("endpoints", "devices", "policers", "ipcache", "tunnels", "peers"):
-            for key in self.maps[name].items():
-                self.maps[name].delete(key)
+        for name in EMPTIED:
+            for key, _ in self.maps[name].raw_items():
+                self.maps[name].delete_raw(key)
         fill_slots(self.maps, {slot: self.programs[name] for slot, name in SLOTS.items()})
         self.write_node()
         self.write_pod(ALICE)
         self.write_pod(BOB)
+        for item in (ALICE, BOB):
+            self.write_subject(item.identity)
         for gateway in GATEWAYS:
             self.write_host_address(gateway)
         for network in (ip_network("10.244.2.0/24"), ip_network("fd00:10:244:2::/64")):
@@ -182,6 +199,11 @@ class Pipeline:
             item.ipv4, item.ipv6, item.identity, item.id, item.mac, item.node_mac, device_flags
         )
         self.maps.of(registry.DEVICES).put(registry.DeviceKey(item.ifindex), sender)
+
+    def write_subject(self, identity: int, *, ingress: int = 0, egress: int = 0, flags: int = 0) -> None:
+        """Say what holds for an identity of this node; without a word no policy selects it."""
+        info = enforcement.SubjectInfo(ingress, egress, flags)
+        self.maps.of(enforcement.SUBJECTS).put(enforcement.SubjectKey(identity), info)
 
     def write_host_address(self, address: Address) -> None:
         """Make an address of the node itself known."""

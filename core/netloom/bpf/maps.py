@@ -147,10 +147,18 @@ class BpfMap(Generic[K, V]):
         return True
 
     def close(self) -> None:
-        """Let go of the map; pinned or used by a program, it lives on. May be called twice."""
+        """Let go of the map; pinned, in another map or used by a program, it lives on. May be called twice."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def _object(self) -> str:
@@ -182,6 +190,14 @@ class BpfMap(Generic[K, V]):
 def create_map(spec: MapSpec[K, V]) -> BpfMap[K, V]:
     """Make an empty map. Raises KernelError."""
     options = libbpf.MapCreateOpts(sz=ctypes.sizeof(libbpf.MapCreateOpts), map_flags=spec.flags)
+    if spec.inner is not None:
+        with create_map(spec.inner) as example:
+            options.inner_map_fd = example.fd
+            return _create(spec, options)
+    return _create(spec, options)
+
+
+def _create(spec: MapSpec[K, V], options: libbpf.MapCreateOpts) -> BpfMap[K, V]:
     fd = libbpf.library().bpf_map_create(
         spec.kind, libbpf.kernel_name(spec.name), spec.key_bytes, spec.value_bytes, spec.max_entries, options
     )

@@ -17,7 +17,9 @@ _BCC_KINDS = {
     MapKind.ARRAY: "array",
     MapKind.PROG_ARRAY: "prog",
     MapKind.PERCPU_ARRAY: "percpu_array",
+    MapKind.LRU_HASH: "lru_hash",
     MapKind.LPM_TRIE: "lpm_trie",
+    MapKind.HASH_OF_MAPS: "hash",
 }
 _INDEXED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY)
 """Maps whose key is a bare number in C."""
@@ -55,7 +57,7 @@ def render_map(spec: MapSpec[Any, Any]) -> str:
     """The declaration by which the compiler knows a map.
 
     Sizes are 1: the compiler makes every map it sees and throws it away; the agent makes the real one from
-    the same :class:`MapSpec`.
+    the same :class:`MapSpec`. So a map of maps may pass for a table of numbers: C only asks for its entries.
     """
     comment = f"/* {spec.purpose}; {spec.max_entries} {'bytes' if spec.kind is MapKind.RINGBUF else 'entries'} */"
     if spec.kind is MapKind.RINGBUF:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from netloom.datapath.layout import U32, U64, layout_of
 
@@ -22,7 +22,9 @@ class MapKind(IntEnum):
     ARRAY = 2
     PROG_ARRAY = 3
     PERCPU_ARRAY = 6
+    LRU_HASH = 9
     LPM_TRIE = 11
+    HASH_OF_MAPS = 13
     RINGBUF = 27
 
 
@@ -39,6 +41,8 @@ class MapSpec(Generic[K, V]):
     version: int = 1
     """Raised with every change of shape; part of the pin's name."""
     flags: int = 0
+    inner: MapSpec[Any, Any] | None = None
+    """The shape of all maps in a map of maps, which may differ in size alone."""
 
     @property
     def pin_name(self) -> str:
@@ -76,3 +80,10 @@ class Slot:
     """A loaded program, by file descriptor."""
 
     program: U32
+
+
+@dataclass(frozen=True, slots=True)
+class InnerMap:
+    """A map in a map: written by file descriptor, read as the kernel's number of it."""
+
+    map: U32

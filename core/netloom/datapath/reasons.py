@@ -27,6 +27,7 @@ class DropReason(IntEnum):
     FORWARDED = 0, "Forwarded", "Not a drop: the packet went on."
     INVALID_SOURCE_MAC = 130, "Invalid source mac", "The workload forges its MAC address."
     INVALID_SOURCE_IP = 132, "Invalid source ip", "The workload sends from an address it was not given."
+    POLICY = 133, "Policy denied", "No policy allows it, and one isolates the endpoint: see `netctl policy trace`."
     INVALID_PACKET = 134, "Invalid packet", "Headers are cut short or contradict each other; capture and look."
     UNSUPPORTED_L3 = 139, "Unsupported L3 protocol", "Only IPv4, IPv6, ARP are carried."
     MISSED_TAIL_CALL = 140, "Missed tail call", "A stage is not loaded: see `netctl status` and the agent's log."
@@ -35,13 +36,16 @@ class DropReason(IntEnum):
     UNKNOWN_TARGET = 150, "Unknown L3 target address", "No endpoint has that address: it may just have gone."
     UNROUTABLE = 151, "Stale or unroutable IP", "No node is known for that address: see `netctl node list`."
     NO_LOCAL_ENDPOINT = 152, "No matching local container found", "The other node's tables are stale."
+    CONNECTION_NOT_MADE = 155, "CT: Map insertion failed", "The kernel had no room to remember the connection: low memory?"
     IPV6_EXTENSION = 156, "Unsupported IPv6 extension header", "The chain is longer than the parser's bound."
     NO_TUNNEL_ENDPOINT = 160, "No tunnel/encapsulation endpoint", "The node owning the address has no underlay address."
     UNSUPPORTED_L2 = 166, "Unsupported L2 protocol", "Only Ethernet frames with IP or ARP are carried."
     ENCAP_PROHIBITED = 170, "Encapsulation traffic is prohibited", "Workloads may not send tunnel traffic."
     INVALID_IDENTITY = 171, "Invalid identity", "A remote node claimed an identity it cannot have."
     UNKNOWN_SENDER = 172, "Unknown sender", "Tunnel traffic from an address that is no known node."
+    FRAGMENT_NOT_FOUND = 175, "First logical datagram fragment not found", "A fragment came before its first, or too late."
     FORBIDDEN_ICMP6 = 176, "Forbidden ICMPv6 message", "Router and redirect messages from workloads are not carried."
+    POLICY_DENY = 181, "Policy denied by denylist", "A policy denies it by name: see `netctl policy trace`."
     VLAN = 182, "VLAN traffic disallowed", "Workloads may not send VLAN-tagged frames."
     TTL_EXCEEDED = 196, "TTL exceeded", "The packet's hop limit ran out; a traceroute does this on purpose."
     RATE_LIMITED = (
@@ -55,12 +59,32 @@ class DropReason(IntEnum):
         "Multicast, broadcast and link-local traffic is not carried between workloads.",
     )
     NOT_READY = 202, "Host datapath is not ready", "The agent has not finished starting."
+    NO_POLICY = (
+        203,
+        "Endpoint policy not available",
+        "The agent has not said yet what the endpoint may do: see `netctl status`.",
+    )
     TOO_BIG = 220, "Packet too big", "Larger than the overlay's MTU; the sender was told by ICMP."
     NO_VERDICT = 221, "No verdict", "A program ended without deciding: a defect in it; the event names the line."
     DENIED_BY_PLUGIN = (
         222,
         "Denied by plugin",
         "A plugin's stage refused it: see `netctl plugins list` for who has one.",
+    )
+    POLICY_UNKNOWN_PEER = (
+        223,
+        "Policy denied: peer unknown",
+        "The endpoint is isolated, and this node has not heard yet who has the peer's address.",
+    )
+    POLICY_INCOMPLETE = (
+        224,
+        "Policy incomplete",
+        "The endpoint's policies did not fit into its table, so nothing passes: see `netctl status`.",
+    )
+    VERDICT_UNTOLD = (
+        254,
+        "Verdict untold",
+        "Not a drop: more connections were allowed at once than are told while nobody listens.",
     )
     EVENT_LOST = 255, "Event lost", "Not a drop: the monitor's ring was full, so these events were never seen."
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-from netloom.datapath.layout import U8, U16, U32, U64, Addr, Mac, Prefix
+from netloom.datapath.connections import CONNECTION_MAPS
+from netloom.datapath.enforcement import POLICY_MAPS
+from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
 
 
@@ -168,11 +170,31 @@ class NodeConfig:
     mtu_bytes: U32
     """Largest IP packet the overlay carries."""
     trace: U32
-    """1 while somebody listens to traces: they cost nothing otherwise."""
+    """Bits of :class:`TraceFlag`: what nobody listens to costs next to nothing."""
+    policy_epoch: U32
+    """Another number after each change of a policy: connections are judged again, once."""
+    policy_flags: U32
+    """Bits of :class:`PolicyFlag`."""
     host_mac: Mac
     """Of loom_host."""
     tunnel_port: U16
     """UDP port of the overlay, host order: workloads may not send to it."""
+
+
+class TraceFlag(IntFlag):
+    """Bits of ``node_config.trace``: what somebody listens to."""
+
+    PACKETS = 1
+    """Traces of every packet."""
+    VERDICTS = 2
+    """Every verdict of a policy; otherwise no more of those that allow than VERDICTS_PER_S on each CPU."""
+
+
+class PolicyFlag(IntFlag):
+    """Bits of ``node_config.policy_flags``."""
+
+    KEEP_CONNECTIONS = 1
+    """What was allowed when it began goes on, whatever policies say later."""
 
 
 class EventType(IntEnum):
@@ -180,6 +202,29 @@ class EventType(IntEnum):
 
     DROP = 1
     TRACE = 4
+    POLICY_VERDICT = 5
+
+
+class PolicyVerdict(IntEnum):
+    """``event_header.code`` of verdicts that let a packet pass; those that do not are drops."""
+
+    ALLOWED = 0
+    AUDITED = 1
+    """An audit policy's entry would have denied it."""
+    AUDITED_BY_DEFAULT = 2
+    """An audit policy isolates the endpoint, and nothing allows it."""
+
+
+VERDICTS_PER_S = 1000
+"""On each CPU, of verdicts that allow, while nobody listens: what `netctl observe` finds in the ring afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictBudget:
+    """What is left of VERDICTS_PER_S."""
+
+    second_ends_ns: U64
+    told: U64
 
 
 CAPTURE_BYTES = 128
@@ -192,8 +237,10 @@ class EventHeader:
 
     type: U8
     code: U8
-    """Drop reason, or observation point."""
+    """Drop reason, observation point, or :class:`PolicyVerdict`."""
     direction: U8
+    tracking: U8
+    """How the packet stands to its connection: :class:`~netloom.datapath.connections.Tracking`."""
     source_identity: U32
     destination_identity: U32
     endpoint_id: U16
@@ -204,6 +251,8 @@ class EventHeader:
     hash: U32
     line: U32
     """Line of the C source that decided, counted in its own file; with the reason it names the place."""
+    service: Be16
+    """What policies know the packet by: the destination port of whoever began, or type of ICMP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +274,10 @@ class Flow:
     """For ICMP_ERROR: the drop reason the workload is told about."""
     outer_bytes: U8
     """Tunnel headers before the frame that is reported: they are neither counted nor shown."""
+    service: Be16
+    """As ``event_header.service``."""
+    tracking: U8
+    """As ``event_header.tracking``."""
 
 
 METRICS_DIRECTIONS = 4
@@ -265,13 +318,16 @@ TUNNELS = MapSpec(
 PEERS = MapSpec(
     "peers", MapKind.HASH, PeerKey, PeerInfo, 65536, "nodes whose tunnel traffic is accepted", flags=NO_PREALLOC
 )
-NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node", version=2)
+NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node", version=3)
 METRICS = MapSpec(
     "metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason"
 )
-EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops and traces for the monitor")
+EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops, traces and verdicts for the monitor", version=2)
 CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
-HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one", version=2)
+HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one", version=3)
+VERDICT_BUDGET = MapSpec(
+    "verdict_budget", MapKind.PERCPU_ARRAY, Index, VerdictBudget, 1, "how many verdicts are still to be told"
+)
 
 MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     ENDPOINTS,
@@ -285,6 +341,9 @@ MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     EVENTS,
     CALLS,
     HANDOFF,
+    VERDICT_BUDGET,
+    *CONNECTION_MAPS,
+    *POLICY_MAPS,
 )
 
 

@@ -1,0 +1,119 @@
+"""Structs and maps of connection tracking.
+
+A connection is one entry, whichever way its packets go: its key names the two ends in the order of their addresses,
+and the entry says which of them began. So a packet costs one lookup, and between two pods of one node both pods' policies
+are answered for by the same entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16
+from netloom.datapath.maps import MapKind, MapSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionKey:
+    """Both ends of a connection, the lower one first: by the last 32 bits of the addresses, then the others, then ports."""
+
+    low: Addr
+    high: Addr
+    low_port: Be16
+    """Of ICMP queries: their number at the end that asks, 0 at the other."""
+    high_port: Be16
+    protocol: U8
+
+    def __str__(self) -> str:
+        return f"{self.low} port {self.low_port}, {self.high} port {self.high_port}, protocol {self.protocol}"
+
+
+class ConnectionFlag(IntFlag):
+    """Bits of ``connection_info.flags``."""
+
+    BEGUN_BY_HIGH = 1
+    """The second end of the key sent the first packet."""
+    ANSWERED = 2
+    """The other end has sent something too; for TCP: something that is no refusal."""
+    CLOSED_BY_SOURCE = 4
+    """TCP: whoever began has sent FIN."""
+    CLOSED_BY_DESTINATION = 8
+    """TCP: the other end has sent FIN."""
+    RESET = 16
+    """TCP: one of them has sent RST."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """What is known of a connection; its *source* is whoever began it."""
+
+    expires_ns: U64
+    """As ktime_get_ns() counts: from then on it is as if the entry were not there."""
+    sent_packets: U64
+    """By the source."""
+    sent_bytes: U64
+    received_packets: U64
+    """By the source: what the other end sent."""
+    received_bytes: U64
+    source_identity: U32
+    """When it was last judged."""
+    destination_identity: U32
+    epoch: U32
+    """``node_config.policy_epoch`` when it was last judged: judged again when that is another one."""
+    service: Be16
+    """Destination port of the first packet, or type of ICMP: what policies were asked about."""
+    flags: U16
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentKey:
+    """One packet that was cut."""
+
+    source: Addr
+    destination: Addr
+    id: U32
+    """As it stands in the header: only ever compared."""
+    protocol: U8
+
+    def __str__(self) -> str:
+        return f"{self.source} to {self.destination}, protocol {self.protocol}, id {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentInfo:
+    """What its first fragment says of all."""
+
+    source_port: Be16
+    destination_port: Be16
+    service: Be16
+    """As ``connection_info.service``."""
+    is_kept: U16
+    """1 when it belongs to a connection."""
+
+
+class Tracking(IntEnum):
+    """How a packet stands to its connection; in events, one more than Cilium's numbers, so that 0 can be none."""
+
+    NONE = 0
+    """No policy of this node was to be asked."""
+    NEW = 1
+    ESTABLISHED = 2
+    REPLY = 3
+    RELATED = 4
+    """An ICMP error about a connection."""
+
+
+CONNECTIONS_TCP = MapSpec(
+    "connections_tcp", MapKind.LRU_HASH, ConnectionKey, ConnectionInfo, 524288, "TCP connections of this node's pods"
+)
+CONNECTIONS_ANY = MapSpec(
+    "connections_any",
+    MapKind.LRU_HASH,
+    ConnectionKey,
+    ConnectionInfo,
+    262144,
+    "what this node's pods speak by other protocols than TCP",
+)
+FRAGMENTS = MapSpec("fragments", MapKind.LRU_HASH, FragmentKey, FragmentInfo, 8192, "ports of packets that were cut")
+CONNECTION_MAPS = (CONNECTIONS_TCP, CONNECTIONS_ANY, FRAGMENTS)

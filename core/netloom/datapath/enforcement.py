@@ -1,0 +1,121 @@
+"""Structs and maps by which programs enforce policies.
+
+Each identity that this node's endpoints have is a *subject*: an entry in ``subjects``, and, unless its policies say
+nothing, a table of its own in ``policies``. An endpoint whose identity is no subject is closed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+from netloom.datapath.layout import U8, U32, Be16, Prefix
+from netloom.datapath.maps import NO_PREALLOC, InnerMap, MapKind, MapSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKey:
+    """An identity of endpoints of this node."""
+
+    identity: U32
+
+    def __str__(self) -> str:
+        return f"identity {self.identity}"
+
+
+class Isolation(IntFlag):
+    """Bits of ``subject_info.ingress`` and ``.egress``: what becomes of packets that nothing allows."""
+
+    ENFORCED = 1
+    """They are dropped."""
+    AUDITED = 2
+    """An audit policy would have them dropped: they are reported."""
+
+
+class SubjectFlag(IntFlag):
+    """Bits of ``subject_info.flags``."""
+
+    HAS_TABLE = 1
+    """There is a table in ``policies``."""
+    CLOSED = 2
+    """Its table could not be written as policies want it: nothing new passes until it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectInfo:
+    """What holds for a subject whatever its table says."""
+
+    ingress: U8
+    egress: U8
+    flags: U8
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyKey:
+    """Peer, direction and service, as a longest-prefix lookup wants them; see :mod:`netloom.policy.table`."""
+
+    prefix_bits: U32
+    """40 to 64."""
+    peer: U32
+    direction: U8
+    """0 ingress, 1 egress, seen from the subject."""
+    protocol: U8
+    port: Be16
+
+    def __str__(self) -> str:
+        direction = "egress" if self.direction else "ingress"
+        return f"{direction} peer {self.peer} protocol {self.protocol} port {self.port}/{self.prefix_bits - 48}"
+
+
+class PolicyEffect(IntFlag):
+    """Bits of ``policy_info.effects``, as in :mod:`netloom.policy.table`."""
+
+    DENY = 1
+    ALLOW = 2
+    AUDIT_DENY = 4
+    AUDIT_ALLOW = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInfo:
+    """What policies say of packets that a key is the longest match for."""
+
+    effects: U8
+
+
+@dataclass(frozen=True, slots=True)
+class CidrKey:
+    """A prefix that some policy names."""
+
+    prefix: Prefix
+
+    def __str__(self) -> str:
+        return str(self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class CidrInfo:
+    """The peer that stands for it in tables."""
+
+    number: U32
+
+
+POLICY_TABLE = MapSpec(
+    "policy", MapKind.LPM_TRIE, PolicyKey, PolicyInfo, 16384, "what one subject may send and receive", flags=NO_PREALLOC
+)
+"""The shape of every table in ``policies``."""
+SUBJECTS = MapSpec(
+    "subjects", MapKind.HASH, SubjectKey, SubjectInfo, 65535, "identities of this node's endpoints", flags=NO_PREALLOC
+)
+POLICIES = MapSpec(
+    "policies",
+    MapKind.HASH_OF_MAPS,
+    SubjectKey,
+    InnerMap,
+    65535,
+    "tables of subjects",
+    flags=NO_PREALLOC,
+    inner=POLICY_TABLE,
+)
+CIDRS = MapSpec("cidrs", MapKind.LPM_TRIE, CidrKey, CidrInfo, 512000, "prefixes that policies name", flags=NO_PREALLOC)
+POLICY_MAPS = (SUBJECTS, POLICIES, CIDRS)
