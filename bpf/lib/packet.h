@@ -91,13 +91,16 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct flow *flow, 
 	return check_packet(skb, flow, packet);
 }
 
-/* Step over a fragment header; false when it, or the fragment, is none that can be carried. */
+/*
+ * Step over a fragment header; false when it, or the fragment, is none that can be carried. A fragment within a
+ * fragment would show one header here and another one to its receiver.
+ */
 static __always_inline bool parse_ipv6_fragment(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6_fragment header;
 	__u32 offset;
 
-	if (!copy_from(skb, packet->l4_offset, &header, sizeof(header)))
+	if (packet->has_fragments || !copy_from(skb, packet->l4_offset, &header, sizeof(header)))
 		return false;
 	offset = ntohs(header.offset) >> 3;
 	packet->is_later_fragment = offset;
