@@ -55,6 +55,7 @@ from netloom.plugins.manager import OwnedProgram
 
 PLACES_AT_ONCE = 32
 """Filters looked at in one visit of the kernel thread."""
+EPOCHS = 1 << 32
 TABLES = (registry.PEERS, registry.ENDPOINTS, registry.POLICERS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
 """Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS) and
 its limit is known (POLICERS)."""
@@ -82,6 +83,7 @@ class Datapath:
         self._kernel = kernel
         self._log = structlog.get_logger()
         self._trace = False
+        self._policy_epoch = 0
         self._firewall_seen: tuple[int, tuple[Network, ...]] | None = None
         self._directory = plan.settings.paths.bpf_dir / plan.settings.node.name
 
@@ -97,6 +99,7 @@ class Datapath:
             self._maps = NodeMaps(
                 self._directory / "maps", self._plan.programs, dataclasses.asdict(self._plan.settings.maps)
             )
+            self._policy_epoch = (self._epoch_before() + 1) % EPOCHS
             self._write_node_config()
         finally:
             compiled = await compiling
@@ -184,6 +187,11 @@ class Datapath:
     def set_trace(self, wanted: bool) -> None:
         """Have programs report every packet, or drops alone."""
         self._trace = wanted
+        self._write_node_config()
+
+    def bump_policy_epoch(self) -> None:
+        """Have programs ask policies again about every connection, once."""
+        self._policy_epoch = (self._policy_epoch + 1) % EPOCHS
         self._write_node_config()
 
     async def create_workload(self, endpoint: Endpoint) -> Workload:
@@ -322,6 +330,11 @@ class Datapath:
     def _write_node_config(self) -> None:
         self._maps.all.of(registry.NODE_CONFIG).put(Index(0), self._node_config())
 
+    def _epoch_before(self) -> int:
+        """What an earlier agent left."""
+        found = self._maps.all.of(registry.NODE_CONFIG).get(Index(0))
+        return found.policy_epoch if found else 0
+
     def _node_config(self) -> registry.NodeConfig:
         tunnel = self._plan.mode.tunnel
         device = self._devices.links.devices.get(tunnel.device) if tunnel else None
@@ -335,7 +348,9 @@ class Datapath:
             tunnel_ifindex=device.ifindex if device else 0,
             underlay_ifindex=self._direct.ifindex,
             mtu_bytes=self.mtu_bytes,
-            trace=int(self._trace),
+            trace=registry.TraceFlag.PACKETS if self._trace else 0,
+            policy_epoch=self._policy_epoch,
+            policy_flags=0 if self._plan.settings.policy.cut_connections else registry.PolicyFlag.KEEP_CONNECTIONS,
             host_mac=self.host.mac,
             tunnel_port=tunnel.port if tunnel else 0,
         )

@@ -1,8 +1,8 @@
 """Endpoints of this node: attached and detached on request, kept across restarts.
 
 An endpoint's interface is useless until its address stands in the ``endpoints`` map: the program on it drops
-what comes from an address that is not there. That entry is written last on ADD and removed first on DEL, so a
-half-made endpoint is closed.
+what comes from an address that is not there. That entry is written last on ADD, after what policies say of the
+endpoint, and removed first on DEL, so a half-made endpoint is closed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import structlog
 from netloom.agent.cluster import Cluster
 from netloom.agent.datapath import Datapath
 from netloom.agent.identities import Identities
+from netloom.agent.policies import Policies
 from netloom.agent.records import decode_endpoint, encode_endpoint
 from netloom.agent.tables import Tables
 from netloom.agent.undo import Undo
@@ -62,6 +63,7 @@ class Parts:
     tables: Tables
     cluster: Cluster
     identities: Identities
+    policies: Policies
     plugins: PluginManager
 
 
@@ -155,11 +157,20 @@ class EndpointManager:
             identity = await self._parts.identities.confirm(Identity(endpoint.identity, endpoint.labels))
             if identity.id != endpoint.identity and endpoint in self._by_key.values():
                 self._log.warning("endpoint.identity_changed", endpoint=endpoint.id, identity=identity.id)
-                changed = replace(endpoint, identity=identity.id)
-                self._keep(changed)
-                self._save(changed)
-                await self._parts.tables.apply(_owner(changed))
-                self._announce(changed)
+                await self._become(replace(endpoint, identity=identity.id))
+
+    async def _become(self, changed: Endpoint) -> None:
+        """Let an endpoint have another identity: closed to nobody who may reach either, at no moment open to others."""
+        key = changed.attachment.key
+        self._parts.policies.use(key, changed.identity, changed.labels)
+        self._keep(changed)
+        self._save(changed)
+        await self._parts.tables.apply(_owner(changed))
+        self._parts.policies.leave(key, but=changed.identity)
+        self._announce(changed)
+
+    async def _leave(self, endpoint: Endpoint) -> None:
+        self._parts.policies.leave(endpoint.attachment.key)
 
     async def _restore_one(self, endpoint: Endpoint) -> None:
         self._ids.add(endpoint.id)
@@ -172,6 +183,7 @@ class EndpointManager:
             self._log.warning("endpoint.not_restored", container=endpoint.attachment.key, reason=str(error))
             await self._try_to_remove(endpoint)
             return
+        self._parts.policies.use(endpoint.attachment.key, endpoint.identity, endpoint.labels)
         self._keep(replace(endpoint, ifindex=IfIndex(link.ifindex), node_mac=link.mac))
 
     async def _make(self, request: AttachRequest) -> Endpoint:
@@ -198,6 +210,8 @@ class EndpointManager:
                 labels=identity.labels,
                 state=EndpointState.READY,
             )
+            undo.add("forget policies", partial(self._leave, endpoint))
+            parts.policies.use(key, endpoint.identity, endpoint.labels)
             undo.add("close", partial(self._forget, endpoint))
             self._keep(endpoint)
             await parts.tables.apply(_owner(endpoint))
@@ -211,6 +225,7 @@ class EndpointManager:
         self._by_key[endpoint.attachment.key] = leaving
         self._save(leaving)
         await self._close(endpoint)
+        await self._leave(endpoint)
         withdrawing = asyncio.create_task(self._withdraw(endpoint))
         try:
             await self._parts.datapath.delete_workload(endpoint.attachment, endpoint.ifindex)
