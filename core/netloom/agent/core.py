@@ -133,7 +133,7 @@ class Agent:
         bump_epoch = self.datapath.bump_policy_epoch
         self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
-        self.cluster = Cluster(self._active.store, local, self.tables, self._identities)
+        self.cluster = Cluster(self._active.store, local, self.tables, self._identities, self.policies.hear_address)
         directory = state_dir / "endpoints"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.endpoints = EndpointManager(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from netloom.agent.condition import Expectation, faults
-from netloom.agent.devices import Devices, Interface
+from netloom.agent.devices import PLACES_AT_ONCE, Devices, Interface, in_parts
 from netloom.agent.direct import DirectWay
 from netloom.agent.generation import (
     Compiled,
@@ -32,7 +31,6 @@ from netloom.agent.tables import Driver
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.grace import wait_for_running_programs
 from netloom.bpf.maps import MapSet
-from netloom.bpf.programs import LoadedProgram
 from netloom.bpf.ring import EventRing
 from netloom.config.settings import Settings
 from netloom.datapath import registry
@@ -53,8 +51,6 @@ from netloom.plan.shaping import queue_of
 from netloom.plugins.contract import AttachPoint, NetworkMode
 from netloom.plugins.manager import OwnedProgram
 
-PLACES_AT_ONCE = 32
-"""Filters looked at in one visit of the kernel thread."""
 EPOCHS = 1 << 32
 TABLES = (registry.PEERS, registry.ENDPOINTS, registry.POLICERS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
 """Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS) and
@@ -246,7 +242,7 @@ class Datapath:
         program = self._generation.workload_program
         interfaces = {AttachPoint(each.attachment.host_ifname, "ingress"): program for each in endpoints}
         wanted = self._generation.filters() | interfaces
-        found = [await self._kernel.run(self._devices.repair_filters, part) for part in _parts(wanted)]
+        found = [await self._kernel.run(self._devices.repair_filters, part) for part in in_parts(wanted)]
         return [repair for part in found for repair in part]
 
     async def repair_interfaces(self, endpoints: Iterable[Endpoint]) -> tuple[list[Repair], frozenset[str]]:
@@ -400,10 +396,3 @@ class Datapath:
 
 def _place(point: AttachPoint) -> tuple[str, Direction]:
     return point.device, point.direction
-
-
-def _parts(wanted: Mapping[AttachPoint, LoadedProgram]) -> Iterator[dict[AttachPoint, LoadedProgram]]:
-    """Small enough that an attachment never waits long for the kernel thread."""
-    places = iter(wanted.items())
-    while part := dict(islice(places, PLACES_AT_ONCE)):
-        yield part

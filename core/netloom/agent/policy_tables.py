@@ -1,7 +1,8 @@
 """Policies in the kernel: one table for each subject, changed in place, and the prefixes that tables know by number.
 
-A subject whose table cannot be written as its policies want it is *closed*: nothing new passes, and what was allowed is asked
-about again. That harms its own endpoints alone, is told, and ends by itself with the next change or resync that fits.
+A subject whose table cannot be written as its policies want it is *closed*: nothing new passes, and what was allowed is
+asked about again. That harms its own endpoints alone, is told, and ends by itself with the next change or resync that
+fits.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class PolicyTables:
     ) -> bool:
         """Make the kernel hold these; says whether anything was changed.
 
-        ``prefixes`` are all that are wanted. Raises NetloomError when subjects or prefixes cannot be written; a table that
-        cannot be written closes its subject instead.
+        ``prefixes`` are all that are wanted. Raises NetloomError when subjects or prefixes cannot be written; a table
+        that cannot be written closes its subject instead.
         """
         before = [key for key, number in self._prefixes.items() if prefixes.get(key) != number]
         for network in before:
@@ -120,12 +121,14 @@ class PolicyTables:
 
     def keep_only(self, subjects: Iterable[IdentityId]) -> bool:
         """Remove whatever else an earlier agent left."""
-        return any([self._remove(IdentityId(identity)) for identity in self._held.keys() - set(subjects)])
+        removed = [self._remove(IdentityId(identity)) for identity in self._held.keys() - set(subjects)]
+        return any(removed)
 
     def retry(self) -> bool:
         """Try again to write the tables of closed subjects; says whether one is open again."""
-        tried = [(identity, held.wanted) for identity, held in self._held.items() if held.wanted is not None]
-        return any([self._write_one(IdentityId(identity), wanted) for identity, wanted in tried if wanted is not None])
+        tried = [(number, wanted) for number, held in self._held.items() if (wanted := held.wanted) is not None]
+        written = [self._write_one(IdentityId(identity), wanted) for identity, wanted in tried]
+        return any(written)
 
     def check(self) -> list[Repair]:
         """Compare with the kernel and put right what differs; of large tables a part at a time. Raises NetloomError."""
@@ -174,25 +177,21 @@ class PolicyTables:
             self._put_subject(identity, held, info)
             self._drop_table(identity, held)
             return
-        if held.inner is None or held.info is None or not held.info.flags & SubjectFlag.HAS_TABLE:
+        inner, before_info = held.inner, held.info
+        if inner is None or before_info is None or not before_info.flags & SubjectFlag.HAS_TABLE:
             self._put_table(identity, held, table)
             self._put_subject(identity, held, info)
             return
         steps, before = _steps(held, table), _count(held.table) if held.known is None else len(held.known)
         if before + len(steps.denials) + len(steps.others) <= room:
-            self._change_in_place(identity, held, steps, info)
+            _put(inner, steps.denials)
+            self._put_subject(identity, held, _mildest(before_info, info))
+            _put(inner, steps.others)
+            for key in steps.deletes:
+                inner.delete_raw(_raw(key))
         else:
-            self._put_subject(identity, held, _strictest(held.info, info))
+            self._put_subject(identity, held, _strictest(before_info, info))
             self._put_table(identity, held, table)
-            self._put_subject(identity, held, info)
-
-    def _change_in_place(self, identity: int, held: _Held, steps: Steps, info: SubjectInfo) -> None:
-        assert held.inner is not None and held.info is not None
-        _put(held.inner, steps.denials)
-        self._put_subject(identity, held, _mildest(held.info, info))
-        _put(held.inner, steps.others)
-        for key in steps.deletes:
-            held.inner.delete_raw(_raw(key))
         self._put_subject(identity, held, info)
 
     def _put_table(self, identity: int, held: _Held, table: PolicyTable) -> None:
