@@ -30,6 +30,8 @@ from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
+from netloom.agent.policies import Policies
+from netloom.agent.policy_tables import PolicyTables
 from netloom.agent.repairs import RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
@@ -104,6 +106,7 @@ class Agent:
         stack.push_async_callback(self._active.store.close)
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
+        stack.callback(self.policies.close)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
         stack.push_async_callback(self.walker.close)
@@ -125,8 +128,12 @@ class Agent:
         )
 
     def _build(self, state_dir: Path, socket: Path) -> None:
+        policy_tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
+        policy_tables.restore()
+        bump_epoch = self.datapath.bump_policy_epoch
+        self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
-        self.cluster = Cluster(self._active.store, local, self.tables, self._identities)
+        self.cluster = Cluster(self._active.store, local, self.tables, self._identities, self.policies.hear_address)
         directory = state_dir / "endpoints"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.endpoints = EndpointManager(
@@ -137,6 +144,7 @@ class Agent:
                 tables=self.tables,
                 cluster=self.cluster,
                 identities=self._identities,
+                policies=self.policies,
                 plugins=self._plugins,
             )
         )
@@ -152,6 +160,7 @@ class Agent:
             tables=self.tables,
             cluster=self.cluster,
             endpoints=self.endpoints,
+            policies=self.policies,
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
             journal=self.repairs,
         )
@@ -185,10 +194,13 @@ class Agent:
         first = True
         async for events in self._active.store.watch(""):
             changes = self.cluster.take(events, first=first)
+            self.policies.take(events, first=first)
             first = False
             self.cluster.in_sync.set()
             self._controllers.succeeded("cluster")
             if self._ready:
+                # A peer's identity means something in policies before its address leads to it.
+                await self._apply(self.policies.write)
                 # Masquerading depends on nodes alone: a pod somewhere in the cluster must not cost a run of nft.
                 await self._apply(self._upkeep.follow if changes else self.tables.apply)
                 if self.cluster.robbed:
