@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs
@@ -15,13 +15,15 @@ from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
 from netloom.bpf.ring import EventRing
 from netloom.bpf.testrun import run
 from netloom.datapath import enforcement, registry
+from netloom.datapath.connections import Tracking
 from netloom.datapath.layout import decode, layout_of
-from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
+from netloom.datapath.maps import Counter, Index
 from netloom.datapath.reasons import Direction, DropReason, Observation
 from netloom.datapath.registry import CallSlot, EventHeader, EventType
 from netloom.model.address import Address, Network
 from netloom_vxlan.plugin import Vxlan
 from support import packets
+from support.maps import small
 
 REASONS = {reason.value: reason for reason in DropReason}
 HEADER_BYTES = layout_of(EventHeader).size
@@ -30,8 +32,6 @@ EMPTIED = (
     *("subjects", "policies", "cidrs", "connections_tcp", "connections_any", "fragments"),
 )
 """Maps that a node begins without entries in."""
-CONNECTIONS = 1024
-"""Room for connections, which the kernel takes at once."""
 SLOTS = {
     CallSlot.NEIGHBOR: "neighbor",
     CallSlot.ICMP_ERROR: "icmp_error",
@@ -124,20 +124,29 @@ class Outcome:
     """Those that are not zero, summed over CPUs."""
 
     @property
+    def drops(self) -> list[Event]:
+        """Those of its events that are drops."""
+        return [item for item in self.events if item.header.type == EventType.DROP]
+
+    @property
+    def verdicts(self) -> list[EventHeader]:
+        """Those of its events in which a policy lets it pass."""
+        return [item.header for item in self.events if item.header.type == EventType.POLICY_VERDICT]
+
+    @property
     def reason(self) -> DropReason | None:
         """Why the packet was dropped, by its event; None when it was not."""
-        drops = [REASONS[item.header.code] for item in self.events if item.header.type == EventType.DROP]
-        return drops[0] if drops else None
+        return REASONS[self.drops[0].header.code] if self.drops else None
+
+    @property
+    def tracking(self) -> Tracking:
+        """How its last event says it stands to its connection."""
+        return Tracking(self.events[-1].header.tracking)
 
     @property
     def observations(self) -> list[Observation]:
         """Where traces saw it."""
         return [Observation(item.header.code) for item in self.events if item.header.type == EventType.TRACE]
-
-
-def small(spec: MapSpec[Any, Any]) -> MapSpec[Any, Any]:
-    """The same map, with room for the few entries of a test where room costs memory."""
-    return replace(spec, max_entries=CONNECTIONS) if spec.kind is MapKind.LRU_HASH else spec
 
 
 class Pipeline:
