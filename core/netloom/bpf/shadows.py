@@ -31,6 +31,9 @@ _ALWAYS_OWN = (MapKind.RINGBUF, MapKind.PROG_ARRAY, MapKind.LRU_HASH)
 """Rings are written by nature, and what is looked up in a map that forgets changes what it forgets next; a program array
 leads to programs, which here are others."""
 
+_SIZED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY, MapKind.RINGBUF)
+"""Maps whose size the verifier looks at, or that come in certain sizes alone."""
+
 Spec = MapSpec[Any, Any]
 
 
@@ -45,10 +48,21 @@ def written_maps(programs: Sequence[ProgramObject], specs: Iterable[Spec]) -> fr
     # Small programs first: what they write the large ones need not be tried for.
     for program in sorted(programs, key=lambda item: len(item.instructions)):
         used = {name for _, name in program.map_refs}
-        if not _loads(program, known, read_only=used - written):
-            written |= {name for name in used - written if not _loads(program, known, read_only={name})}
+        found = _written_by(program, known, sorted(used - written))
+        written |= found
+        if found:
             _require(program, known, read_only=used - written)
     return frozenset(written)
+
+
+def _written_by(program: ProgramObject, known: dict[str, Spec], names: Sequence[str]) -> set[str]:
+    """Those of some maps that a program may write, most of which are none: by halves."""
+    if not names or _loads(program, known, read_only=names):
+        return set()
+    if len(names) == 1:
+        return {*names}
+    half = len(names) // 2
+    return _written_by(program, known, names[:half]) | _written_by(program, known, names[half:])
 
 
 def stand_in(spec: Spec) -> Spec:
@@ -93,11 +107,14 @@ def _loads(program: ProgramObject, known: dict[str, Spec], *, read_only: Iterabl
 def _require(program: ProgramObject, known: dict[str, Spec], *, read_only: Iterable[str]) -> None:
     closed = frozenset(read_only)
     names = dict.fromkeys(name for _, name in program.map_refs)
-    specs = [_read_only(known[name]) if name in closed else stand_in(known[name]) for name in names]
+    specs = [_on_trial(known[name], read_only=name in closed) for name in names]
     with MapSet.ephemeral(specs) as maps, load_program(program, maps):
         pass
 
 
-def _read_only(spec: Spec) -> Spec:
-    inner = _read_only(spec.inner) if spec.inner else None
-    return replace(stand_in(spec), flags=spec.flags | READ_ONLY, inner=inner)
+def _on_trial(spec: Spec, *, read_only: bool) -> Spec:
+    """For a program that nobody runs, which asks for no room."""
+    room = spec.max_entries if spec.kind in _SIZED else 1
+    inner = _on_trial(spec.inner, read_only=read_only) if spec.inner else None
+    flags = spec.flags | READ_ONLY if read_only else spec.flags
+    return replace(stand_in(spec), max_entries=min(room, stand_in(spec).max_entries), flags=flags, inner=inner)
