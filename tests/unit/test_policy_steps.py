@@ -128,8 +128,6 @@ def test_what_denies_goes_last() -> None:
     """Else the wider entry behind it, which is about to go too, would let something pass."""
     key = PolicyKey(STATIC_BITS, 0, Direction.INGRESS, 0, 0)
     narrow = key._replace(prefix_bits=64, protocol=6, port=80)
-    change = difference(PolicyTable(), PolicyTable())
-    steps = in_order(
-        type(change)({}, frozenset({key, narrow})), partial(longest_match, {key: 2, narrow: 1}), PolicyTable()
-    )
+    old = partial(longest_match, {key: ALLOW, narrow: DENY})
+    steps = in_order(TableChange({}, frozenset({key, narrow})), old, PolicyTable())
     assert steps.rest == ((key, None), (narrow, None))

@@ -12,8 +12,8 @@ lets pass. Nor shall one be dropped that both let pass. The order that does it::
 After step 1 whatever the new table denies is denied. From then on a packet that passes meets no denial of the old table
 either, unless the new one has put an entry that allows in its place (step 3) or has begun to isolate (step 5). So if an
 old entry allows it, nothing of the old table denied it, and if a new one does, the new table lets it pass. Deleting
-uncovers wider entries of the same peer: by the normal form of tables (see ``table.py``) an entry has all effects of those
-around it, so what is uncovered denies nothing that is not new. Tests try every moment of random changes.
+uncovers wider entries of the same peer: by the normal form of tables (see ``table.py``) an entry has all effects of
+those around it, so what is uncovered denies nothing that is not new. Tests try every moment of random changes.
 """
 
 from __future__ import annotations
