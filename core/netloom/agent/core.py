@@ -30,6 +30,10 @@ from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
+from netloom.agent.prefilter import hook as prefilter_hook
+from netloom.agent.prefilter.manager import Parts as PrefilterParts
+from netloom.agent.prefilter.manager import Prefilter
+from netloom.agent.prefilter.tables import PrefilterTables
 from netloom.agent.repairs import RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
@@ -58,6 +62,7 @@ class Agent:
     mtu_bytes: int
     endpoints: EndpointManager
     detachments: Detachments
+    prefilter: Prefilter
     monitor: Monitor
 
     def __init__(self, loaded: Loaded, plugins: PluginManager) -> None:
@@ -141,6 +146,7 @@ class Agent:
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
+        self.prefilter = self._make_prefilter(state_dir)
         self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
         self.walker = Walker(
             Sources(
@@ -153,10 +159,25 @@ class Agent:
             cluster=self.cluster,
             endpoints=self.endpoints,
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+            prefilter=self.prefilter,
             journal=self.repairs,
         )
 
+    def _make_prefilter(self, state_dir: Path) -> Prefilter:
+        maps, device = self.datapath.maps, self.datapath.underlay.device
+        load = prefilter_hook.loader(self._settings.paths.cache_dir, maps)
+        return Prefilter(
+            PrefilterParts(
+                file=state_dir / "prefilter.json",
+                tables=PrefilterTables(maps),
+                hook=prefilter_hook.Hook(self._kernel, device, load),
+                nodes=lambda: (self.node, *(known.node for known in self.cluster.nodes().values())),
+            )
+        )
+
     async def _bring_up(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self.prefilter.close)
+        await self.prefilter.restore()
         self.tables.claim("world", world_claims())
         self._upkeep.claim_node()
         await self.endpoints.restore()
@@ -239,6 +260,7 @@ class Agent:
             masquerade=self._settings.masquerade,
             programs={program.id: program.name for program in self.datapath.generation.programs()},
             specs={name: item.spec for name, item in self.datapath.maps.items()},
+            prefiltered=self.prefilter.refusing,
         )
 
     def require_ready(self) -> None:
@@ -260,7 +282,7 @@ class Agent:
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
         missing = self._upkeep.missing
-        failing = any(controller["state"] == "failing" for controller in controllers)
+        failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
         records = self._plugins.records()
         return {
             "node": self.node.name,
@@ -275,6 +297,7 @@ class Agent:
             "underlay": observe.underlay_view(self.datapath),
             **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
+            "prefilter": self.prefilter.summary(),
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
             "store": self._store_view(),

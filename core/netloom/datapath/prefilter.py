@@ -1,7 +1,7 @@
 """Maps of the prefilter: source addresses whose packets go no further than the underlay device's driver.
 
-Families and kinds stand apart, since this is about speed under attack: a hash of four bytes costs less than a walk through
-a trie of sixteen, and most of what a list of attackers holds is single IPv4 addresses.
+Families and kinds stand apart, since this is about speed under attack: a hash of four bytes costs less than a walk
+through a trie of sixteen, and most of what a list of attackers holds is single IPv4 addresses.
 """
 
 from __future__ import annotations
@@ -69,9 +69,21 @@ PREFILTER_IP6 = MapSpec(
     "prefilter_ip6", MapKind.HASH, PrefilterIp6, Prefiltered, _SINGLES, _ADDRESSES.format("IPv6"), flags=NO_PREALLOC
 )
 PREFILTER_NET4 = MapSpec(
-    "prefilter_net4", MapKind.LPM_TRIE, PrefilterNet4, Prefiltered, _RANGES, _RANGES_OF.format("IPv4"), flags=NO_PREALLOC
+    "prefilter_net4",
+    MapKind.LPM_TRIE,
+    PrefilterNet4,
+    Prefiltered,
+    _RANGES,
+    _RANGES_OF.format("IPv4"),
+    flags=NO_PREALLOC,
 )
 PREFILTER_NET6 = MapSpec(
-    "prefilter_net6", MapKind.LPM_TRIE, PrefilterNet6, Prefiltered, _RANGES, _RANGES_OF.format("IPv6"), flags=NO_PREALLOC
+    "prefilter_net6",
+    MapKind.LPM_TRIE,
+    PrefilterNet6,
+    Prefiltered,
+    _RANGES,
+    _RANGES_OF.format("IPv6"),
+    flags=NO_PREALLOC,
 )
 PREFILTER_MAPS = (PREFILTER_IP4, PREFILTER_IP6, PREFILTER_NET4, PREFILTER_NET6)
