@@ -239,7 +239,7 @@ _Static_assert(sizeof(struct verdict_budget) == 16, "size of struct verdict_budg
 _Static_assert(__builtin_offsetof(struct verdict_budget, second_ends_ns) == 0, "second_ends_ns");
 _Static_assert(__builtin_offsetof(struct verdict_budget, told) == 8, "told");
 
-/* Both ends of a connection, the lower one first: by the last 32 bits of the addresses, then the others, then ports. */
+/* Both ends of a connection, the lower first: by the last 32 bits of the addresses, then the others, then ports. */
 struct connection_key {
 	struct addr low;
 	struct addr high;

@@ -90,6 +90,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "pod_uid": "5b7a3f0e-0000-4000-8000-000000000001",
         "network": "netloom",
         "bandwidth": {"ingress": {"rate_bps": 20_000_000, "burst_bits": 1_048_576}, "egress": None},
+        "ports": ["http:TCP:80"],
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
     {
@@ -111,6 +112,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "pod_uid": "",
         "network": "",
         "bandwidth": {"ingress": None, "egress": None},
+        "ports": [],
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
 ]

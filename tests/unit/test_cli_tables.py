@@ -68,6 +68,7 @@ LISTS = {
         Identity:            256
         Labels:              k8s:app=busybox1
                              k8s:io.kubernetes.pod.namespace=default
+        Named ports:         http:TCP:80
         Bandwidth:           ingress 20 Mbit/s (burst 131072 bytes)
         Policy:              ingress Disabled, egress Disabled
         """,

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from netloom.agent import metrics, views
 from netloom.agent.cni import CniCalls
+from netloom.agent.endpoint_changes import read_patch
 from netloom.agent.openapi import document
 from netloom.agent.prefilter.request import Verb, read_change
 from netloom.agent.walk.walker import part_view, read_walk
@@ -121,6 +122,7 @@ class Api:
         return [
             *(web.get(path, _reader(read)) for path, read in reads.items()),
             web.get("/v1/endpoints/{id}", self._endpoint),
+            web.patch("/v1/endpoints/{id}", self._change_endpoint),
             web.get("/v1/maps/{name}", self._map),
             web.get("/v1/monitor", self._monitor),
             web.post(TARGET, self._call),
@@ -132,10 +134,12 @@ class Api:
         ]
 
     async def _endpoint(self, request: web.Request) -> web.Response:
-        text = request.match_info["id"]
-        if not text.isdigit():
-            raise Invalid(f'endpoint "{text[:40]}" is not a number; see `netctl endpoint list`')
-        return _json(views.endpoint_view(self._agent.endpoints.get(int(text[:9]))))
+        return _json(views.endpoint_view(self._agent.endpoints.get(_endpoint_number(request))))
+
+    async def _change_endpoint(self, request: web.Request) -> web.Response:
+        self._agent.require_ready()
+        number, patch = _endpoint_number(request), read_patch(await request.read())
+        return _json(views.endpoint_view(await asyncio.shield(self._agent.endpoints.change(number, patch))))
 
     async def _map(self, request: web.Request) -> web.Response:
         return _json(self._agent.map_dump(request.match_info["name"]))
@@ -194,6 +198,13 @@ async def _read_body(request: web.Request, most: int) -> bytes:
         if len(body) > most:
             raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(body))
     return bytes(body)
+
+
+def _endpoint_number(request: web.Request) -> int:
+    text = request.match_info["id"]
+    if not text.isdigit():
+        raise Invalid(f'endpoint "{text[:40]}" is not a number; see `netctl endpoint list`')
+    return int(text[:9])
 
 
 async def _send(response: web.StreamResponse, flows: Iterable[Flow], lost: int, kinds: set[str]) -> None:

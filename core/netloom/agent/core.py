@@ -30,10 +30,9 @@ from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
-from netloom.agent.prefilter import hook as prefilter_hook
-from netloom.agent.prefilter.manager import Parts as PrefilterParts
-from netloom.agent.prefilter.manager import Prefilter
-from netloom.agent.prefilter.tables import PrefilterTables
+from netloom.agent.policies import Policies
+from netloom.agent.policy_tables import PolicyTables
+from netloom.agent.prefilter.manager import Prefilter, prefilter_of
 from netloom.agent.repairs import RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
@@ -109,6 +108,7 @@ class Agent:
         stack.push_async_callback(self._active.store.close)
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
+        stack.callback(self.policies.close)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
         stack.push_async_callback(self.walker.close)
@@ -130,8 +130,12 @@ class Agent:
         )
 
     def _build(self, state_dir: Path, socket: Path) -> None:
+        policy_tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
+        policy_tables.restore()
+        bump_epoch = self.datapath.bump_policy_epoch
+        self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
-        self.cluster = Cluster(self._active.store, local, self.tables, self._identities)
+        self.cluster = Cluster(self._active.store, local, self.tables, self._identities, self.policies.hear_address)
         directory = state_dir / "endpoints"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.endpoints = EndpointManager(
@@ -142,11 +146,12 @@ class Agent:
                 tables=self.tables,
                 cluster=self.cluster,
                 identities=self._identities,
+                policies=self.policies,
                 plugins=self._plugins,
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
-        self.prefilter = self._make_prefilter(state_dir)
+        self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
         self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
         self.walker = Walker(
             Sources(
@@ -158,21 +163,10 @@ class Agent:
             tables=self.tables,
             cluster=self.cluster,
             endpoints=self.endpoints,
+            policies=self.policies,
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
             prefilter=self.prefilter,
             journal=self.repairs,
-        )
-
-    def _make_prefilter(self, state_dir: Path) -> Prefilter:
-        maps, device = self.datapath.maps, self.datapath.underlay.device
-        load = prefilter_hook.loader(self._settings.paths.cache_dir, maps)
-        return Prefilter(
-            PrefilterParts(
-                file=state_dir / "prefilter.json",
-                tables=PrefilterTables(maps),
-                hook=prefilter_hook.Hook(self._kernel, device, load),
-                nodes=lambda: (self.node, *(known.node for known in self.cluster.nodes().values())),
-            )
         )
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
@@ -206,10 +200,13 @@ class Agent:
         first = True
         async for events in self._active.store.watch(""):
             changes = self.cluster.take(events, first=first)
+            self.policies.take(events, first=first)
             first = False
             self.cluster.in_sync.set()
             self._controllers.succeeded("cluster")
             if self._ready:
+                # A peer's identity means something in policies before its address leads to it.
+                await self._apply(self.policies.write)
                 # Masquerading depends on nodes alone: a pod somewhere in the cluster must not cost a run of nft.
                 await self._apply(self._upkeep.follow if changes else self.tables.apply)
                 if self.cluster.robbed:
@@ -248,6 +245,9 @@ class Agent:
     def is_ready(self) -> bool:
         """Whether endpoints may be changed."""
         return self._ready
+
+    def _all_nodes(self) -> tuple[Node, ...]:
+        return (self.node, *(known.node for known in self.cluster.nodes().values()))
 
     def _walk_facts(self) -> NodeFacts:
         return NodeFacts(

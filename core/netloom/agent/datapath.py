@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from netloom.agent.condition import Expectation, faults
-from netloom.agent.devices import Devices, Interface
+from netloom.agent.devices import PLACES_AT_ONCE, Devices, Interface, in_parts
 from netloom.agent.direct import DirectWay
 from netloom.agent.generation import (
     Compiled,
@@ -32,7 +31,6 @@ from netloom.agent.tables import Driver
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.grace import wait_for_running_programs
 from netloom.bpf.maps import MapSet
-from netloom.bpf.programs import LoadedProgram
 from netloom.bpf.ring import EventRing
 from netloom.config.settings import Settings
 from netloom.datapath import registry
@@ -53,8 +51,7 @@ from netloom.plan.shaping import queue_of
 from netloom.plugins.contract import AttachPoint, NetworkMode
 from netloom.plugins.manager import OwnedProgram
 
-PLACES_AT_ONCE = 32
-"""Filters looked at in one visit of the kernel thread."""
+EPOCHS = 1 << 32
 TABLES = (registry.PEERS, registry.ENDPOINTS, registry.POLICERS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
 """Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS) and
 its limit is known (POLICERS)."""
@@ -82,6 +79,7 @@ class Datapath:
         self._kernel = kernel
         self._log = structlog.get_logger()
         self._trace = False
+        self._policy_epoch = 0
         self._firewall_seen: tuple[int, tuple[Network, ...]] | None = None
         self._directory = plan.settings.paths.bpf_dir / plan.settings.node.name
 
@@ -97,6 +95,7 @@ class Datapath:
             self._maps = NodeMaps(
                 self._directory / "maps", self._plan.programs, dataclasses.asdict(self._plan.settings.maps)
             )
+            self._policy_epoch = (self._epoch_before() + 1) % EPOCHS
             self._write_node_config()
         finally:
             compiled = await compiling
@@ -186,6 +185,11 @@ class Datapath:
         self._trace = wanted
         self._write_node_config()
 
+    def bump_policy_epoch(self) -> None:
+        """Have programs ask policies again about every connection, once."""
+        self._policy_epoch = (self._policy_epoch + 1) % EPOCHS
+        self._write_node_config()
+
     async def create_workload(self, endpoint: Endpoint) -> Workload:
         """Make a workload's interface, its program attached before it is up. Raises NetloomError, leaving nothing."""
         return await self._kernel.run(create_workload, self._netlink, self._workload_spec(endpoint))
@@ -238,7 +242,7 @@ class Datapath:
         program = self._generation.workload_program
         interfaces = {AttachPoint(each.attachment.host_ifname, "ingress"): program for each in endpoints}
         wanted = self._generation.filters() | interfaces
-        found = [await self._kernel.run(self._devices.repair_filters, part) for part in _parts(wanted)]
+        found = [await self._kernel.run(self._devices.repair_filters, part) for part in in_parts(wanted)]
         return [repair for part in found for repair in part]
 
     async def repair_interfaces(self, endpoints: Iterable[Endpoint]) -> tuple[list[Repair], frozenset[str]]:
@@ -322,6 +326,11 @@ class Datapath:
     def _write_node_config(self) -> None:
         self._maps.all.of(registry.NODE_CONFIG).put(Index(0), self._node_config())
 
+    def _epoch_before(self) -> int:
+        """What an earlier agent left."""
+        found = self._maps.all.of(registry.NODE_CONFIG).get(Index(0))
+        return found.policy_epoch if found else 0
+
     def _node_config(self) -> registry.NodeConfig:
         tunnel = self._plan.mode.tunnel
         device = self._devices.links.devices.get(tunnel.device) if tunnel else None
@@ -335,7 +344,9 @@ class Datapath:
             tunnel_ifindex=device.ifindex if device else 0,
             underlay_ifindex=self._direct.ifindex,
             mtu_bytes=self.mtu_bytes,
-            trace=int(self._trace),
+            trace=registry.TraceFlag.PACKETS if self._trace else 0,
+            policy_epoch=self._policy_epoch,
+            policy_flags=0 if self._plan.settings.policy.cut_connections else registry.PolicyFlag.KEEP_CONNECTIONS,
             host_mac=self.host.mac,
             tunnel_port=tunnel.port if tunnel else 0,
         )
@@ -385,10 +396,3 @@ class Datapath:
 
 def _place(point: AttachPoint) -> tuple[str, Direction]:
     return point.device, point.direction
-
-
-def _parts(wanted: Mapping[AttachPoint, LoadedProgram]) -> Iterator[dict[AttachPoint, LoadedProgram]]:
-    """Small enough that an attachment never waits long for the kernel thread."""
-    places = iter(wanted.items())
-    while part := dict(islice(places, PLACES_AT_ONCE)):
-        yield part

@@ -1,8 +1,8 @@
 """Endpoints of this node: attached and detached on request, kept across restarts.
 
 An endpoint's interface is useless until its address stands in the ``endpoints`` map: the program on it drops
-what comes from an address that is not there. That entry is written last on ADD and removed first on DEL, so a
-half-made endpoint is closed.
+what comes from an address that is not there. That entry is written last on ADD, after what policies say of the
+endpoint, and removed first on DEL, so a half-made endpoint is closed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import structlog
 
 from netloom.agent.cluster import Cluster
 from netloom.agent.datapath import Datapath
+from netloom.agent.endpoint_changes import EndpointPatch, labels_after, ports_after
 from netloom.agent.identities import Identities
+from netloom.agent.policies import Policies
 from netloom.agent.records import decode_endpoint, encode_endpoint
 from netloom.agent.tables import Tables
 from netloom.agent.undo import Undo
@@ -30,6 +32,7 @@ from netloom.model.endpoint import MAX_ENDPOINT_ID, Attachment, Endpoint, Endpoi
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound
 from netloom.model.identity import Identity, IdentityId, Reserved
 from netloom.model.labels import Labels
+from netloom.model.ports import NamedPort
 from netloom.plan.claims import endpoint_claims
 from netloom.plugins.contract import AddressRequest, Allocation, EndpointReady, EndpointRemoved, Ipam
 from netloom.plugins.manager import PluginManager
@@ -50,6 +53,7 @@ class AttachRequest:
     """Those it must get, at most one of each IP version; of other versions it gets any."""
     mac: bytes | None = None
     """The one its interface must get, 6 bytes."""
+    ports: tuple[NamedPort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,7 @@ class Parts:
     tables: Tables
     cluster: Cluster
     identities: Identities
+    policies: Policies
     plugins: PluginManager
 
 
@@ -129,6 +134,24 @@ class EndpointManager:
         """Those that a runtime's network attached, by number."""
         return tuple(endpoint for endpoint in self.all() if endpoint.network == network)
 
+    async def change(self, number: int, patch: EndpointPatch) -> Endpoint:
+        """Give an endpoint other labels, other named ports, or both.
+
+        Its policies change with it in one step. Raises NotFound, Invalid, Conflict while it is not ready, or what
+        making an identity raises; the endpoint then stays as it was.
+        """
+        async with self._lock(self.get(number).attachment.key):
+            endpoint = self.get(number)
+            if endpoint.state is not EndpointState.READY:
+                raise Conflict(f"endpoint {number} is {endpoint.state}: only one that is ready can be changed")
+            ports = ports_after(endpoint, patch)
+            identity = await self._parts.identities.identity_of(labels_after(endpoint, patch))
+            changed = replace(endpoint, labels=identity.labels, identity=identity.id, ports=tuple(sorted(set(ports))))
+            if changed != endpoint:
+                await self._become(changed)
+        self._log.info("endpoint.changed", endpoint=number, identity=changed.identity)
+        return changed
+
     async def restore(self) -> None:
         """Take up the endpoints an earlier run left; clean up those that were never finished or have gone."""
         remove_unfinished(self._parts.directory)
@@ -155,11 +178,19 @@ class EndpointManager:
             identity = await self._parts.identities.confirm(Identity(endpoint.identity, endpoint.labels))
             if identity.id != endpoint.identity and endpoint in self._by_key.values():
                 self._log.warning("endpoint.identity_changed", endpoint=endpoint.id, identity=identity.id)
-                changed = replace(endpoint, identity=identity.id)
-                self._keep(changed)
-                self._save(changed)
-                await self._parts.tables.apply(_owner(changed))
-                self._announce(changed)
+                await self._become(replace(endpoint, identity=identity.id))
+
+    async def _become(self, changed: Endpoint) -> None:
+        """Let an endpoint have another identity: closed to nobody who may reach either, at no moment open to others."""
+        self._parts.policies.use(changed)
+        self._keep(changed)
+        self._save(changed)
+        await self._parts.tables.apply(_owner(changed))
+        self._parts.policies.leave(changed, but=changed.identity)
+        self._announce(changed)
+
+    async def _leave(self, endpoint: Endpoint) -> None:
+        self._parts.policies.leave(endpoint)
 
     async def _restore_one(self, endpoint: Endpoint) -> None:
         self._ids.add(endpoint.id)
@@ -172,6 +203,7 @@ class EndpointManager:
             self._log.warning("endpoint.not_restored", container=endpoint.attachment.key, reason=str(error))
             await self._try_to_remove(endpoint)
             return
+        self._parts.policies.use(endpoint)
         self._keep(replace(endpoint, ifindex=IfIndex(link.ifindex), node_mac=link.mac))
 
     async def _make(self, request: AttachRequest) -> Endpoint:
@@ -198,6 +230,8 @@ class EndpointManager:
                 labels=identity.labels,
                 state=EndpointState.READY,
             )
+            undo.add("forget policies", partial(self._leave, endpoint))
+            parts.policies.use(endpoint)
             undo.add("close", partial(self._forget, endpoint))
             self._keep(endpoint)
             await parts.tables.apply(_owner(endpoint))
@@ -211,6 +245,7 @@ class EndpointManager:
         self._by_key[endpoint.attachment.key] = leaving
         self._save(leaving)
         await self._close(endpoint)
+        await self._leave(endpoint)
         withdrawing = asyncio.create_task(self._withdraw(endpoint))
         try:
             await self._parts.datapath.delete_workload(endpoint.attachment, endpoint.ifindex)
@@ -245,7 +280,7 @@ class EndpointManager:
     async def _publish(self, endpoint: Endpoint, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        publish = self._parts.cluster.publish_address
+        publish = partial(self._parts.cluster.publish_address, pod=endpoint.pod, ports=endpoint.ports)
         try:
             await asyncio.gather(*(publish(address, endpoint.identity) for address in endpoint.addresses))
         finally:
@@ -336,6 +371,7 @@ def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -
         identity=IdentityId(Reserved.UNKNOWN.value),
         labels=request.labels,
         state=EndpointState.REGENERATING,
+        ports=tuple(sorted(set(request.ports))),
         pod_name=request.pod_name,
         pod_namespace=request.pod_namespace,
         pod_uid=request.pod_uid,

@@ -44,6 +44,14 @@ OPERATIONS = (
         schema="Endpoint",
         parameters=(("id", "path", "number of the endpoint"),),
     ),
+    Operation(
+        method="patch",
+        path="/v1/endpoints/{id}",
+        summary="Change labels and named ports of an endpoint",
+        schema="Endpoint",
+        body="EndpointPatch",
+        parameters=(("id", "path", "number of the endpoint"),),
+    ),
     Operation(method="get", path="/v1/identities", summary="Identities known", schema="*Identity"),
     Operation(method="get", path="/v1/nodes", summary="Nodes of the cluster, this one first", schema="*Node"),
     Operation(
@@ -192,9 +200,11 @@ SCHEMAS: dict[str, Json] = {
             "pod_uid": STRING,
             "network": STRING,
             "bandwidth": OBJECT,
+            "ports": STRINGS,
             "policy": OBJECT,
         }
     ),
+    "EndpointPatch": _schema({"add_labels": STRINGS, "delete_labels": STRINGS, "ports": STRINGS}),
     "Identity": _schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
     "Node": _schema(
         {

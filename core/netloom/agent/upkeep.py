@@ -15,6 +15,7 @@ from netloom.agent.cluster import Cluster
 from netloom.agent.datapath import Datapath
 from netloom.agent.endpoints import EndpointManager
 from netloom.agent.notices import Aspect, Known, Notice
+from netloom.agent.policies import Policies
 from netloom.agent.prefilter.manager import Prefilter
 from netloom.agent.repairs import Repair, RepairJournal
 from netloom.agent.routing import Routing
@@ -35,6 +36,7 @@ class Upkeep:
     tables: Tables
     cluster: Cluster
     endpoints: EndpointManager
+    policies: Policies
     routing: Routing
     prefilter: Prefilter
     journal: RepairJournal
@@ -131,10 +133,14 @@ class Upkeep:
     async def _tables_and_programs(self) -> None:
         """New programs never meet tables that are not complete: those at work go on instead."""
         if self._settled:
-            await _all(self._all_tables, self._all_workloads)
+            await _all(self._policies, self._all_tables, self._all_workloads)
         else:
+            self.policies.open()
             await self._all_tables()
             await self._all_workloads()
+
+    async def _policies(self) -> None:
+        self._note(self.policies.check())
 
     async def _all_workloads(self) -> None:
         await self._workloads(self.endpoints.ready())

@@ -73,6 +73,7 @@ def endpoint_view(endpoint: Endpoint) -> Json:
         "pod_uid": endpoint.pod_uid,
         "network": endpoint.network,
         "bandwidth": plain(endpoint.bandwidth),
+        "ports": [str(port) for port in endpoint.ports],
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     }
 

@@ -121,6 +121,11 @@ class BpfMap(Generic[K, V]):
         if result != -errno.ENOENT:
             libbpf.check(result, "delete", f"{self._object} at {key.hex()}")
 
+    @property
+    def id(self) -> int:
+        """Number the kernel gave the map. Raises KernelError."""
+        return int(libbpf.map_info(self._fd, self._object).id)
+
     def info(self) -> MapStatus:
         """How full the map is: one call for arrays, a walk without decoding for others. Raises KernelError."""
         info = libbpf.map_info(self._fd, self._object)
@@ -254,6 +259,26 @@ def open_map(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:
     try:
         check_layout(fd, spec, path)
     except (KernelError, MapLayoutMismatch):
+        os.close(fd)
+        raise
+    return BpfMap(spec, fd)
+
+
+def open_inner(number: int, spec: MapSpec[K, V]) -> BpfMap[K, V] | None:
+    """A map by the number under which a map of maps holds it; None when it is of another shape or size, or gone.
+
+    Raises KernelError.
+    """
+    fd = libbpf.library().bpf_map_get_fd_by_id(number)
+    if fd == -errno.ENOENT:
+        return None
+    libbpf.check(fd, "open", f'eBPF map "{spec.name}" with number {number}')
+    try:
+        check_layout(fd, spec, Path(f"map {number}"))
+    except MapLayoutMismatch:
+        os.close(fd)
+        return None
+    except KernelError:
         os.close(fd)
         raise
     return BpfMap(spec, fd)

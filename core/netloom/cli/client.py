@@ -54,6 +54,10 @@ class Client:
         """``POST /v1/<path>`` with a JSON body, decoded."""
         return self._call("POST", path, json.dumps(body))
 
+    def patch(self, body: Any, *path: str | int) -> Any:
+        """``PATCH /v1/<path>`` with a JSON body, decoded."""
+        return self._call("PATCH", path, json.dumps(body))
+
     @contextmanager
     def stream(self, path: str, query: dict[str, str]) -> Iterator[Iterator[dict[str, Any]]]:
         """Objects of an ndjson stream as they come; the agent has begun it when the block begins.

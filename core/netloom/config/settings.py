@@ -90,6 +90,33 @@ class MapSettings:
     prefilter_ip6: Annotated[int, Range(1, 1 << 24), Doc("Single IPv6 addresses the prefilter refuses.")] = 131072
     prefilter_net4: Annotated[int, Range(1, 1 << 24), Doc("Ranges of IPv4 addresses the prefilter refuses.")] = 512000
     prefilter_net6: Annotated[int, Range(1, 1 << 24), Doc("Ranges of IPv6 addresses the prefilter refuses.")] = 512000
+    subjects: Annotated[int, Range(16, 1 << 20), Doc("Identities of this node's pods, each with its policies.")] = 65535
+    cidrs: Annotated[int, Range(16, 1 << 24), Doc("Prefixes that policies name.")] = 512000
+    policy_entries: Annotated[
+        int, Range(16, 1 << 24), Doc("Of one identity's policies: about one for each peer and range of ports.")
+    ] = 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """``policy``: how network policies are enforced on this node."""
+
+    enforcement: Annotated[
+        Literal["default", "always", "never"],
+        Doc(
+            "default: pods that a policy selects are isolated as it says; always: all pods are isolated, whether a "
+            "policy selects them or not; never: policies are kept and explained, and nothing is denied."
+        ),
+    ] = "default"
+    audit: Annotated[
+        bool, Doc("Whether all policies are watched only: what they would deny passes and is reported.")
+    ] = False
+    allow_host: Annotated[
+        bool, Doc("Whether a pod's own node always reaches it, as Kubernetes wants it, unless a policy denies that.")
+    ] = True
+    cut_connections: Annotated[
+        bool, Doc("Whether connections that policies do not allow any more are cut, or may end by themselves.")
+    ] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,5 +155,6 @@ class Settings:
     paths: PathSettings = field(default_factory=PathSettings)
     datapath: DatapathSettings = field(default_factory=DatapathSettings)
     maps: MapSettings = field(default_factory=MapSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     log: LogSettings = field(default_factory=LogSettings)
     api: ApiSettings = field(default_factory=ApiSettings)

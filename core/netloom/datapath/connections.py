@@ -1,8 +1,8 @@
 """Structs and maps of connection tracking.
 
 A connection is one entry, whichever way its packets go: its key names the two ends in the order of their addresses,
-and the entry says which of them began. So a packet costs one lookup, and between two pods of one node both pods' policies
-are answered for by the same entry.
+and the entry says which of them began. So a packet costs one lookup, and between two pods of one node the same entry
+answers for the policies of both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from netloom.datapath.maps import MapKind, MapSpec
 
 @dataclass(frozen=True, slots=True)
 class ConnectionKey:
-    """Both ends of a connection, the lower one first: by the last 32 bits of the addresses, then the others, then ports."""
+    """Both ends of a connection, the lower first: by the last 32 bits of the addresses, then the others, then ports."""
 
     low: Addr
     high: Addr

@@ -36,14 +36,22 @@ class DropReason(IntEnum):
     UNKNOWN_TARGET = 150, "Unknown L3 target address", "No endpoint has that address: it may just have gone."
     UNROUTABLE = 151, "Stale or unroutable IP", "No node is known for that address: see `netctl node list`."
     NO_LOCAL_ENDPOINT = 152, "No matching local container found", "The other node's tables are stale."
-    CONNECTION_NOT_MADE = 155, "CT: Map insertion failed", "The kernel had no room to remember the connection: low memory?"
+    CONNECTION_NOT_MADE = (
+        155,
+        "CT: Map insertion failed",
+        "The kernel had no room to remember the connection: low memory?",
+    )
     IPV6_EXTENSION = 156, "Unsupported IPv6 extension header", "The chain is longer than the parser's bound."
     NO_TUNNEL_ENDPOINT = 160, "No tunnel/encapsulation endpoint", "The node owning the address has no underlay address."
     UNSUPPORTED_L2 = 166, "Unsupported L2 protocol", "Only Ethernet frames with IP or ARP are carried."
     ENCAP_PROHIBITED = 170, "Encapsulation traffic is prohibited", "Workloads may not send tunnel traffic."
     INVALID_IDENTITY = 171, "Invalid identity", "A remote node claimed an identity it cannot have."
     UNKNOWN_SENDER = 172, "Unknown sender", "Tunnel traffic from an address that is no known node."
-    FRAGMENT_NOT_FOUND = 175, "First logical datagram fragment not found", "A fragment came before its first, or too late."
+    FRAGMENT_NOT_FOUND = (
+        175,
+        "First logical datagram fragment not found",
+        "A fragment came before its first, or too late.",
+    )
     FORBIDDEN_ICMP6 = 176, "Forbidden ICMPv6 message", "Router and redirect messages from workloads are not carried."
     POLICY_DENY = 181, "Policy denied by denylist", "A policy denies it by name: see `netctl policy trace`."
     VLAN = 182, "VLAN traffic disallowed", "Workloads may not send VLAN-tagged frames."

@@ -323,7 +323,9 @@ NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts
 METRICS = MapSpec(
     "metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason"
 )
-EVENTS = MapSpec("events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops, traces and verdicts for the monitor", version=2)
+EVENTS = MapSpec(
+    "events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops, traces and verdicts for the monitor", version=2
+)
 CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
 HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one", version=3)
 VERDICT_BUDGET = MapSpec(

@@ -29,12 +29,14 @@ from netloom.policy.cidrs import Prefixes
 from netloom.policy.ports import ANY_SERVICE, NamedPorts
 from netloom.policy.resolve import Clause, ResolvedRule, resolve, slice_of
 from netloom.policy.selection import Change, Criterion, Group, Selections
-from netloom.policy.table import ALLOW, ANY_PEER, Direction, DirectionTable, PolicyTable, Remote, Slice, Source
+from netloom.policy.table import ALLOW, ANY_PEER, DENY, Direction, DirectionTable, PolicyTable, Remote, Slice, Source
 
 _HOST: Final = Clause(
     Group(None), ALLOW, frozenset({Source(None, Origin("", 0, "allow_host"), ALLOW)}), frozenset({ANY_SERVICE})
 )
 """The node always reaches its pods, as Kubernetes wants it; what denies the host still wins."""
+_ALWAYS: Final = Source(None, Origin("", 0, "enforcement"), DENY)
+"""Who isolates where the agent's own setting is that every endpoint is isolated."""
 _NO_NAMES: Final[NamedPorts] = {}
 
 
@@ -72,10 +74,13 @@ class _Subject:
 class Repository:
     """Everything that stands. Each change answers with the tables that it made others of."""
 
-    def __init__(self, *, allow_host: bool = True, prefixes: Mapping[Network, int] | None = None) -> None:
+    def __init__(
+        self, *, allow_host: bool = True, isolate_all: bool = False, prefixes: Mapping[Network, int] | None = None
+    ) -> None:
         """``prefixes``: numbers of CIDR prefixes that the kernel knows from before a restart."""
         self.revision = 0
         self.allows_host = allow_host
+        self._always = frozenset({_ALWAYS}) if isolate_all else frozenset()
         self._selections = Selections()
         self._prefixes = Prefixes(prefixes)
         self._policies: dict[PolicyName, tuple[Policy, tuple[ResolvedRule, ...]]] = {}
@@ -91,6 +96,11 @@ class Repository:
     def policies(self) -> tuple[Policy, ...]:
         """All policies, sorted by name."""
         return tuple(self._policies[name][0] for name in sorted(self._policies))
+
+    def policy(self, name: PolicyName) -> Policy | None:
+        """One of them; None when it is not known."""
+        found = self._policies.get(name)
+        return found[0] if found else None
 
     def rules(self) -> Iterator[ResolvedRule]:
         """Rules of all policies, in order."""
@@ -244,6 +254,8 @@ class Repository:
 
     def _started(self, identity: IdentityId) -> _Subject:
         subject = _Subject(identity)
+        if self._always:
+            subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)
         for group in self._selections.holders(identity):
             for rule in group.rules:
                 _attach(subject, rule)
@@ -300,7 +312,7 @@ class Repository:
 
     def _direction(self, subject: _Subject, direction: Direction) -> DirectionTable:
         half = subject.halves[direction]
-        isolating = frozenset[Source]().union(*(rule.of(direction).isolating for rule in subject.rules))
+        isolating = self._always.union(*(rule.of(direction).isolating for rule in subject.rules))
         slices = dict(subject.table.of(direction).slices) if subject.table else {}
         host = self.allows_host and direction is Direction.INGRESS and bool(isolating)
         for peer in half.dirty:

@@ -239,6 +239,13 @@ class PolicyTable:
                 for service, entry in one.entries.items():
                     yield key_of(peer, direction, service), entry
 
+    def effects_at(self, key: PolicyKey) -> int | None:
+        """Effects of one entry; None when there is none."""
+        one = self.of(key.direction).slices.get(key.peer)
+        service = Service(key.protocol, key.port, key.prefix_bits - STATIC_BITS)
+        entry = one.entries.get(service) if one else None
+        return entry.effects if entry else None
+
     def decide(self, direction: Direction, remote: Remote, protocol: int, port: int) -> Decision:
         """What the kernel does with a packet, by the same lookups."""
         one = self.of(direction)

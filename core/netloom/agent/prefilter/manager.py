@@ -10,12 +10,15 @@ from typing import Any
 
 import structlog
 
+from netloom.agent.datapath import Datapath
+from netloom.agent.kernel import KernelThread
 from netloom.agent.prefilter import book
 from netloom.agent.prefilter.book import Kept
-from netloom.agent.prefilter.hook import Hook
+from netloom.agent.prefilter.hook import Hook, loader
 from netloom.agent.prefilter.request import Change, Verb, changed
 from netloom.agent.prefilter.tables import PrefilterTables
 from netloom.agent.repairs import Repair
+from netloom.config.settings import Settings
 from netloom.edge.files import FileError
 from netloom.model.address import Address
 from netloom.model.errors import Conflict, Invalid, NetloomError, Unavailable
@@ -197,3 +200,18 @@ class Prefilter:
     async def close(self) -> None:
         """Let go of descriptors; the program and its maps go on."""
         await self._parts.hook.close()
+
+
+def prefilter_of(
+    datapath: Datapath, kernel: KernelThread, settings: Settings, nodes: Callable[[], Iterable[Node]]
+) -> Prefilter:
+    """That of the node whose data path has been prepared."""
+    device, paths = datapath.underlay.device, settings.paths
+    return Prefilter(
+        Parts(
+            file=paths.state_dir / settings.node.name / "prefilter.json",
+            tables=PrefilterTables(datapath.maps),
+            hook=Hook(kernel, device, loader(paths.cache_dir, datapath.maps)),
+            nodes=nodes,
+        )
+    )
