@@ -22,8 +22,8 @@ MAX_LINE_BYTES = 1 << 20
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("netloom", timeout=timeout_s)
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
+        super().__init__("netloom", timeout=timeout_s or TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
@@ -42,7 +42,7 @@ class Client:
         """``GET /v1/<path>``, decoded."""
         return self._call("GET", path)
 
-    def send(self, method: str, body: Any, *path: str | int, timeout_s: float = TIMEOUT_S) -> Any:
+    def send(self, method: str, body: Any, *path: str | int, timeout_s: float | None = None) -> Any:
         """Another method on ``/v1/<path>`` with a JSON body, decoded; the answer may take as long as said."""
         return self._call(method, path, json.dumps(body), timeout_s)
 
@@ -78,7 +78,7 @@ class Client:
         raise AgentAway(f"the agent at {self.socket_path} has stopped")
 
     def _call(
-        self, method: str, path: tuple[str | int, ...], body: str | None = None, timeout_s: float = TIMEOUT_S
+        self, method: str, path: tuple[str | int, ...], body: str | None = None, timeout_s: float | None = None
     ) -> Any:
         target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
         with self._translated(timeout_s), self._request(method, target, body, timeout_s) as (_, response):
@@ -86,7 +86,7 @@ class Client:
 
     @contextmanager
     def _request(
-        self, method: str, target: str, body: str | None = None, timeout_s: float = TIMEOUT_S
+        self, method: str, target: str, body: str | None = None, timeout_s: float | None = None
     ) -> Iterator[tuple[http.client.HTTPConnection, http.client.HTTPResponse]]:
         connection = _UnixConnection(self.socket_path, timeout_s)
         try:
@@ -99,11 +99,11 @@ class Client:
             connection.close()
 
     @contextmanager
-    def _translated(self, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
+    def _translated(self, timeout_s: float | None = None) -> Iterator[None]:
         try:
             yield
         except TimeoutError as error:
-            raise AgentAway(f"the agent at {self.socket_path} has not answered within {timeout_s:g} s") from error
+            raise AgentAway(f"the agent at {self.socket_path} has not answered within {timeout_s or TIMEOUT_S:g} s") from error
         except OSError as error:
             raise AgentAway(self._why(error)) from error
         except (http.client.HTTPException, ValueError) as error:
