@@ -36,14 +36,10 @@ def foreign() -> Iterator[int]:
 
 
 @pytest.fixture
-def devices(netns: Namespace) -> None:
-    """One whose driver has XDP, and one whose driver has not."""
+def xdp(netns: Namespace, netlink: Netlink) -> Xdp:
+    """Of a namespace with a device whose driver has XDP, eth0, and one whose driver has not, br0."""
     netns.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
     netns.run("ip", "link", "add", "name", "br0", "type", "bridge")
-
-
-@pytest.fixture
-def xdp(devices: None, netlink: Netlink) -> Xdp:
     return netlink.xdp
 
 

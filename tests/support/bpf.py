@@ -19,7 +19,8 @@ _LICENCE = ctypes.create_string_buffer(b"GPL")
 def load_verdict(verdict: int, name: str = "loom_verdict", *, kind: int = TC) -> int:
     """A file descriptor of a program that gives every packet the same verdict.
 
-    For tc TC_ACT_OK is 0 and TC_ACT_SHOT 2, for XDP XDP_DROP is 1 and XDP_PASS 2. By its name it is one of Netloom's, unless another is given.
+    For tc TC_ACT_OK is 0 and TC_ACT_SHOT 2, for XDP XDP_DROP is 1 and XDP_PASS 2. By its name it is one of Netloom's,
+    unless another is given.
     """
     code = ctypes.create_string_buffer(
         struct.pack("=BBhi", 0xB7, 0, 0, verdict) + struct.pack("=BBhi", 0x95, 0, 0, 0)  # r0 = verdict; exit

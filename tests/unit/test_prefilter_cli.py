@@ -72,12 +72,10 @@ def test_every_bad_line_of_a_file_is_told_and_nothing_asked(ask: Netctl, agent: 
     """With its number; status 4, as for other files."""
     file = tmp_path / "list.txt"
     file.write_text("192.0.2.7\nfoo\n10.1.2.3/16\n")
-    said = [
-        'found "foo", expected an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32',
-        'found "10.1.2.3/16", whose bits behind the first 16 are not zero, expected "10.1.0.0/16" for the whole range '
-        'or "10.1.2.3" for the one address',
-    ]
-    lines = f"netctl: {file}:2: prefix: {said[0]}\n{file}:3: prefix: {said[1]}\n"
+    one = 'found "foo", expected an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32'
+    found = 'found "10.1.2.3/16", whose bits behind the first 16 are not zero'
+    other = f'{found}, expected "10.1.0.0/16" for the whole range or "10.1.2.3" for the one address'
+    lines = f"netctl: {file}:2: prefix: {one}\n{file}:3: prefix: {other}\n"
     assert ask("prefilter", "update", "-f", str(file)) == (4, "", lines)
     assert agent.requests == []
 

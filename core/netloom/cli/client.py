@@ -103,7 +103,8 @@ class Client:
         try:
             yield
         except TimeoutError as error:
-            raise AgentAway(f"the agent at {self.socket_path} has not answered within {timeout_s or TIMEOUT_S:g} s") from error
+            waited = f"within {timeout_s or TIMEOUT_S:g} s"
+            raise AgentAway(f"the agent at {self.socket_path} has not answered {waited}") from error
         except OSError as error:
             raise AgentAway(self._why(error)) from error
         except (http.client.HTTPException, ValueError) as error:

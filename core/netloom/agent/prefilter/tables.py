@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from netloom.agent.repairs import Repair
 from netloom.bpf.maps import BpfMap, MapSet
 from netloom.datapath.layout import decode
@@ -28,23 +26,23 @@ class PrefilterTables:
     def write(self, before: Entries, after: Entries) -> None:
         """All of it or nothing: raises Exhausted or KernelError with the maps as they were.
 
-        What is refused both before and after is refused at every moment between: wider ranges come before narrower
-        ones go.
+        What is refused both before and after is refused at every moment between. New ranges come before old ones go,
+        except where a map has no room for both.
         """
         done: list[tuple[str, bytes]] = []
         try:
-            for name, key in _difference(after, before):
-                self._maps[name].put_raw(key, PRESENT)
-                done.append((name, key))
-            for name, key in _difference(before, after):
-                self._maps[name].delete_raw(key)
-                done.append((name, key))
+            for name, item in self._maps.items():
+                old, new = set(before[name]), set(after[name])
+                steps = [(new - old, True), (old - new, False)]
+                if len(old | new) > item.spec.max_entries:
+                    steps.reverse()
+                for keys, present in steps:
+                    for key in keys:
+                        _set(item, key, present=present)
+                        done.append((name, key))
         except NetloomError:
             for name, key in reversed(done):
-                if key in before[name]:
-                    self._maps[name].put_raw(key, PRESENT)
-                else:
-                    self._maps[name].delete_raw(key)
+                _set(self._maps[name], key, present=key in before[name])
             raise
 
     def repair(self, wanted: Entries) -> list[Repair]:
@@ -62,9 +60,11 @@ class PrefilterTables:
         return repairs
 
 
-def _difference(these: Entries, without: Entries) -> Iterator[tuple[str, bytes]]:
-    """Keys of the one that are not among the other's, with the name of their map."""
-    return ((name, key) for name, keys in these.items() for key in set(keys) - set(without[name]))
+def _set(item: BpfMap[object, object], key: bytes, *, present: bool) -> None:
+    if present:
+        item.put_raw(key, PRESENT)
+    else:
+        item.delete_raw(key)
 
 
 def _told(item: BpfMap[object, object], keys: list[bytes], action: str) -> list[Repair]:
