@@ -4,7 +4,8 @@ Run as ``/usr/bin/python3 -I bcc_child.py`` with a request as JSON on standard i
 standard output. It uses the standard library and BCC alone, because it runs under the system's Python, where
 BCC is installed and Netloom is not; and it ends after one request, because BCC keeps 120 MB of LLVM.
 
-Request: ``{"hermetic": DIR, "units": [{"name", "text", "flags": [...]}]}``; with no units it only identifies itself.
+Request: ``{"hermetic": DIR, "units": [{"name", "context", "text", "flags": [...]}]}``; with no units it only identifies
+itself. ``context`` is the struct that the program's parameter points to.
 Answer:  ``{"compiler": TEXT, "units": [{"name", "log", "instructions": HEX, "maps": [[INDEX, NAME], ...]}]}``;
 ``compiler`` is null when BCC is not installed, ``instructions`` is null when the unit did not compile.
 """
@@ -70,7 +71,7 @@ def compile_unit(unit: dict[str, Any]) -> dict[str, Any]:
         log.seek(0)
         words = log.read().decode(errors="replace")
     if module and raw is None:
-        words += f'the source defines no function "int {unit["name"]}(struct __sk_buff *skb)"'
+        words += f'the source defines no function "int {unit["name"]}(struct {unit["context"]} *)"'
     return {"name": unit["name"], "log": words, "instructions": raw.hex() if raw else None, "maps": maps}
 
 
