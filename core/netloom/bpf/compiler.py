@@ -26,6 +26,12 @@ TIMEOUT_S = 120.0
 MAX_WORKERS = 4
 """Each holds 120 MB of LLVM while it compiles."""
 WARNINGS = ("-Wall", "-Werror")
+CODE = (
+    "-g0",  # BCC asks for debug information, of which nothing is kept
+    "-fno-strict-aliasing",  # as the kernel itself: the same bytes of a packet are read as one header and as another
+    *("-Xclang", "-disable-llvm-passes"),  # BCC optimizes what comes out; what is left out is done for the host's CPU
+)
+"""How instructions are made: a change needs a look at what the verifier walks, and at what a packet costs."""
 
 _NEEDS = "Debian's python3-bpfcc (apt-get install python3-bpfcc)"
 
@@ -88,6 +94,7 @@ def _unit(program: BpfProgram, headers: Mapping[str, str], defines: Mapping[str,
     text = amalgamate(program, headers)
     flags = (
         *WARNINGS,
+        *CODE,
         f"-DPAGE_SIZE={os.sysconf('SC_PAGE_SIZE')}",  # the ring buffer's declaration counts in pages
         *(f"-D{name}={value}" for name, value in sorted(defines.items())),
     )
