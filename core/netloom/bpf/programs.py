@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,6 +85,22 @@ def load_program(program: ProgramObject, maps: MapSet) -> LoadedProgram:
         if fd < 0 and log.value:
             raise VerifierError(program.name, -fd, log.value.decode(errors="replace"))
     return LoadedProgram(libbpf.check(fd, "load", f'eBPF program "{program.name}"'), program.name)
+
+
+def load_programs(programs: Sequence[ProgramObject], maps: MapSet) -> dict[str, LoadedProgram]:
+    """Several, by name. Side by side: the verifier takes tens of milliseconds for each, all of them on one CPU.
+
+    Raises what :func:`load_program` does, for the first program that it does for, with nothing left loaded.
+    """
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        tried = [threads.submit(load_program, program, maps) for program in programs]
+    failed = [error for each in tried if (error := each.exception()) is not None]
+    if failed:
+        for each in tried:
+            if each.exception() is None:
+                each.result().close()
+        raise failed[0]
+    return {program.name: each.result() for program, each in zip(programs, tried, strict=True)}
 
 
 def _load(name: str, linked: bytes, log: ctypes.Array[ctypes.c_char] | None = None) -> int:
