@@ -327,7 +327,7 @@ _Static_assert(__builtin_offsetof(struct subject_key, identity) == 0, "identity"
 
 /* What holds for a subject whatever its table says. */
 struct subject_info {
-	__u8 ingress;
+	__u8 ingress; /* Bits of :class:`Isolation`. */
 	__u8 egress;
 	__u8 flags;
 };
@@ -409,7 +409,7 @@ _Static_assert(__builtin_offsetof(struct policy_key, port) == 10, "port");
 
 /* What policies say of packets that a key is the longest match for. */
 struct policy_info {
-	__u8 effects;
+	__u8 effects; /* Bits of :class:`PolicyEffect`. */
 };
 _Static_assert(sizeof(struct policy_info) == 1, "size of struct policy_info");
 _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");

@@ -21,9 +21,9 @@ from netloom.datapath.maps import Index
 from netloom.datapath.registry import CALLS, EVENTS, CallSlot
 from netloom.model.errors import Invalid, KernelError, Unsupported, VerifierError
 from support.leaks import MARK
+from support.maps import SMALL_MAPS
 from support.objects import objects_dir
 from support.toolchain import stage
-from support.maps import SMALL_MAPS
 
 pytestmark = pytest.mark.bpf
 

@@ -7,8 +7,8 @@ BCC is installed and Netloom is not; and it ends after one request, because BCC 
 Every unit is compiled in a fork of this process, which has loaded BCC for all of them: that is how they go side by
 side, and LLVM, which ends the process when a program is beyond it, takes no other unit along.
 
-Request: ``{"hermetic": DIR, "workers": N, "units": [{"name", "context", "text", "flags": [...]}]}``; at most N units at a
-time; with no units it only identifies itself. ``context`` is the struct that the program's parameter points to.
+Request: ``{"hermetic": DIR, "workers": N, "units": [{"name", "context", "text", "flags": [...]}]}``; at most N units
+at a time; with no units it only identifies itself. ``context`` is the struct that the program's parameter points to.
 Answer:  ``{"compiler": TEXT, "units": [{"name", "log", "instructions": HEX, "maps": [[INDEX, NAME], ...]}]}``;
 ``compiler`` is null when BCC is not installed, ``instructions`` is null when the unit did not compile.
 """
