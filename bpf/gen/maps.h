@@ -43,6 +43,9 @@ BPF_F_TABLE("percpu_array", __u32, struct flow, handoff, 1, 0);
 /* how many verdicts are still to be told; 1 entries */
 BPF_F_TABLE("percpu_array", __u32, struct verdict_budget, verdict_budget, 1, 0);
 
+/* room of a program beside its stack; 1 entries */
+BPF_F_TABLE("percpu_array", __u32, struct scratch, scratch, 1, 0);
+
 /* TCP connections of this node's pods; 524288 entries */
 BPF_F_TABLE("lru_hash", struct connection_key, struct connection_info, connections_tcp, 1, 0);
 

@@ -35,8 +35,15 @@ PRODUCED_ELSEWHERE = {
     DropReason.UNKNOWN_SENDER,  # test_from_overlay.py, like the rest: they stand behind a real tunnel's metadata
     DropReason.INVALID_IDENTITY,
     DropReason.NO_LOCAL_ENDPOINT,
+    DropReason.POLICY,  # test_policy_enforced.py, like the rest
+    DropReason.POLICY_DENY,
+    DropReason.NO_POLICY,
+    DropReason.POLICY_UNKNOWN_PEER,
+    DropReason.POLICY_INCOMPLETE,
+    DropReason.FRAGMENT_NOT_FOUND,
+    DropReason.CONNECTION_NOT_MADE,
 }
-NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST}
+NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST, DropReason.VERDICT_UNTOLD}
 
 
 @dataclass(frozen=True)
@@ -245,8 +252,8 @@ def test_is_dropped_for(pipeline: Pipeline, case: Case) -> None:
     assert outcome.verdict == (REDIRECT if told else SHOT)
     counted = {key: (value.packets, value.bytes) for key, value in outcome.counters.items()}
     assert counted == {(case.reason, direction): (1, len(case.frame))}
-    event = outcome.events[0].header
-    assert (len(outcome.events), event.direction, event.line > 0) == (1, direction, True)
+    event = outcome.drops[0].header
+    assert (len(outcome.drops), event.direction, event.line > 0) == (1, direction, True)
 
 
 @pytest.mark.parametrize("slot", [CallSlot.NEIGHBOR, CallSlot.ICMP_ERROR, CallSlot.ENCAP], ids=lambda slot: slot.name)
@@ -287,5 +294,5 @@ def test_events_that_found_no_room_are_counted(pipeline: Pipeline) -> None:
 )
 def test_an_event_names_the_line_that_decided(pipeline: Pipeline, frame: bytes, file: str, cause: str) -> None:
     """The line is that of the file people wrote, whichever program it was inlined into."""
-    line = pipeline.run("from_container", frame).events[0].header.line
+    line = pipeline.run("from_container", frame).drops[0].header.line
     assert cause in (package_dir() / file).read_text().splitlines()[line - 1]

@@ -1,8 +1,8 @@
 """The agent of one node: builds its parts in order, runs them, and takes them down.
 
-Start: configuration and plugins, lock, kernel features, store, data path (programs loaded, nothing open yet),
-endpoints of an earlier run, first complete view of the cluster, and only then writes to the tables, the node's
-own record, and the API's doors. Stop: doors, loops, store; the data path stays and goes on working.
+Start, after lock, plugins and the compiler's beginning (``headstart``): kernel features, store, data path (programs
+loaded, nothing open yet), endpoints of an earlier run, first complete view of the cluster, and only then writes to the
+tables, the node's own record, and the API's doors. Stop: doors, loops, store; the data path stays and goes on working.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from netloom.agent.controllers import Controllers
 from netloom.agent.datapath import Datapath, DatapathPlan
 from netloom.agent.detachments import Detachments
 from netloom.agent.endpoints import EndpointManager, Parts
+from netloom.agent.headstart import HeadStart
 from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
@@ -42,7 +43,6 @@ from netloom.agent.walk.walker import Sources, Walker
 from netloom.agent.watch import Watch
 from netloom.bpf import features
 from netloom.config.load import Loaded
-from netloom.edge.lock import node_lock
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
@@ -64,10 +64,12 @@ class Agent:
     prefilter: Prefilter
     monitor: Monitor
 
-    def __init__(self, loaded: Loaded, plugins: PluginManager) -> None:
+    def __init__(self, loaded: Loaded, plugins: PluginManager, started: HeadStart) -> None:
         self._loaded = loaded
         self._settings = loaded.settings
         self._plugins = plugins
+        self._active = started.active
+        self._compiling = started.compiling
         self._controllers = Controllers()
         self._log = structlog.get_logger()
         self._started_at = time.time()
@@ -82,6 +84,7 @@ class Agent:
             # What there is now stays: without it a full collection takes a millisecond, with it tens.
             gc.collect()
             gc.freeze()
+            gc.enable()
             self._log.info("agent.ready", node=self.node.name, seconds=round(time.time() - self._started_at, 3))
             await stop.wait()
             self._log.info("agent.stopping", node=self.node.name)
@@ -91,9 +94,6 @@ class Agent:
         paths, name = self._settings.paths, self._settings.node.name
         group = group_id(self._settings.api.group)
         run_dir, state_dir = paths.run_dir / name, paths.state_dir / name
-        stack.enter_context(node_lock(run_dir, name))
-        stack.callback(self._plugins.close)
-        self._active = await self._plugins.activate(self._settings, self._loaded.sections)
         features.mount_bpffs(paths.bpf_dir)
         features.probe()
         self._kernel = KernelThread()
@@ -127,6 +127,7 @@ class Agent:
             prefixes=active.ipam.prefixes,
             gateways=active.ipam.gateways,
             programs=active.programs,
+            compiling=self._compiling,
         )
 
     def _build(self, state_dir: Path, socket: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,15 @@ PYTHON = "/usr/bin/python3"
 """The system's Python: Debian's python3-bpfcc is installed for it and for no other."""
 TIMEOUT_S = 120.0
 """For the whole child; one program takes about a quarter of a second."""
-MAX_CHILDREN = 4
+MAX_WORKERS = 4
 """Each holds 120 MB of LLVM while it compiles."""
 WARNINGS = ("-Wall", "-Werror")
+CODE = (
+    "-g0",  # BCC asks for debug information, of which nothing is kept
+    "-fno-strict-aliasing",  # as the kernel itself: the same bytes of a packet are read as one header and as another
+    *("-Xclang", "-disable-llvm-passes"),  # BCC optimizes what comes out; what is left out is done for the host's CPU
+)
+"""How instructions are made: a change needs a look at what the verifier walks, and at what a packet costs."""
 
 _NEEDS = "Debian's python3-bpfcc (apt-get install python3-bpfcc)"
 
@@ -83,7 +88,11 @@ class Compiler:
     def _compile(self, units: Sequence[_Unit]) -> dict[str, ProgramObject]:
         failed: list[CompileError] = []
         made: dict[str, ProgramObject] = {}
-        for unit, result in zip(units, _ask_many(units), strict=True):
+        questions = [
+            {"name": unit.program.name, "context": unit.kind.context, "text": unit.text, "flags": unit.flags}
+            for unit in units
+        ]
+        for unit, result in zip(units, _ask(questions)["units"], strict=True):
             if result["instructions"] is None:
                 failed.append(CompileError(unit.program.file, result["log"]))
                 continue
@@ -101,6 +110,7 @@ def _unit(
     text = amalgamate(program, headers)
     flags = (
         *WARNINGS,
+        *CODE,
         f"-DPAGE_SIZE={os.sysconf('SC_PAGE_SIZE')}",  # the ring buffer's declaration counts in pages
         *(f"-D{name}={value}" for name, value in sorted(defines.items())),
     )
@@ -113,20 +123,9 @@ def compiler_version() -> str:
     return str(_ask([])["compiler"])
 
 
-def _ask_many(units: Sequence[_Unit]) -> list[dict[str, Any]]:
-    """What became of each unit, in order. Shared out in turn: neighbours are alike in size."""
-    questions = [
-        {"name": unit.program.name, "context": unit.kind.context, "text": unit.text, "flags": unit.flags}
-        for unit in units
-    ]
-    children = min(len(os.sched_getaffinity(0)), MAX_CHILDREN, len(units))
-    with ThreadPoolExecutor(children) as threads:
-        shares = list(threads.map(_ask, [questions[first::children] for first in range(children)]))
-    return [shares[at % children]["units"][at // children] for at in range(len(units))]
-
-
 def _ask(units: list[dict[str, Any]]) -> dict[str, Any]:
-    request = json.dumps({"hermetic": str(hermetic_dir()), "units": units})
+    workers = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    request = json.dumps({"hermetic": str(hermetic_dir()), "workers": workers, "units": units})
     command = (PYTHON, "-I", bcc_child.__file__)
     try:
         done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
