@@ -64,6 +64,14 @@ def test_a_set_that_cannot_be_kept_is_taken_back(running: Node) -> None:
     assert (running.in_kernel(), running.cidrs, running.names()) == ({}, [], [])
 
 
+def test_jumbo_frames_do_not_keep_it_from_the_driver(node: Node) -> None:
+    """The program says that it can be given frames of several buffers."""
+    for device in ("eth0", "uplink"):
+        node.netns.run("ip", "link", "set", device, "mtu", "9000")
+    node.start()
+    assert node.refuse(*SET)["mode"] == "native"
+
+
 # --- strangers ----------------------------------------------------------------------------------
 
 
