@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from netloom.agent.prefilter.manager import Parts, Prefilter
 from netloom.agent.prefilter.request import Change, Verb
 from netloom.agent.prefilter.tables import PrefilterTables
 from netloom.bpf.maps import MapSet
+from netloom.datapath.maps import MapSpec
 from netloom.datapath.prefilter import PREFILTER_MAPS
 from netloom.datapath.registry import METRICS
 from netloom.edge.files import FileError
@@ -61,7 +63,12 @@ async def whole(netns: Namespace, tmp_path: Path, tmp_path_factory: pytest.TempP
     with open_netns(netns.path) as fd:
         await kernel.run(enter_netns, fd)
     first, *others, last = PREFILTER_MAPS
-    specs = (replace(first, max_entries=ROOM), *others, replace(last, max_entries=ROOM), METRICS)
+    specs: tuple[MapSpec[Any, Any], ...] = (
+        replace(first, max_entries=ROOM),
+        *others,
+        replace(last, max_entries=ROOM),
+        METRICS,
+    )
     with MapSet.ephemeral(specs) as maps:
         hook = Hook(kernel, "eth0", loader(objects_dir(tmp_path_factory), maps))
         file = tmp_path / "prefilter.json"
