@@ -62,8 +62,9 @@ async def whole(netns: Namespace, tmp_path: Path, tmp_path_factory: pytest.TempP
     kernel = KernelThread()
     with open_netns(netns.path) as fd:
         await kernel.run(enter_netns, fd)
-    first, *others, last = PREFILTER_MAPS
-    specs: tuple[MapSpec[Any, Any], ...] = (
+    known: list[MapSpec[Any, Any]] = list(PREFILTER_MAPS)
+    first, *others, last = known
+    specs = (
         replace(first, max_entries=ROOM),
         *others,
         replace(last, max_entries=ROOM),
