@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -34,7 +35,7 @@ from netloom.datapath.maps import InnerMap
 from netloom.model.address import Network
 from netloom.model.errors import Exhausted, NetloomError
 from netloom.model.identity import IdentityId
-from netloom.policy.steps import Steps, in_order
+from netloom.policy.steps import Change, Steps, in_order, longest_match
 from netloom.policy.table import (
     AUDIT_DENY,
     DENY,
@@ -183,16 +184,16 @@ class PolicyTables:
             self._put_subject(identity, held, info)
             return
         steps, before = _steps(held, table), _count(held.table) if held.known is None else len(held.known)
-        if before + len(steps.denials) + len(steps.others) <= room:
+        if before + len(steps) <= room:
             _put(inner, steps.denials)
             self._put_subject(identity, held, _mildest(before_info, info))
-            _put(inner, steps.others)
-            for key in steps.deletes:
-                inner.delete_raw(_raw(key))
+            _put(inner, steps.allowances)
+            self._put_subject(identity, held, info)
+            _put(inner, steps.rest)
         else:
             self._put_subject(identity, held, _strictest(before_info, info))
             self._put_table(identity, held, table)
-        self._put_subject(identity, held, info)
+            self._put_subject(identity, held, info)
 
     def _put_table(self, identity: int, held: _Held, table: PolicyTable) -> None:
         """A new table in the place of the old one, in one step."""
@@ -272,11 +273,9 @@ class PolicyTables:
         known, wanted = _entries(held.inner), _effects(held.table)
         if known == wanted:
             return len(wanted), []
-        steps = in_order(_change(known, wanted), known.get)
-        _put(held.inner, (*steps.denials, *steps.others))
-        for key in steps.deletes:
-            held.inner.delete_raw(_raw(key))
-        return len(wanted), [f"{name}: {len(steps.denials) + len(steps.others) + len(steps.deletes)} entries"]
+        steps = in_order(_change(known, wanted), partial(longest_match, known), held.table)
+        _put(held.inner, (*steps.denials, *steps.allowances, *steps.rest))
+        return len(wanted), [f"{name}: {len(steps)} entries"]
 
 
 def _info(table: PolicyTable) -> SubjectInfo:
@@ -314,8 +313,8 @@ def _count(table: PolicyTable) -> int:
 def _steps(held: _Held, table: PolicyTable) -> Steps:
     """What leads from what is held to a table; where that is a table too, it costs what they do not share."""
     if held.known is None:
-        return in_order(difference(held.table, table), held.table.effects_at)
-    return in_order(_change(held.known, _effects(table)), held.known.get)
+        return in_order(difference(held.table, table), held.table.effects_for, table)
+    return in_order(_change(held.known, _effects(table)), partial(longest_match, held.known), table)
 
 
 def _change(known: Mapping[PolicyKey, int], wanted: Mapping[PolicyKey, int]) -> TableChange:
@@ -327,9 +326,12 @@ def _raw(key: PolicyKey) -> bytes:
     return encode(KernelKey(key.prefix_bits, key.peer, int(key.direction), key.protocol, key.port))
 
 
-def _put(inner: Table, entries: Iterable[tuple[PolicyKey, int]]) -> None:
-    for key, effects in entries:
-        inner.put_raw(_raw(key), bytes([effects]))
+def _put(inner: Table, changes: Iterable[Change]) -> None:
+    for key, effects in changes:
+        if effects is None:
+            inner.delete_raw(_raw(key))
+        else:
+            inner.put_raw(_raw(key), bytes([effects]))
 
 
 def _entries(inner: BpfMap[Any, Any]) -> dict[PolicyKey, int]:

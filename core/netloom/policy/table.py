@@ -239,12 +239,11 @@ class PolicyTable:
                 for service, entry in one.entries.items():
                     yield key_of(peer, direction, service), entry
 
-    def effects_at(self, key: PolicyKey) -> int | None:
-        """Effects of one entry; None when there is none."""
+    def effects_for(self, key: PolicyKey) -> int:
+        """Effects of the longest match of a key; 0 without one."""
         one = self.of(key.direction).slices.get(key.peer)
-        service = Service(key.protocol, key.port, key.prefix_bits - STATIC_BITS)
-        entry = one.entries.get(service) if one else None
-        return entry.effects if entry else None
+        found = one.match(service_of(key)) if one else None
+        return found[1].effects if found else 0
 
     def decide(self, direction: Direction, remote: Remote, protocol: int, port: int) -> Decision:
         """What the kernel does with a packet, by the same lookups."""
@@ -263,6 +262,11 @@ class PolicyTable:
 def key_of(peer: int, direction: Direction, service: Service) -> PolicyKey:
     """The key of a service of a peer."""
     return PolicyKey(STATIC_BITS + service.bits, peer, direction, service.protocol, service.port)
+
+
+def service_of(key: PolicyKey) -> Service:
+    """The service of a key."""
+    return Service(key.protocol, key.port, key.prefix_bits - STATIC_BITS)
 
 
 def _source_order(source: Source) -> tuple[bool, str, Origin, int]:
