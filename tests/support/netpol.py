@@ -86,11 +86,13 @@ class World:
             raise
 
     def close(self) -> None:
-        """Take away everything that was made."""
+        """Take away everything that was made; no node knows of it any more when this returns."""
         try:
             self.reset()
         finally:
             self._stack.close()
+        gone = {f"{address}/{address.max_prefixlen}" for pod in self.pods.values() for address in (pod.ipv4, pod.ipv6)}
+        assert wait_until(lambda: not any(gone & self._prefixes(node, "ipcache") for node in self._nodes), WITHIN_S)
 
     def reset(self) -> None:
         """No policies, and the labels that the pods came with."""
@@ -135,14 +137,14 @@ class World:
         mark = _mark(prefix)
         self._store.put(key_of(mark.name), mark.document.encode())
         ring(self._store.lock_path)
-        assert wait_until(lambda: all(prefix in self._prefixes(node) for node in self._nodes), WITHIN_S)
+        assert wait_until(lambda: all(prefix in self._prefixes(node, "cidrs") for node in self._nodes), WITHIN_S)
 
     def _unmark(self) -> None:
         self._store.delete(key_of(_mark(f"{_LAST_MARK}/32").name))
         ring(self._store.lock_path)
 
-    def _prefixes(self, node: str) -> set[str]:
-        return {entry["key"]["prefix"] for entry in self._cluster.lab.api(node, "/v1/maps/cidrs")["entries"]}
+    def _prefixes(self, node: str, table: str) -> set[str]:
+        return {entry["key"]["prefix"] for entry in self._cluster.lab.api(node, f"/v1/maps/{table}")["entries"]}
 
     def label_pod(self, pod: str, key: str, value: str) -> None:
         """Give a pod a label more."""
