@@ -28,17 +28,19 @@ from netloom.agent.detachments import Detachments
 from netloom.agent.endpoints import EndpointManager, Parts
 from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
-from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
+from netloom.agent.monitor import BATCH_INTERVAL_S, LOSS_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
 from netloom.agent.policies import Policies
 from netloom.agent.policy_tables import PolicyTables
 from netloom.agent.repairs import RepairJournal
+from netloom.agent.residents import Resident
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
 from netloom.agent.walk.node import NodeFacts
 from netloom.agent.walk.walker import Sources, Walker
 from netloom.agent.watch import Watch
+from netloom.agent.witness import Witness
 from netloom.bpf import features
 from netloom.config.load import Loaded
 from netloom.edge.lock import node_lock
@@ -149,7 +151,10 @@ class Agent:
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
-        self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
+        # What is never enforced is never the cause of anything.
+        explains = self._settings.policy.enforcement != "never"
+        witness = Witness(self.policies.repository, self._resident_at, explains=explains)
+        self.monitor = observe.monitor_of(self.datapath, witness, self._plugins, self._settings.observe.flows)
         self.walker = Walker(
             Sources(
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
@@ -164,6 +169,9 @@ class Agent:
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
             journal=self.repairs,
         )
+
+    def _resident_at(self, address: bytes) -> Resident | None:
+        return self.endpoints.residents.at(address) or self.cluster.residents.at(address)
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
         self.tables.claim("world", world_claims())
@@ -189,6 +197,7 @@ class Agent:
         await self._finish_detachments()
         self._controllers.every("detachments", self._settings.resync_interval_s, self._finish_detachments)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
+        self._controllers.every("losses", LOSS_INTERVAL_S, self.monitor.note_losses)
 
     async def _follow_cluster(self) -> None:
         first = True
@@ -298,7 +307,7 @@ class Agent:
             "repairs": views.repairs_view(self.repairs),
             "unwritten": unwritten,
             "missing": missing,
-            "monitor": {"listeners": self.monitor.listeners, "lost": observe.lost_events(self.datapath)},
+            "monitor": observe.monitor_view(self.datapath, self.monitor),
             "programs": observe.program_list(self.datapath),
             "plugins": {
                 "active": sum(record.state == "active" for record in records),
@@ -370,6 +379,7 @@ class Agent:
             "nodes": 1 + len(self.cluster.nodes()),
             "identities": len(self.identity_list()),
             "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
-            "monitor_listeners": self.monitor.listeners,
+            "monitor": observe.monitor_view(self.datapath, self.monitor),
+            "verdicts": self.monitor.verdicts(),
             "ipam": views.plain(self._pools),
         }
