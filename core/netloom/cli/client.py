@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,23 +55,26 @@ class Client:
         return self._call("PATCH", path, json.dumps(body))
 
     @contextmanager
-    def stream(self, path: str, query: dict[str, str]) -> Iterator[Iterator[dict[str, Any]]]:
+    def stream(
+        self, path: str, query: Sequence[tuple[str, str]], *, endless: bool = True
+    ) -> Iterator[Iterator[dict[str, Any]]]:
         """Objects of an ndjson stream as they come; the agent has begun it when the block begins.
 
-        The iterator ends by raising AgentAway when the agent stops.
+        The iterator of an endless one ends by raising AgentAway when the agent stops.
         """
         with ExitStack() as stack:
             with self._translated():
                 request = self._request("GET", f"/v1/{path}?{urlencode(query)}")
                 connection, response = stack.enter_context(request)
             connection.sock.settimeout(None)
-            yield self._objects(response)
+            yield self._objects(response, endless=endless)
 
-    def _objects(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    def _objects(self, response: http.client.HTTPResponse, *, endless: bool) -> Iterator[dict[str, Any]]:
         with self._translated():
             while line := response.readline(MAX_LINE_BYTES):
                 yield json.loads(line)
-        raise AgentAway(f"the agent at {self.socket_path} has stopped")
+        if endless:
+            raise AgentAway(f"the agent at {self.socket_path} has stopped")
 
     def _call(self, method: str, path: tuple[str | int, ...], body: str | None = None) -> Any:
         target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)

@@ -52,7 +52,8 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Identities", str(view["identities"])
     yield "Programs", f"{len(view['programs'])} loaded, attached by {_ways(view['attached_by'])}"
     yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
-    yield "Monitor", f"{monitor['listeners']} listening, {monitor['lost']} events lost"
+    lost = f"{monitor['lost']} events lost, {monitor['untold']} verdicts untold"
+    yield "Monitor", f"{monitor['listeners']} listening, {monitor['flows']} flows kept, {lost}"
     yield "Repairs", _repairs(view["repairs"])
     if view["unwritten"]:
         yield "Not written", ", ".join(f"{count} entries of {name}" for name, count in view["unwritten"].items())
