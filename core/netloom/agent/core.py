@@ -42,7 +42,7 @@ from netloom.agent.upkeep import Upkeep
 from netloom.agent.walk.node import NodeFacts
 from netloom.agent.walk.walker import Sources, Walker
 from netloom.agent.watch import Watch
-from netloom.agent.witness import Witness
+from netloom.agent.witness import witness_of
 from netloom.bpf import features
 from netloom.config.load import Loaded
 from netloom.model.errors import NetloomError, StoreError, Unavailable
@@ -155,9 +155,7 @@ class Agent:
         )
         self.detachments = Detachments(socket, self.endpoints)
         self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
-        # What is never enforced is never the cause of anything.
-        explains = self._settings.policy.enforcement != "never"
-        witness = Witness(self.policies.repository, self._resident_at, explains=explains)
+        witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
         self.monitor = observe.monitor_of(self.datapath, witness, self._plugins, self._settings.observe.flows)
         self.walker = Walker(
             Sources(

@@ -10,6 +10,7 @@ from typing import Final
 
 from netloom.agent.flow_log import Record
 from netloom.agent.residents import Resident
+from netloom.config.settings import PolicySettings
 from netloom.datapath.events import frame_of, read_head
 from netloom.datapath.packets import read_ends
 from netloom.model.labels import Labels
@@ -54,6 +55,11 @@ class Witness:
 
     def _labels(self, identity: int) -> Labels:
         return self._repository.labels_of(identity) or NO_LABELS
+
+
+def witness_of(repository: Repository, residents: Residents, settings: PolicySettings) -> Witness:
+    """An agent's witness: what is never enforced is never the cause of anything."""
+    return Witness(repository, residents, explains=settings.enforcement != "never")
 
 
 def _subject(question: Question, destination: bytes, source_is: Resident, destination_is: Resident) -> Resident:
