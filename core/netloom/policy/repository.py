@@ -148,6 +148,11 @@ class Repository:
             raise NotFound(f"identity {identity} is not known: nobody can tell which policies select it")
         return self._renewed(self._started(identity))
 
+    def standing(self, identity: int) -> PolicyTable | None:
+        """The table that a subject has now, without making one; None when it is no subject, or its labels unknown."""
+        kept = self._subjects.get(IdentityId(identity))
+        return None if kept is None else kept.table
+
     def rules_of(self, identity: int) -> tuple[ResolvedRule, ...]:
         """Rules that select an identity, in order of their policies' names."""
         found = {rule for group in self._selections.holders(identity) for rule in group.rules}
