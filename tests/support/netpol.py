@@ -29,8 +29,6 @@ from support.cluster import WITHIN_S, Cluster, PodView, pod_view
 from support.leaks import MARK
 from support.reach import Pair, Reach, all_pairs
 
-NAMESPACE_NAME = "kubernetes.io/metadata.name"
-"""The label that every namespace of Kubernetes has; its value is the namespace's name."""
 ROUND_S = patient(1.0)
 """How long a question may be without an answer and not counted as dropped, before all are asked again."""
 _LAST_MARK = IPv4Address("198.51.100.255")
@@ -56,7 +54,7 @@ def server(name: str, node: str, labels: Mapping[str, str]) -> LabPod:
         node=node,
         container_id=netns,
         namespace=namespace,
-        labels=(*labels.items(), (NAMESPACE_LABELS + NAMESPACE_NAME, namespace)),
+        labels=tuple(labels.items()),
         ports=tuple(
             NamedPort(f"serve-{port}-{protocol.lower()}", protocol, port)
             for port in PORTS
