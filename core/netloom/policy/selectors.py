@@ -16,7 +16,7 @@ from netloom.policy.fields import Place, Shape
 NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels."
 """Before the key of a label of the pod's namespace."""
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
-"""The label of every namespace that holds its name, which runtimes tell even where they tell no labels of namespaces."""
+"""The label of every namespace that holds its name, which runtimes tell also where they tell no labels of it."""
 KUBERNETES_SOURCE = "k8s"
 RESERVED_SOURCE = "reserved"
 
