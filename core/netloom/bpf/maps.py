@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
-from netloom.bpf import libbpf, pins
+from netloom.bpf import batch, libbpf, pins
 from netloom.bpf.walk import raw_entries
 from netloom.datapath.layout import decode, encode
 from netloom.datapath.maps import MapKind, MapSpec
@@ -82,17 +82,24 @@ class BpfMap(Generic[K, V]):
         if self._percpu:
             raw = raw.ljust(self._stride, b"\0") * libbpf.possible_cpus()
         result = libbpf.library().bpf_map_update_elem(self._fd, encode(key), raw, libbpf.BPF_ANY)
-        if -result in _FULL and self.spec.kind not in _PREALLOCATED:
-            raise Exhausted(
-                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {key} was not written'
-            )
-        libbpf.check(result, "write", self._entry(key))
+        self._check_written(result, key)
+
+    def put_all(self, entries: Mapping[K, V]) -> None:
+        """As :meth:`put` for each in turn, at once where the kernel can; those before one that fails are written."""
+        self._refuse(self._percpu, "put()")
+        keys = tuple(entries)
+        pairs = [(encode(key), encode(value)) for key, value in entries.items()]
+        batch.put_all(self._fd, pairs, lambda at, result: self._check_written(result, keys[at]))
 
     def delete(self, key: K) -> None:
         """Remove an entry; no error when there is none. Raises KernelError."""
         result = libbpf.library().bpf_map_delete_elem(self._fd, encode(key))
-        if result != -errno.ENOENT:
+        if result not in (0, -errno.ENOENT):
             libbpf.check(result, "delete", self._entry(key))
+
+    def delete_all(self, keys: Iterable[K]) -> None:
+        """As :meth:`delete` for each in turn, at once where the kernel can."""
+        self.delete_all_raw([encode(key) for key in keys])
 
     def items(self) -> dict[K, V]:
         """All entries, in the kernel's order; what changes meanwhile may be in or not. Raises KernelError."""
@@ -119,13 +126,27 @@ class BpfMap(Generic[K, V]):
     def put_raw(self, key: bytes, value: bytes) -> None:
         """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises KernelError."""
         result = libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY)
-        libbpf.check(result, "write", f"{self._object} at {key.hex()}")
+        self._check_raw(result, "write", key)
+
+    def put_all_raw(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """As :meth:`put_raw` for each in turn, at once where the kernel can; not of a per-CPU map."""
+        self._refuse(self._percpu, "put_raw()")
+        batch.put_all(self._fd, entries, lambda at, result: self._check_raw(result, "write", entries[at][0]))
 
     def delete_raw(self, key: bytes) -> None:
         """Remove an entry by its undecoded key; no error when there is none. Raises KernelError."""
         result = libbpf.library().bpf_map_delete_elem(self._fd, key)
         if result != -errno.ENOENT:
-            libbpf.check(result, "delete", f"{self._object} at {key.hex()}")
+            self._check_raw(result, "delete", key)
+
+    def delete_all_raw(self, keys: Sequence[bytes]) -> None:
+        """As :meth:`delete_raw` for each in turn, at once where the kernel can."""
+
+        def refused(at: int, result: int) -> None:
+            if result != -errno.ENOENT:
+                self._check_raw(result, "delete", keys[at])
+
+        batch.delete_all(self._fd, keys, refused)
 
     @property
     def id(self) -> int:
@@ -168,6 +189,19 @@ class BpfMap(Generic[K, V]):
     @property
     def _object(self) -> str:
         return f'eBPF map "{self.spec.name}"'
+
+    def _check_written(self, result: int, key: K) -> None:
+        if result >= 0:
+            return
+        if -result in _FULL and self.spec.kind not in _PREALLOCATED:
+            raise Exhausted(
+                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {key} was not written'
+            )
+        libbpf.check(result, "write", self._entry(key))
+
+    def _check_raw(self, result: int, op: str, key: bytes) -> None:
+        if result < 0:
+            libbpf.check(result, op, f"{self._object} at {key.hex()}")
 
     def _entry(self, key: K) -> str:
         return f"{self._object} at {key}"
