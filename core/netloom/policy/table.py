@@ -285,10 +285,9 @@ def difference(old: PolicyTable, new: PolicyTable) -> TableChange:
     deletes: set[PolicyKey] = set()
     for direction in Direction:
         before, after = old.of(direction).slices, new.of(direction).slices
-        for peer in before.keys() | after.keys():
+        touched = [peer for peer, now in after.items() if before.get(peer) is not now]
+        for peer in (*touched, *(before.keys() - after.keys())):
             was, now = before.get(peer, _NOTHING), after.get(peer, _NOTHING)
-            if was is now:
-                continue
             for service, entry in now.entries.items():
                 known = was.entries.get(service)
                 if known is None or known.effects != entry.effects:
