@@ -31,7 +31,7 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-CONTRACT_VERSION = Version(1, 1)
+CONTRACT_VERSION = Version(1, 2)
 """The version this agent speaks."""
 
 
@@ -363,6 +363,14 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release what is held; watches end."""
+
+
+@runtime_checkable
+class BatchStore(Store, Protocol):
+    """A Store that can write many entries at once; any other is written to entry by entry. Since contract 1.2."""
+
+    async def put_all(self, values: Mapping[str, bytes]) -> None:
+        """Write each, whatever was there. Whoever reads or watches sees all of them or none."""
 
 
 # --- notifications ------------------------------------------------------------------------------
