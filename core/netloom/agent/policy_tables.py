@@ -40,7 +40,7 @@ from netloom.datapath.maps import InnerMap
 from netloom.model.address import Network
 from netloom.model.errors import Exhausted, NetloomError
 from netloom.model.identity import IdentityId
-from netloom.policy.steps import Steps, in_order
+from netloom.policy.steps import in_order
 from netloom.policy.table import (
     AUDIT_DENY,
     DENY,
@@ -48,6 +48,7 @@ from netloom.policy.table import (
     DirectionTable,
     PolicyKey,
     PolicyTable,
+    TableChange,
     difference,
 )
 
@@ -68,6 +69,8 @@ class _Held:
     """That is to take the place of ``inner``."""
     stands: bool = False
     """Whether ``policies`` has an entry for it."""
+    count: int = 0
+    """Entries of ``table``; counting them anew would cost more than a change does."""
     known: dict[PolicyKey, int] | None = None
     """Entries by effects where an earlier agent wrote them, or one write failed: ``table`` does not say them then."""
     wanted: PolicyTable | None = None
@@ -85,6 +88,7 @@ class PolicyTables:
         self._spec = replace(POLICY_TABLE, max_entries=table_entries)
         self._held: dict[int, _Held] = {}
         self._prefixes: dict[Network, int] = {}
+        self._last_prefixes: Mapping[Network, int] | None = None
         self._turn = 0
         self.closed: dict[int, str] = {}
         """Subjects that are closed, with the reason."""
@@ -113,19 +117,22 @@ class PolicyTables:
     ) -> bool:
         """Make the kernel hold these; says whether anything was changed.
 
-        ``prefixes`` are all that are wanted. Raises NetloomError when subjects or prefixes cannot be written; a table
-        that cannot be written closes its subject instead.
+        ``prefixes`` are all that are wanted; what is the very object of the last call is known to be written. Raises
+        NetloomError when subjects or prefixes cannot be written; a table that cannot be written closes its subject
+        instead.
         """
-        before = [key for key, number in self._prefixes.items() if prefixes.get(key) != number]
+        changed = prefixes is not self._last_prefixes
+        before = [key for key, number in self._prefixes.items() if prefixes.get(key) != number] if changed else []
         for network in before:
             self._cidrs.delete(CidrKey(network))
             del self._prefixes[network]
         written = self._write_all(tables)
         removed = self._remove_all(gone)
-        added = [(network, number) for network, number in prefixes.items() if network not in self._prefixes]
-        for network, number in added:
+        added = {key: number for key, number in prefixes.items() if key not in self._prefixes} if changed else {}
+        for network, number in added.items():
             self._cidrs.put(CidrKey(network), CidrInfo(number))
             self._prefixes[network] = number
+        self._last_prefixes = prefixes
         return bool(before or written or removed or added)
 
     def keep_only(self, subjects: Iterable[IdentityId]) -> bool:
@@ -192,32 +199,38 @@ class PolicyTables:
 
     def _begin(self, held: _Held, table: PolicyTable) -> None:
         """Change the entries of a table where it stands; or fill a new one that is to take its place."""
-        info, room = _info(table), self._spec.max_entries
-        if (count := count_in(table)) > room:
-            raise Exhausted(
-                f"the policy table of identity {held.identity} has room for {room} entries, and its policies want "
-                f"{count}: raise maps.policy_entries, or let policies name fewer peers and ports"
-            )
+        info, before_info = _info(table), held.info
+        change, old = _change(held, table)
+        before = held.count if held.known is None else len(held.known)
+        added = sum(old(key) is None for key in change.upserts) if before else len(change.upserts)
+        held.count = before + added - len(change.deletes)
+        self._check_room(held)
         if not info.flags & SubjectFlag.HAS_TABLE:
             return
-        inner, before_info = held.inner, held.info
+        inner, has_room = held.inner, before + len(change.upserts) <= self._spec.max_entries
         if inner is None or before_info is None or not before_info.flags & SubjectFlag.HAS_TABLE:
-            self._fill(held, table)
-            return
-        steps, before = _steps(held, table), count_in(held.table) if held.known is None else len(held.known)
-        if before + len(steps.denials) + len(steps.others) <= room:
+            self._fill(held, effects_in(table) if before else change.upserts)
+        elif has_room:
+            steps = in_order(change, old)
             put_entries(inner, steps.denials)
             self._put_subject(held, _mildest(before_info, info))
             put_entries(inner, steps.others)
             delete_entries(inner, steps)
         else:
             self._put_subject(held, _strictest(before_info, info))
-            self._fill(held, table)
+            self._fill(held, effects_in(table))
 
-    def _fill(self, held: _Held, table: PolicyTable) -> None:
+    def _check_room(self, held: _Held) -> None:
+        if held.count > (room := self._spec.max_entries):
+            raise Exhausted(
+                f"the policy table of identity {held.identity} has room for {room} entries, and its policies want "
+                f"{held.count}: raise maps.policy_entries, or let policies name fewer peers and ports"
+            )
+
+    def _fill(self, held: _Held, effects: Mapping[PolicyKey, int]) -> None:
         _let_go(held.filled)
         held.filled = create_map(self._spec)
-        put_entries(held.filled, effects_in(table).items())
+        put_entries(held.filled, effects.items())
 
     def _hand_over(
         self, identities: Iterable[IdentityId], tables: Mapping[IdentityId, PolicyTable]
@@ -355,8 +368,8 @@ def _strictest(old: SubjectInfo, new: SubjectInfo) -> SubjectInfo:
     return SubjectInfo(old.ingress | new.ingress, old.egress | new.egress, old.flags | new.flags)
 
 
-def _steps(held: _Held, table: PolicyTable) -> Steps:
-    """What leads from what is held to a table; where that is a table too, it costs what they do not share."""
+def _change(held: _Held, table: PolicyTable) -> tuple[TableChange, Callable[[PolicyKey], int | None]]:
+    """What leads from what is held to a table, and what each key holds before; it costs what tables do not share."""
     if held.known is None:
-        return in_order(difference(held.table, table), held.table.effects_at)
-    return in_order(change_of(held.known, effects_in(table)), held.known.get)
+        return difference(held.table, table), held.table.effects_at
+    return change_of(held.known, effects_in(table)), held.known.get
