@@ -23,7 +23,8 @@ from netloom.model.labels import Labels
 from netloom.model.node import RemoteAddress
 from netloom.model.policy import Policy, PolicyName
 from netloom.model.ports import NamedPort
-from netloom.plugins.contract import BatchStore, StoreEvent
+from netloom.plugins.batches import BatchStore
+from netloom.plugins.contract import StoreEvent
 from netloom.policy.port_names import PortNames
 from netloom.policy.read import decode_policy
 from netloom.policy.repository import Repository, Update

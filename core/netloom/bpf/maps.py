@@ -257,26 +257,6 @@ def check_layout(fd: int, spec: MapSpec[Any, Any], path: Path) -> None:
             raise MapLayoutMismatch(str(path), field, expected=expected, found=found)
 
 
-def unpin_resized(path: Path, spec: MapSpec[Any, Any]) -> int | None:
-    """Remove the pin of a map that differs from ``spec`` in its size alone; returns that size, None if it stays.
-
-    Programs at work keep the map. Raises KernelError.
-    """
-    fd = libbpf.library().bpf_obj_get(os.fsencode(path))
-    if fd < 0:
-        return None
-    try:
-        check_layout(fd, spec, path)
-    except MapLayoutMismatch as mismatch:
-        if mismatch.field != "max_entries":
-            return None
-        path.unlink(missing_ok=True)
-        return mismatch.found
-    finally:
-        os.close(fd)
-    return None
-
-
 def open_map(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:
     """Open the pin at ``path``, or make the map and pin it there. Raises MapLayoutMismatch or KernelError."""
     fd = libbpf.library().bpf_obj_get(os.fsencode(path))

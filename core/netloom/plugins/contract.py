@@ -365,14 +365,6 @@ class Store(Protocol):
         """Release what is held; watches end."""
 
 
-@runtime_checkable
-class BatchStore(Store, Protocol):
-    """A Store that can write many entries at once; any other is written to entry by entry. Since contract 1.2."""
-
-    async def put_all(self, values: Mapping[str, bytes]) -> None:
-        """Write each, whatever was there. Whoever reads or watches sees all of them or none."""
-
-
 # --- notifications ------------------------------------------------------------------------------
 
 

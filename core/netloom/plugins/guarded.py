@@ -11,10 +11,10 @@ from netloom.model.errors import Invalid, NetloomError, StoreError
 from netloom.model.node import Node
 from netloom.plugins import accept
 from netloom.plugins.accept import IpamFacts, ModeFacts
+from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import (
     AddressRequest,
     Allocation,
-    BatchStore,
     DeviceSpec,
     Entry,
     LearnedRoute,

@@ -18,11 +18,11 @@ from netloom.config.schema import closest
 from netloom.config.settings import Settings
 from netloom.model.errors import ConfigError, NetloomError, PluginError, Problem
 from netloom.plugins import accept, discovery
+from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
     UNDERLAY,
     AttachPoint,
-    BatchStore,
     BpfProgram,
     Context,
     Ipam,

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from netloom.model.errors import StoreError
-from netloom.plugins.contract import BatchStore, Store, StoreEvent
+from netloom.plugins.batches import BatchStore
+from netloom.plugins.contract import Store, StoreEvent
 from netloom.plugins.testing.expect import raises
 
 PATIENCE_S = 5.0
