@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Final
 
 from netloom.bpf.maps import BpfMap
 from netloom.datapath.enforcement import PolicyInfo
 from netloom.datapath.enforcement import PolicyKey as KernelKey
 from netloom.datapath.layout import layout_of
-from netloom.policy.steps import Steps
+from netloom.policy.steps import Change
 from netloom.policy.table import Direction, PolicyKey, PolicyTable, TableChange
 
 Table = BpfMap[KernelKey, PolicyInfo]
@@ -40,25 +41,19 @@ def raw_entries_in(table: PolicyTable) -> dict[bytes, bytes]:
     return {raw_key(key): _VALUES[entry.effects] for key, entry in table.entries()}
 
 
-def count_in(table: PolicyTable) -> int:
-    """How many entries it has."""
-    return sum(len(one.entries) for direction in Direction for one in table.of(direction).slices.values())
-
-
 def change_of(known: Mapping[PolicyKey, int], wanted: Mapping[PolicyKey, int]) -> TableChange:
     """What separates what is known to stand in the kernel from what shall."""
     upserts = {key: effects for key, effects in wanted.items() if known.get(key) != effects}
-    return TableChange(upserts, frozenset(known.keys() - wanted.keys()))
+    return TableChange(upserts, frozenset(known.keys() - wanted.keys()), len(wanted) - len(known))
 
 
-def put_entries(inner: Table, entries: Iterable[tuple[PolicyKey, int]]) -> None:
-    """Write entries in their order. Raises KernelError."""
-    inner.put_all_raw([(raw_key(key), _VALUES[effects]) for key, effects in entries])
-
-
-def delete_entries(inner: Table, steps: Steps) -> None:
-    """The last of the steps. Raises KernelError."""
-    inner.delete_all_raw([raw_key(key) for key in steps.deletes])
+def put_changes(inner: Table, changes: Iterable[Change]) -> None:
+    """Write and delete entries, in their order. Raises Exhausted, KernelError."""
+    for is_delete, run in groupby(changes, lambda change: change[1] is None):
+        if is_delete:
+            inner.delete_all_raw([raw_key(key) for key, _ in run])
+        else:
+            inner.put_all_raw([(raw_key(key), _VALUES[effects or 0]) for key, effects in run])
 
 
 def entries_in(inner: Table) -> dict[PolicyKey, int]:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
 from netloom.agent.policy_entries import (
     Table,
     change_of,
-    count_in,
-    delete_entries,
     effects_in,
     entries_in,
-    put_entries,
+    put_changes,
     raw_entries_in,
 )
 from netloom.agent.repairs import Repair
@@ -40,7 +39,7 @@ from netloom.datapath.maps import InnerMap
 from netloom.model.address import Network
 from netloom.model.errors import Exhausted, NetloomError
 from netloom.model.identity import IdentityId
-from netloom.policy.steps import in_order
+from netloom.policy.steps import in_order, longest_match
 from netloom.policy.table import (
     AUDIT_DENY,
     DENY,
@@ -202,20 +201,20 @@ class PolicyTables:
         info, before_info = _info(table), held.info
         change, old = _change(held, table)
         before = held.count if held.known is None else len(held.known)
-        added = sum(old(key) is None for key in change.upserts) if before else len(change.upserts)
-        held.count = before + added - len(change.deletes)
+        held.count = before + change.growth
         self._check_room(held)
         if not info.flags & SubjectFlag.HAS_TABLE:
             return
-        inner, has_room = held.inner, before + len(change.upserts) <= self._spec.max_entries
+        inner = held.inner
         if inner is None or before_info is None or not before_info.flags & SubjectFlag.HAS_TABLE:
             self._fill(held, effects_in(table) if before else change.upserts)
-        elif has_room:
-            steps = in_order(change, old)
-            put_entries(inner, steps.denials)
+        elif before + len(change.upserts) <= self._spec.max_entries:
+            steps = in_order(change, old, table)
+            put_changes(inner, steps.denials)
             self._put_subject(held, _mildest(before_info, info))
-            put_entries(inner, steps.others)
-            delete_entries(inner, steps)
+            put_changes(inner, steps.allowances)
+            self._put_subject(held, info)
+            put_changes(inner, steps.rest)
         else:
             self._put_subject(held, _strictest(before_info, info))
             self._fill(held, effects_in(table))
@@ -230,7 +229,7 @@ class PolicyTables:
     def _fill(self, held: _Held, effects: Mapping[PolicyKey, int]) -> None:
         _let_go(held.filled)
         held.filled = create_map(self._spec)
-        put_entries(held.filled, effects.items())
+        put_changes(held.filled, tuple(effects.items()))
 
     def _hand_over(
         self, identities: Iterable[IdentityId], tables: Mapping[IdentityId, PolicyTable]
@@ -331,12 +330,11 @@ class PolicyTables:
             self._policies.put(SubjectKey(identity), InnerMap(held.inner.fd))
             return 1, [name]
         if dict(held.inner.raw_items()) == raw_entries_in(held.table):
-            return count_in(held.table), []
+            return held.count, []
         known, wanted = entries_in(held.inner), effects_in(held.table)
-        steps = in_order(change_of(known, wanted), known.get)
-        put_entries(held.inner, (*steps.denials, *steps.others))
-        delete_entries(held.inner, steps)
-        return len(wanted), [f"{name}: {len(steps.denials) + len(steps.others) + len(steps.deletes)} entries"]
+        steps = in_order(change_of(known, wanted), partial(longest_match, known), held.table)
+        put_changes(held.inner, (*steps.denials, *steps.allowances, *steps.rest))
+        return len(wanted), [f"{name}: {len(steps)} entries"]
 
 
 def _let_go(table: Table | None) -> None:
@@ -368,8 +366,8 @@ def _strictest(old: SubjectInfo, new: SubjectInfo) -> SubjectInfo:
     return SubjectInfo(old.ingress | new.ingress, old.egress | new.egress, old.flags | new.flags)
 
 
-def _change(held: _Held, table: PolicyTable) -> tuple[TableChange, Callable[[PolicyKey], int | None]]:
-    """What leads from what is held to a table, and what each key holds before; it costs what tables do not share."""
+def _change(held: _Held, table: PolicyTable) -> tuple[TableChange, Callable[[PolicyKey], int]]:
+    """What leads from what is held to a table, and effects as they are before; it costs what tables do not share."""
     if held.known is None:
-        return difference(held.table, table), held.table.effects_at
-    return change_of(held.known, effects_in(table)), held.known.get
+        return difference(held.table, table), held.table.effects_for
+    return change_of(held.known, effects_in(table)), partial(longest_match, held.known)

@@ -81,8 +81,7 @@ class BpfMap(Generic[K, V]):
         raw = encode(value)
         if self._percpu:
             raw = raw.ljust(self._stride, b"\0") * libbpf.possible_cpus()
-        result = libbpf.library().bpf_map_update_elem(self._fd, encode(key), raw, libbpf.BPF_ANY)
-        self._check_written(result, key)
+        self._write(encode(key), raw, key)
 
     def put_all(self, entries: Mapping[K, V]) -> None:
         """As :meth:`put` for each in turn, at once where the kernel can; those before one that fails are written."""
@@ -124,29 +123,21 @@ class BpfMap(Generic[K, V]):
         return self._raw_entries()
 
     def put_raw(self, key: bytes, value: bytes) -> None:
-        """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises KernelError."""
-        result = libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY)
-        self._check_raw(result, "write", key)
+        """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises Exhausted, KernelError."""
+        self._write(key, value, key)
 
     def put_all_raw(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """As :meth:`put_raw` for each in turn, at once where the kernel can; not of a per-CPU map."""
         self._refuse(self._percpu, "put_raw()")
-        batch.put_all(self._fd, entries, lambda at, result: self._check_raw(result, "write", entries[at][0]))
+        batch.put_all(self._fd, entries, lambda at, result: self._check_written(result, entries[at][0]))
 
     def delete_raw(self, key: bytes) -> None:
         """Remove an entry by its undecoded key; no error when there is none. Raises KernelError."""
-        result = libbpf.library().bpf_map_delete_elem(self._fd, key)
-        if result != -errno.ENOENT:
-            self._check_raw(result, "delete", key)
+        self._check_deleted(libbpf.library().bpf_map_delete_elem(self._fd, key), key)
 
     def delete_all_raw(self, keys: Sequence[bytes]) -> None:
         """As :meth:`delete_raw` for each in turn, at once where the kernel can."""
-
-        def refused(at: int, result: int) -> None:
-            if result != -errno.ENOENT:
-                self._check_raw(result, "delete", keys[at])
-
-        batch.delete_all(self._fd, keys, refused)
+        batch.delete_all(self._fd, keys, lambda at, result: self._check_deleted(result, keys[at]))
 
     @property
     def id(self) -> int:
@@ -190,18 +181,23 @@ class BpfMap(Generic[K, V]):
     def _object(self) -> str:
         return f'eBPF map "{self.spec.name}"'
 
-    def _check_written(self, result: int, key: K) -> None:
+    def _write(self, key: bytes, value: bytes, name: object) -> None:
+        self._check_written(libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY), name)
+
+    def _check_written(self, result: int, name: object) -> None:
+        """``name``: a key, decoded or not."""
         if result >= 0:
             return
+        text = name.hex() if isinstance(name, bytes) else str(name)
         if -result in _FULL and self.spec.kind not in _PREALLOCATED:
             raise Exhausted(
-                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {key} was not written'
+                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {text} was not written'
             )
-        libbpf.check(result, "write", self._entry(key))
+        libbpf.check(result, "write", f"{self._object} at {text}")
 
-    def _check_raw(self, result: int, op: str, key: bytes) -> None:
-        if result < 0:
-            libbpf.check(result, op, f"{self._object} at {key.hex()}")
+    def _check_deleted(self, result: int, key: bytes) -> None:
+        if result not in (0, -errno.ENOENT):
+            libbpf.check(result, "delete", f"{self._object} at {key.hex()}")
 
     def _entry(self, key: K) -> str:
         return f"{self._object} at {key}"
