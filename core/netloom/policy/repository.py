@@ -115,8 +115,8 @@ class Repository:
         """Tables of all subjects whose labels are known."""
         return {number: one.table for number, one in self._subjects.items() if one.table is not None}
 
-    def prefixes(self) -> dict[Network, int]:
-        """What addresses are looked up in; see ``cidrs.py`` about the order of writing."""
+    def prefixes(self) -> Mapping[Network, int]:
+        """What addresses are looked up in, the same object until it changes; ``cidrs.py`` has the order of writing."""
         return self._prefixes.entries()
 
     def network_of(self, peer: int) -> Network | None:

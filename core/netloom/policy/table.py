@@ -288,24 +288,27 @@ class TableChange:
     upserts: Mapping[PolicyKey, int]
     """Effects."""
     deletes: frozenset[PolicyKey]
+    growth: int = 0
+    """How many entries more the new table has; it may be negative."""
 
 
 def difference(old: PolicyTable, new: PolicyTable) -> TableChange:
-    """Steps from one table to another; slices that they share cost nothing."""
+    """Steps from one table to another; slices that they share cost next to nothing."""
     upserts: dict[PolicyKey, int] = {}
     deletes: set[PolicyKey] = set()
+    growth = 0
     for direction in Direction:
         before, after = old.of(direction).slices, new.of(direction).slices
-        for peer in before.keys() | after.keys():
+        touched = [peer for peer, now in after.items() if before.get(peer) is not now]
+        for peer in (*touched, *(before.keys() - after.keys())):
             was, now = before.get(peer, _NOTHING), after.get(peer, _NOTHING)
-            if was is now:
-                continue
+            growth += len(now.entries) - len(was.entries)
             for service, entry in now.entries.items():
                 known = was.entries.get(service)
                 if known is None or known.effects != entry.effects:
                     upserts[key_of(peer, direction, service)] = entry.effects
             deletes |= {key_of(peer, direction, gone) for gone in was.entries.keys() - now.entries.keys()}
-    return TableChange(upserts, frozenset(deletes))
+    return TableChange(upserts, frozenset(deletes), growth)
 
 
 _NOTHING: Final = Slice({})
