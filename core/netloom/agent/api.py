@@ -14,17 +14,21 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from netloom.agent import metrics, views
+from netloom.agent import metrics, policy_views, views
 from netloom.agent.cni import CniCalls
 from netloom.agent.openapi import document
+from netloom.agent.policy_api import PolicyApi
 from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
+from netloom.model.endpoint import Endpoint
 from netloom.model.errors import (
+    ConfigError,
     Conflict,
     Exhausted,
     Invalid,
     NetloomError,
     NotFound,
+    Problem,
     StoreError,
     Unavailable,
     Unsupported,
@@ -40,6 +44,7 @@ MAX_BODY_BYTES = MAX_FRAME_BYTES + 1
 
 _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
     (Invalid, 400, "invalid"),
+    (ConfigError, 400, "invalid"),
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
     (Exhausted, 507, "exhausted"),
@@ -56,20 +61,21 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
-def _error(status: int, kind: str, message: str) -> web.Response:
-    return _json({"error": {"kind": kind, "message": message}}, status)
+def _error(status: int, kind: str, message: str, problems: tuple[Problem, ...] = ()) -> web.Response:
+    more = {"problems": [views.plain(problem) for problem in problems]} if problems else {}
+    return _json({"error": {"kind": kind, "message": message, **more}}, status)
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits."""
+    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits; of files, with all ``problems``."""
     try:
         return await handler(request)
     except NetloomError as error:
         status, kind = next((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls))
         if status >= 500:
             structlog.get_logger().error("api.failed", path=request.path, error=str(error))
-        return _error(status, kind, str(error))
+        return _error(status, kind, str(error), error.problems if isinstance(error, ConfigError) else ())
     except web.HTTPException as error:
         kind = "not_found" if error.status == 404 else "invalid"
         return _error(error.status, kind, f"{request.method} {request.path}: {error.reason}; see /v1/openapi.json")
@@ -106,7 +112,7 @@ class Api:
             "/v1/status": self._agent.status,
             "/v1/version": self._agent.version,
             "/v1/config": self._agent.config,
-            "/v1/endpoints": lambda: [views.endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
+            "/v1/endpoints": lambda: [self._endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
             "/v1/identities": self._agent.identity_list,
             "/v1/nodes": self._agent.node_list,
             "/v1/maps": self._agent.map_list,
@@ -122,6 +128,7 @@ class Api:
             web.post(TARGET, self._call),
             web.delete("/v1/nodes/{name}", self._forget_node),
             web.post("/v1/walk", self._walk),
+            *PolicyApi(self._agent).routes(),
             web.get("/metrics", self._metrics),
         ]
 
@@ -129,7 +136,11 @@ class Api:
         text = request.match_info["id"]
         if not text.isdigit():
             raise Invalid(f'endpoint "{text[:40]}" is not a number; see `netctl endpoint list`')
-        return _json(views.endpoint_view(self._agent.endpoints.get(int(text[:9]))))
+        return _json(self._endpoint_view(self._agent.endpoints.get(int(text[:9]))))
+
+    def _endpoint_view(self, endpoint: Endpoint) -> views.Json:
+        policy = policy_views.enforcement(self._agent.policies, endpoint.identity)
+        return {**views.endpoint_view(endpoint), "policy": policy}
 
     async def _map(self, request: web.Request) -> web.Response:
         return _json(self._agent.map_dump(request.match_info["name"]))

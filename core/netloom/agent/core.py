@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from netloom import __version__
-from netloom.agent import observe, views
+from netloom.agent import observe, policy_views, views
 from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.controllers import Controllers
@@ -271,13 +271,15 @@ class Agent:
         await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
-        missing = self._upkeep.missing
+        missing, policy = self._upkeep.missing, policy_views.status_view(self.policies)
         failing = any(controller["state"] == "failing" for controller in controllers)
         records = self._plugins.records()
         return {
             "node": self.node.name,
             "version": __version__,
-            "state": ("degraded" if failing or unwritten or missing else "ok") if self._ready else "starting",
+            "state": ("degraded" if failing or unwritten or missing or policy["closed"] else "ok")
+            if self._ready
+            else "starting",
             "started_at": views.instant(self._started_at),
             "uptime_s": round(time.time() - self._started_at, 1),
             "pid": os.getpid(),
@@ -298,6 +300,7 @@ class Agent:
             "repairs": views.repairs_view(self.repairs),
             "unwritten": unwritten,
             "missing": missing,
+            "policy": policy,
             "monitor": {"listeners": self.monitor.listeners, "lost": observe.lost_events(self.datapath)},
             "programs": observe.program_list(self.datapath),
             "plugins": {
@@ -371,5 +374,6 @@ class Agent:
             "identities": len(self.identity_list()),
             "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
             "monitor_listeners": self.monitor.listeners,
+            "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),
         }

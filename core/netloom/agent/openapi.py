@@ -6,31 +6,21 @@ that are really served, and real answers with the schemas.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from netloom import __version__
+from netloom.agent.openapi_parts import (
+    MAYBE,
+    NUMBER,
+    OBJECT,
+    OBJECTS,
+    STRING,
+    STRINGS,
+    TRUTH,
+    Json,
+    Operation,
+    schema,
+)
+from netloom.agent.openapi_policies import POLICY_OPERATIONS, POLICY_SCHEMAS
 from netloom.cni.frame import CONTENT_TYPE, TARGET
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of one path."""
-
-    method: str
-    path: str
-    summary: str
-    schema: str
-    """Name of the schema of the answer; a leading ``*`` means a list of it."""
-    status: int = 200
-    body: str | None = None
-    media: str = "application/json"
-    body_media: str = "application/json"
-    parameters: tuple[tuple[str, str, str], ...] = ()
-    """Name, place (path or query), meaning."""
-
 
 OPERATIONS = (
     Operation(method="get", path="/v1/status", summary="How the agent fares", schema="Status"),
@@ -86,27 +76,15 @@ OPERATIONS = (
         schema="WalkPart",
         body="Walk",
     ),
+    *POLICY_OPERATIONS,
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
     ),
 )
 
-STRING: Json = {"type": "string"}
-NUMBER: Json = {"type": "integer"}
-MAYBE: Json = {"type": ["string", "null"]}
-STRINGS: Json = {"type": "array", "items": STRING}
-OBJECT: Json = {"type": "object"}
-OBJECTS: Json = {"type": "array", "items": OBJECT}
-TRUTH: Json = {"type": "boolean"}
-
-
-def _schema(required: Json, optional: Json | None = None) -> Json:
-    return {"type": "object", "required": list(required), "properties": required | (optional or {})}
-
-
 SCHEMAS: dict[str, Json] = {
-    "Status": _schema(
+    "Status": schema(
         {
             "node": STRING,
             "version": STRING,
@@ -132,14 +110,15 @@ SCHEMAS: dict[str, Json] = {
             "repairs": OBJECT,
             "unwritten": OBJECT,
             "missing": STRINGS,
+            "policy": OBJECT,
             "monitor": OBJECT,
             "programs": OBJECTS,
             "plugins": OBJECT,
         }
     ),
-    "Version": _schema({"version": STRING, "kernel": STRING, "contract": STRING}),
-    "Setting": _schema({"key": STRING, "value": {}, "origin": STRING}),
-    "Endpoint": _schema(
+    "Version": schema({"version": STRING, "kernel": STRING, "contract": STRING}),
+    "Setting": schema({"key": STRING, "value": {}, "origin": STRING}),
+    "Endpoint": schema(
         {
             "id": NUMBER,
             "container_id": STRING,
@@ -162,8 +141,8 @@ SCHEMAS: dict[str, Json] = {
             "policy": OBJECT,
         }
     ),
-    "Identity": _schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
-    "Node": _schema(
+    "Identity": schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
+    "Node": schema(
         {
             "name": STRING,
             "local": TRUTH,
@@ -176,7 +155,7 @@ SCHEMAS: dict[str, Json] = {
             "error": STRING,
         }
     ),
-    "Map": _schema(
+    "Map": schema(
         {
             "name": STRING,
             "kind": STRING,
@@ -190,8 +169,8 @@ SCHEMAS: dict[str, Json] = {
             "unwritten": NUMBER,
         }
     ),
-    "MapDump": _schema({"name": STRING, "entries": OBJECTS}),
-    "Counter": _schema(
+    "MapDump": schema({"name": STRING, "entries": OBJECTS}),
+    "Counter": schema(
         {
             "reason": NUMBER,
             "name": STRING,
@@ -202,7 +181,7 @@ SCHEMAS: dict[str, Json] = {
             "bytes": NUMBER,
         }
     ),
-    "Plugin": _schema(
+    "Plugin": schema(
         {
             "name": STRING,
             "kind": STRING,
@@ -213,18 +192,18 @@ SCHEMAS: dict[str, Json] = {
             "error": STRING,
         }
     ),
-    "Flow": _schema({"kind": STRING}, {"summary": STRING, "packet": OBJECT, "count": NUMBER}),
+    "Flow": schema({"kind": STRING}, {"summary": STRING, "packet": OBJECT, "count": NUMBER}),
     "CniCall": {
         "type": "string",
         "contentMediaType": "application/octet-stream",
         "description": "NAME=value and a zero byte for each CNI_ variable, a zero byte, then standard input",
     },
     "CniAnswer": {**OBJECT, "description": "A result or an error of the CNI specification; nothing for most commands"},
-    "Walk": _schema(
+    "Walk": schema(
         {"start": {"type": "string", "enum": ["endpoint", "host", "world", "wire"]}},
         {"endpoint": NUMBER, "packet": {"$ref": "#/components/schemas/WalkPacket"}, "frame": STRING},
     ),
-    "WalkPacket": _schema(
+    "WalkPacket": schema(
         {"destination": STRING},
         {
             "source": STRING,
@@ -236,11 +215,12 @@ SCHEMAS: dict[str, Json] = {
             "reply": TRUTH,
         },
     ),
-    "WalkPart": _schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
-    "Removed": _schema({"removed": TRUTH}),
+    "WalkPart": schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
+    **POLICY_SCHEMAS,
+    "Removed": schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,
-    "Error": _schema({"error": _schema({"kind": STRING, "message": STRING})}),
+    "Error": schema({"error": schema({"kind": STRING, "message": STRING}, {"problems": OBJECTS})}),
 }
 
 

@@ -77,6 +77,20 @@ class Policies:
         """Subjects whose policies could not be written, with the reason: nothing new passes from or to them."""
         return dict(self._tables.closed)
 
+    @property
+    def settings(self) -> PolicySettings:
+        """How this node enforces them."""
+        return self._settings
+
+    def usage(self) -> Mapping[int, int]:
+        """Entries in each subject's table."""
+        return self._tables.usage()
+
+    @property
+    def room(self) -> int:
+        """Entries that a subject's table can have."""
+        return self._tables.room
+
     def policy(self, name: PolicyName) -> Policy:
         """One policy. Raises NotFound."""
         found = self.repository.policy(name)
@@ -150,7 +164,7 @@ class Policies:
 
     def _take_policies(self, policies: Mapping[str, Policy | None]) -> None:
         """Nothing happens for those that stand already."""
-        wanted = {key: self._audited(policy) for key, policy in policies.items() if policy is not None}
+        wanted = {key: self.as_enforced(policy) for key, policy in policies.items() if policy is not None}
         new = {key: policy for key, policy in wanted.items() if self._is_new(policy)}
         gone = [key for key, policy in policies.items() if policy is None and key in self._names]
         if gone:
@@ -163,7 +177,8 @@ class Policies:
         known = self.repository.policy(policy.name)
         return known != policy or known.document != policy.document
 
-    def _audited(self, policy: Policy) -> Policy:
+    def as_enforced(self, policy: Policy) -> Policy:
+        """A policy as this node's settings have it."""
         return replace(policy, audit=True) if self._settings.audit else policy
 
     def _take_identities(self, found: Mapping[str, bytes | None]) -> None:

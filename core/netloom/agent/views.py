@@ -53,7 +53,7 @@ def label_texts(labels: Labels) -> list[str]:
 
 
 def endpoint_view(endpoint: Endpoint) -> Json:
-    """One element of ``/v1/endpoints``."""
+    """One element of ``/v1/endpoints``, but for what policies do to it."""
     return {
         "id": endpoint.id,
         "container_id": endpoint.attachment.container_id,
@@ -73,7 +73,6 @@ def endpoint_view(endpoint: Endpoint) -> Json:
         "pod_uid": endpoint.pod_uid,
         "network": endpoint.network,
         "bandwidth": plain(endpoint.bandwidth),
-        "policy": {"ingress": "Disabled", "egress": "Disabled"},
     }
 
 
