@@ -5,7 +5,13 @@ from __future__ import annotations
 from netloom.agent.openapi_parts import MAYBE, NUMBER, OBJECT, OBJECTS, STRING, STRINGS, TRUTH, Json, Operation, schema
 
 POLICY_OPERATIONS = (
-    Operation(method="get", path="/v1/policies", summary="Policies of the cluster", schema="Policies"),
+    Operation(
+        method="get",
+        path="/v1/policies",
+        summary="Policies of the cluster",
+        schema="Policies",
+        parameters=(("objects", "query", "true: each with its object, as it can be imported"),),
+    ),
     Operation(
         method="put",
         path="/v1/policies",
@@ -138,7 +144,7 @@ _CELL_CHANGE = schema(
 )
 
 POLICY_SCHEMAS: dict[str, Json] = {
-    "Policies": schema({**_STANDING, "audit": TRUTH, "policies": _list_of(schema(_ROW))}),
+    "Policies": schema({**_STANDING, "audit": TRUTH, "policies": _list_of(schema(_ROW, {"object": OBJECT}))}),
     "PolicyDocument": schema({**_ROW, "object": OBJECT}),
     "PolicyImport": schema({"files": _FILES}, {"dry_run": TRUTH}),
     "PolicyImported": schema(
@@ -156,7 +162,7 @@ POLICY_SCHEMAS: dict[str, Json] = {
     "PolicySelector": schema(
         {"selector": STRING, "users": NUMBER, "identities": _list_of(NUMBER), "prefixes": STRINGS}
     ),
-    "PolicyRevision": schema({"revision": NUMBER, "enforced_revision": NUMBER}),
+    "PolicyRevision": schema({"revision": NUMBER, "enforced_revision": NUMBER, "closed": OBJECTS}),
     "PolicyTrace": schema(
         {"source": _END, "destination": _END, "services": STRINGS}, {"family": {"enum": [4, 6, None]}}
     ),

@@ -101,9 +101,10 @@ class PolicyApi:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        del request
+        with_objects = request.query.get("objects", "") == "true"
+        view = policy_views.document_view if with_objects else policy_views.policy_view
         repository, local = self._policies.repository, self._agent.endpoints.refcounts()
-        rows = [policy_views.policy_view(policy, repository, local) for policy in repository.policies]
+        rows = [view(policy, repository, local) for policy in repository.policies]
         audit = self._policies.settings.audit
         return _json({**standing_view(self._policies), "audit": audit, "policies": rows})
 
@@ -136,7 +137,8 @@ class PolicyApi:
         revision = _number(request, "revision", self._policies.revision)
         seconds = _seconds(request)
         enforced = await self._policies.wait(revision, seconds)
-        return _json({"revision": self._policies.revision, "enforced_revision": enforced})
+        closed = policy_views.closed_view(self._policies)
+        return _json({"revision": self._policies.revision, "enforced_revision": enforced, "closed": closed})
 
     async def _trace(self, request: web.Request) -> web.Response:
         body = await _body(request, TraceBody)

@@ -27,7 +27,7 @@ def sources_of(agent: Agent) -> Sources:
 
 
 def identity_at(datapath: Datapath, address: Address) -> int:
-    """Who has an address, by the lookups that programs make: endpoints of this node, the ipcache, other nodes' prefixes."""
+    """Who has an address, by the lookups that programs make: endpoints of this node, ipcache, other nodes' prefixes."""
     endpoint = datapath.maps.of(ENDPOINTS).get(EndpointKey(address))
     if endpoint is not None:
         return endpoint.identity

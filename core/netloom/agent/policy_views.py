@@ -195,8 +195,13 @@ def status_view(policies: Policies) -> Json:
         "enforced_revision": policies.written,
         "enforcement": settings.enforcement,
         "audit": settings.audit,
-        "closed": [{"identity": number, "reason": reason} for number, reason in sorted(policies.closed.items())],
+        "closed": closed_view(policies),
     }
+
+
+def closed_view(policies: Policies) -> list[Json]:
+    """Identities of this node that nothing new passes from or to, with the reasons."""
+    return [{"identity": number, "reason": reason} for number, reason in sorted(policies.closed.items())]
 
 
 def usage_view(policies: Policies) -> Json:
