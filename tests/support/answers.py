@@ -62,6 +62,14 @@ STATUS: dict[str, Any] = {
     },
     "unwritten": {"ipcache": 2},
     "missing": ["lxc0d15ea5e0001"],
+    "policy": {
+        "policies": 3,
+        "revision": 5,
+        "enforced_revision": 4,
+        "enforcement": "default",
+        "audit": False,
+        "closed": [{"identity": 257, "reason": "the policy table of identity 257 has room for 16 entries"}],
+    },
     "monitor": {"listeners": 1, "lost": 0},
     "programs": [
         {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043, "budget": 15000},

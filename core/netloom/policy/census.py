@@ -6,7 +6,7 @@ Of an identity whose addresses policies tell apart there are several ends; mostl
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from netloom.model.address import Address
@@ -19,6 +19,9 @@ from netloom.policy.selection import has_policy, is_reserved
 
 _DERIVED: Final = ("io.cilium.k8s.",)
 """Begins keys of labels that others follow from: they are left out of names."""
+
+
+_NODES: Final = {Reserved.HOST: "host (own node)", Reserved.REMOTE_NODE: "remote-node"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +51,8 @@ def census(population: Population, repositories: Sequence[Repository]) -> tuple[
     """Everybody, as finely as one of the repositories tells them apart: by namespace, then nodes, then the world."""
     endpoints = [one for number in population.identities for one in _of_identity(number, population, repositories)]
     reserved = [
-        one
-        for which in (Reserved.HOST, Reserved.REMOTE_NODE)
+        replace(one, name=one.name.replace(which.label.key, name))
+        for which, name in _NODES.items()
         for one in _of_identity(IdentityId(which), population, repositories)
     ]
     return (*sorted(endpoints, key=lambda one: (one.group, one.name)), *reserved, *_world(repositories))

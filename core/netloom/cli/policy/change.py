@@ -10,12 +10,12 @@ from click.shell_completion import CompletionItem
 
 from netloom.cli.client import Client
 from netloom.cli.commands import Command
-from netloom.cli.errors import Unusable
+from netloom.cli.errors import EXIT_CONFIG, Unusable
 from netloom.cli.options import chosen_client, output_option, with_agent
 from netloom.cli.output import printable, show, table
 from netloom.cli.policy.files import bodies
 from netloom.cli.policy.words import full_name
-from netloom.model.errors import NetloomError
+from netloom.model.errors import ConfigError, NetloomError
 
 IMPORT_TIMEOUT_S = 300.0
 """Ten thousand policies take a minute to read and to write."""
@@ -64,8 +64,15 @@ def import_(client: Client, /, files: tuple[str, ...], form: str, *, dry_run: bo
     """
     if dry_run and waits:
         raise Unusable("--dry-run imports nothing, so there is nothing to --wait for; give one of them")
-    body = {"files": bodies(files), "dry_run": dry_run}
-    view = client.send("PUT", body, "policies", timeout_s=IMPORT_TIMEOUT_S)
+    try:
+        body = {"files": bodies(files), "dry_run": dry_run}
+        view = client.send("PUT", body, "policies", timeout_s=IMPORT_TIMEOUT_S)
+    except ConfigError as error:
+        count = len(error.problems)
+        for problem in error.problems:
+            click.echo(printable(str(problem)), err=True)
+        click.echo(f"{count} problem{'s' if count > 1 else ''} found: nothing was imported.", err=True)
+        click.get_current_context().exit(EXIT_CONFIG)
     if waits:
         view |= client.get("policies", "wait", query=[("revision", str(view["revision"]))], timeout_s=IMPORT_TIMEOUT_S)
     show(view, form, lambda shown: render_import(shown, dry_run=dry_run))

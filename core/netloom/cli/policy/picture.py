@@ -72,6 +72,7 @@ class _Plan:
 
     def __init__(self, view: View) -> None:
         self.ends: list[View] = view["ends"]
+        self.audited = any(_is_audited(cell) for cell in view["cells"])
         self.grid: Grid = grid(view)
         self.names = [_cut(name) for name in self.grid.names]
         self.offsets = list(_offsets(self.ends))
@@ -85,7 +86,7 @@ class _Plan:
 
     @property
     def height(self) -> float:
-        return self.legend_top + _LEGEND_LINE * (len(list(_legend(self.grid))) + 1) + _MARGIN
+        return self.legend_top + _LEGEND_LINE * len(list(_legend(self))) + _MARGIN
 
 
 def picture(view: View) -> str:
@@ -141,6 +142,10 @@ def _kind(end: View) -> str:
     return end["group"] or ("" if end["judged"] else "outside")
 
 
+def _is_audited(cell: View) -> bool:
+    return any(reach["audited"] for reach in cell["reach"])
+
+
 def _names(plan: _Plan) -> Iterator[str]:
     for end, name, offset in zip(plan.ends, plan.names, plan.offsets, strict=True):
         hint = f"<title>{escape(_hint(end))}</title>"
@@ -149,7 +154,10 @@ def _names(plan: _Plan) -> Iterator[str]:
         turned = f'transform="translate({x:.1f} {plan.top - 8:.1f}) rotate(-45)"'
         yield f"<g>{hint}<text {turned}>{escape(name)}</text></g>"
     for _, group in groupby(zip(plan.ends, plan.offsets, strict=True), key=lambda item: _kind(item[0])):
-        offsets = [offset for _, offset in group]
+        members = list(group)
+        if not members[0][0]["judged"]:
+            continue
+        offsets = [offset for _, offset in members]
         length = offsets[-1] - offsets[0] + _CELL
         yield (
             f'<rect class="band" x="{plan.left + offsets[0] - 3:.1f}" y="{plan.top + offsets[0] - 3:.1f}" '
@@ -170,7 +178,7 @@ def _cells(plan: _Plan, view: View) -> Iterator[str]:
         x, y = plan.left + plan.offsets[destination], plan.top + plan.offsets[source]
         mark = plan.grid.marks[source, destination]
         kind = {ALL: "all", NONE: "none"}.get(mark, "some")
-        if any(reach["audited"] for reach in cell["reach"]):
+        if _is_audited(cell):
             kind += " audited"
         words = f"{view['ends'][source]['name']} → {view['ends'][destination]['name']}\n{reaches_text(cell['reach'])}"
         letter = "" if mark in (ALL, NONE) else _text(x + _CELL / 2, y + _CELL * 0.68, mark, "mark")
@@ -180,16 +188,19 @@ def _cells(plan: _Plan, view: View) -> Iterator[str]:
         )
 
 
-def _legend(found: Grid) -> Iterator[tuple[str, str, str]]:
+def _legend(plan: _Plan) -> Iterator[tuple[str, str, str]]:
     """Class, mark and meaning of each kind of square."""
+    found = plan.grid
     yield "all", "", "everything"
     yield "none", "", "nothing"
     for mark, text in found.legend.items():
         yield "some", mark, text if len(text) <= _LEGEND_CHARACTERS else f"{text[: _LEGEND_CHARACTERS - 1]}…"
+    if plan.audited:
+        yield "none audited", "", "passes only because those who would deny it are audit policies"
 
 
 def _legend_lines(plan: _Plan) -> Iterator[str]:
-    for number, (kind, mark, text) in enumerate(_legend(plan.grid)):
+    for number, (kind, mark, text) in enumerate(_legend(plan)):
         y = plan.legend_top + number * _LEGEND_LINE
         yield f'<rect class="{kind}" x="{_MARGIN}" y="{y - 12:.1f}" width="16" height="16" rx="3"/>'
         yield _text(_MARGIN + 8, y, mark, "mark") if mark else ""

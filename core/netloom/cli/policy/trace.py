@@ -51,9 +51,9 @@ def trace(
 ) -> None:
     """Tell why policies let packets pass or not, rule by rule, at both ends; nothing is sent.
 
-    END is a pod (NAME or NAMESPACE/NAME), ep:NUMBER, id:NUMBER for an identity, labels (k8s:app=web,k8s:tier=db) whether
-    anybody has them or not, an address, a prefix, host, world, or another reserved name. The answer comes from the tables
-    that the kernel has. It is about the first packet of a connection: replies pass with it.
+    END is a pod (NAME or NAMESPACE/NAME), ep:NUMBER, id:NUMBER for an identity, labels (k8s:app=web,k8s:tier=db)
+    whether anybody has them or not, an address, a prefix, host, world, or another reserved name. The answer comes from
+    the tables that the kernel has. It is about the first packet of a connection: replies pass with it.
     """
     body = {
         "source": located(client, source),
