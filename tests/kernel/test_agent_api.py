@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from netloom.agent.openapi import OPERATIONS, Operation
+from netloom.agent.openapi import OPERATIONS
+from netloom.agent.openapi_parts import Operation
 from support.netns import Namespace, NamespaceFactory
 from support.node import WITHIN_S, NodeUnderTest
 

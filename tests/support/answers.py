@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.policy_answers import POLICY_ANSWERS
+
 STATUS: dict[str, Any] = {
     "node": "node1",
     "version": "0.1.0",
@@ -339,6 +341,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/maps/metrics"): METRICS,
     ("GET", "/v1/counters"): COUNTERS,
     ("GET", "/v1/plugins"): PLUGINS,
+    **POLICY_ANSWERS,
     ("DELETE", "/v1/nodes/node3"): {"removed": True},
     ("DELETE", "/v1/nodes/node9"): {"removed": False},
 }

@@ -40,7 +40,7 @@ class Client:
     def __init__(self, socket_path: Path) -> None:
         self.socket_path = socket_path
 
-    def get(self, *path: str | int, query: Query = (), timeout_s: float = TIMEOUT_S) -> Any:
+    def get(self, *path: str | int, query: Query = (), timeout_s: float | None = None) -> Any:
         """``GET /v1/<path>?<query>``, decoded."""
         return self._call("GET", path, query=query, timeout_s=timeout_s)
 
@@ -52,7 +52,7 @@ class Client:
         """``POST /v1/<path>`` with a JSON body, decoded."""
         return self._call("POST", path, json.dumps(body))
 
-    def send(self, method: str, body: Any, *path: str | int, timeout_s: float = TIMEOUT_S) -> Any:
+    def send(self, method: str, body: Any, *path: str | int, timeout_s: float | None = None) -> Any:
         """Any method with a JSON body, decoded, where the agent may have more to do than to look something up."""
         return self._call(method, path, json.dumps(body), timeout_s=timeout_s)
 
@@ -82,8 +82,9 @@ class Client:
         body: str | None = None,
         *,
         query: Query = (),
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> Any:
+        timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
         target += f"?{urlencode(query)}" if query else ""
         with self._translated(timeout_s), self._request(method, target, body, timeout_s) as (_, response):
@@ -91,9 +92,9 @@ class Client:
 
     @contextmanager
     def _request(
-        self, method: str, target: str, body: str | None = None, timeout_s: float = TIMEOUT_S
+        self, method: str, target: str, body: str | None = None, timeout_s: float | None = None
     ) -> Iterator[tuple[http.client.HTTPConnection, http.client.HTTPResponse]]:
-        connection = _UnixConnection(self.socket_path, timeout_s)
+        connection = _UnixConnection(self.socket_path, TIMEOUT_S if timeout_s is None else timeout_s)
         try:
             connection.request(method, target, body)
             response = connection.getresponse()
@@ -104,11 +105,13 @@ class Client:
             connection.close()
 
     @contextmanager
-    def _translated(self, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
+    def _translated(self, timeout_s: float | None = None) -> Iterator[None]:
         try:
             yield
         except TimeoutError as error:
-            raise AgentAway(f"the agent at {self.socket_path} has not answered within {timeout_s:g} s") from error
+            raise AgentAway(
+                f"the agent at {self.socket_path} has not answered within {timeout_s or TIMEOUT_S:g} s"
+            ) from error
         except OSError as error:
             raise AgentAway(self._why(error)) from error
         except (http.client.HTTPException, ValueError) as error:

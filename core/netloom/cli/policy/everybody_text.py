@@ -120,9 +120,9 @@ def _end(end: View) -> str:
 def because(verdict: View) -> str:
     """A verdict with whoever is the cause."""
     causes = [f"{item['policy']} {item['path']}" for item in verdict["because"] if item["policy"]]
-    causes += [f"{name} isolates" for name in verdict["isolated_by"]]
     by = f" by {', '.join(dict.fromkeys(causes))}" if causes else ""
-    return f"{verdict['verdict']} on {verdict['direction']}{by}"
+    isolated = f", isolated by {', '.join(verdict['isolated_by'])}" if verdict["isolated_by"] else ""
+    return f"{verdict['verdict']} on {verdict['direction']}{by}{isolated}"
 
 
 def _cells(view: View) -> Iterator[str]:

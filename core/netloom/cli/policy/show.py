@@ -56,7 +56,7 @@ def _revisions(view: View) -> str:
     return pairs(lines)
 
 
-@click.command("list", cls=Command, examples=("netctl policy list", "netctl --node node2 policy list -o json"))
+@click.command("list", cls=Command, examples=("netctl policy list", "netctl policy list -o json"))
 @output_option
 @with_agent
 def list_(client: Client, /, form: str) -> None:
