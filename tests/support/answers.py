@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.policy_answers import POLICY_ANSWERS
+
 PREFILTER_STATE: dict[str, Any] = {
     "revision": 4,
     "count": 3,
@@ -75,6 +77,14 @@ STATUS: dict[str, Any] = {
     },
     "unwritten": {"ipcache": 2},
     "missing": ["lxc0d15ea5e0001"],
+    "policy": {
+        "policies": 3,
+        "revision": 5,
+        "enforced_revision": 4,
+        "enforcement": "default",
+        "audit": False,
+        "closed": [{"identity": 257, "reason": "the policy table of identity 257 has room for 16 entries"}],
+    },
     "monitor": {"listeners": 1, "flows": 17, "lost": 0, "untold": 0},
     "programs": [
         {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043, "budget": 15000},
@@ -313,6 +323,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/prefilter"): PREFILTER_CHANGED,
     ("PUT", "/v1/prefilter"): PREFILTER_CHANGED,
     ("DELETE", "/v1/prefilter"): PREFILTER_CHANGED,
+    **POLICY_ANSWERS,
     ("DELETE", "/v1/nodes/node3"): {"removed": True},
     ("DELETE", "/v1/nodes/node9"): {"removed": False},
 }

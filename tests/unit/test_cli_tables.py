@@ -27,6 +27,8 @@ STATUS = text(
     Nodes:          2/3 reachable; not node3: see `netctl node list`
     Endpoints:      2
     Identities:     13
+    Policies:       3, revision 5, enforced is 4
+                    Identity 257 is closed: the policy table of identity 257 has room for 16 entries
     Programs:       2 loaded, attached by tcx, to pods' interfaces by clsact
     Plugins:        3 active, 0 failed
     Monitor:        1 listening, 17 flows kept, 0 events lost, 0 verdicts untold

@@ -13,20 +13,24 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from netloom.agent import metrics, views
+from netloom.agent import metrics, policy_views, views
 from netloom.agent.cni import CniCalls
 from netloom.agent.endpoint_changes import read_patch
 from netloom.agent.openapi import document
+from netloom.agent.policy_api import PolicyApi
 from netloom.agent.prefilter.request import Verb, read_change
 from netloom.agent.streams import Streams
 from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
+from netloom.model.endpoint import Endpoint
 from netloom.model.errors import (
+    ConfigError,
     Conflict,
     Exhausted,
     Invalid,
     NetloomError,
     NotFound,
+    Problem,
     StoreError,
     Unavailable,
     Unsupported,
@@ -44,6 +48,7 @@ MAX_PREFILTER_BYTES = 64 << 20
 
 _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
     (Invalid, 400, "invalid"),
+    (ConfigError, 400, "invalid"),
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
     (Exhausted, 507, "exhausted"),
@@ -60,20 +65,21 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
-def _error(status: int, kind: str, message: str) -> web.Response:
-    return _json({"error": {"kind": kind, "message": message}}, status)
+def _error(status: int, kind: str, message: str, problems: tuple[Problem, ...] = ()) -> web.Response:
+    more = {"problems": [views.plain(problem) for problem in problems]} if problems else {}
+    return _json({"error": {"kind": kind, "message": message, **more}}, status)
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits."""
+    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits; of files, with all ``problems``."""
     try:
         return await handler(request)
     except NetloomError as error:
         status, kind = next((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls))
         if status >= 500:
             structlog.get_logger().error("api.failed", path=request.path, error=str(error))
-        return _error(status, kind, str(error))
+        return _error(status, kind, str(error), error.problems if isinstance(error, ConfigError) else ())
     except web.HTTPException as error:
         kind = "not_found" if error.status == 404 else "invalid"
         return _error(error.status, kind, f"{request.method} {request.path}: {error.reason}; see /v1/openapi.json")
@@ -111,7 +117,7 @@ class Api:
             "/v1/status": self._agent.status,
             "/v1/version": self._agent.version,
             "/v1/config": self._agent.config,
-            "/v1/endpoints": lambda: [views.endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
+            "/v1/endpoints": lambda: [self._endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
             "/v1/identities": self._agent.identity_list,
             "/v1/nodes": self._agent.node_list,
             "/v1/maps": self._agent.map_list,
@@ -131,16 +137,21 @@ class Api:
             web.post("/v1/walk", self._walk),
             web.get("/v1/prefilter", self._prefilter),
             *(web.route(verb.value, "/v1/prefilter", self._change_prefilter) for verb in Verb),
+            *PolicyApi(self._agent).routes(),
             web.get("/metrics", self._metrics),
         ]
 
     async def _endpoint(self, request: web.Request) -> web.Response:
-        return _json(views.endpoint_view(self._agent.endpoints.get(_endpoint_number(request))))
+        return _json(self._endpoint_view(self._agent.endpoints.get(_endpoint_number(request))))
 
     async def _change_endpoint(self, request: web.Request) -> web.Response:
         self._agent.require_ready()
         number, patch = _endpoint_number(request), read_patch(await request.read())
-        return _json(views.endpoint_view(await asyncio.shield(self._agent.endpoints.change(number, patch))))
+        return _json(self._endpoint_view(await asyncio.shield(self._agent.endpoints.change(number, patch))))
+
+    def _endpoint_view(self, endpoint: Endpoint) -> views.Json:
+        policy = policy_views.enforcement(self._agent.policies, endpoint.identity)
+        return {**views.endpoint_view(endpoint), "policy": policy}
 
     async def _map(self, request: web.Request) -> web.Response:
         return _json(self._agent.map_dump(request.match_info["name"]))

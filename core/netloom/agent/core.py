@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from netloom import __version__
-from netloom.agent import observe, views
+from netloom.agent import observe, policy_views, views
 from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.controllers import Controllers
@@ -289,13 +289,15 @@ class Agent:
         await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
-        missing = self._upkeep.missing
+        missing, policy = self._upkeep.missing, policy_views.status_view(self.policies)
         failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
         records = self._plugins.records()
         return {
             "node": self.node.name,
             "version": __version__,
-            "state": ("degraded" if failing or unwritten or missing else "ok") if self._ready else "starting",
+            "state": ("degraded" if failing or unwritten or missing or policy["closed"] else "ok")
+            if self._ready
+            else "starting",
             "started_at": views.instant(self._started_at),
             "uptime_s": round(time.time() - self._started_at, 1),
             "pid": os.getpid(),
@@ -317,6 +319,7 @@ class Agent:
             "repairs": views.repairs_view(self.repairs),
             "unwritten": unwritten,
             "missing": missing,
+            "policy": policy,
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "programs": observe.program_list(self.datapath),
             "plugins": {
@@ -391,5 +394,6 @@ class Agent:
             "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "verdicts": self.monitor.verdicts(),
+            "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),
         }

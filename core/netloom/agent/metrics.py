@@ -88,12 +88,30 @@ def _gauges(now: dict[str, Any]) -> Iterable[Metric]:
         ("plugins_failed", "Plugins that broke their contract."),
     ):
         yield GaugeMetricFamily(f"netloom_{name}", text, value=now[name])
+    yield from _policy_gauges(now["policy"])
     used = GaugeMetricFamily("netloom_ipam_used", "Addresses given.", labels=["prefix"])
     capacity = GaugeMetricFamily("netloom_ipam_capacity", "Addresses that can be given.", labels=["prefix"])
     for pool in now["ipam"]:
         used.add_metric([pool["prefix"]], pool["used"])
         capacity.add_metric([pool["prefix"]], float(pool["capacity"]))
     yield from (used, capacity)
+
+
+def _policy_gauges(policy: dict[str, Any]) -> Iterable[Metric]:
+    for name, text, value in (
+        ("policies", "Policies of the cluster.", policy["policies"]),
+        ("policy_revision", "Changes of policies that this agent has heard of.", policy["revision"]),
+        ("policy_enforced_revision", "The revision that programs enforce.", policy["enforced_revision"]),
+        ("policy_subjects_closed", "Identities whose policies could not be written.", len(policy["closed"])),
+        ("policy_table_room", "Entries that the table of an identity can have.", policy["room"]),
+    ):
+        yield GaugeMetricFamily(f"netloom_{name}", text, value=value)
+    entries = GaugeMetricFamily(
+        "netloom_policy_table_entries", "Entries in the table of an identity.", labels=["identity"]
+    )
+    for identity, count in policy["entries"].items():
+        entries.add_metric([str(identity)], count)
+    yield entries
 
 
 def render(snapshot: Callable[[], dict[str, Any]]) -> bytes:

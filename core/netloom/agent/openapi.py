@@ -6,32 +6,22 @@ that are really served, and real answers with the schemas.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from netloom import __version__
+from netloom.agent.openapi_parts import (
+    MAYBE,
+    NUMBER,
+    OBJECT,
+    OBJECTS,
+    STRING,
+    STRINGS,
+    TRUTH,
+    Json,
+    Operation,
+    schema,
+)
+from netloom.agent.openapi_policies import POLICY_OPERATIONS, POLICY_SCHEMAS
 from netloom.cni.frame import CONTENT_TYPE, TARGET
 from netloom.datapath.flow_filter import CONDITIONS, NOT
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of one path."""
-
-    method: str
-    path: str
-    summary: str
-    schema: str
-    """Name of the schema of the answer; a leading ``*`` means a list of it."""
-    status: int = 200
-    body: str | None = None
-    media: str = "application/json"
-    body_media: str = "application/json"
-    parameters: tuple[tuple[str, str, str], ...] = ()
-    """Name, place (path or query), meaning."""
-
 
 OPERATIONS = (
     Operation(method="get", path="/v1/status", summary="How the agent fares", schema="Status"),
@@ -132,24 +122,12 @@ OPERATIONS = (
         schema="PrefilterChanged",
         body="PrefilterChange",
     ),
+    *POLICY_OPERATIONS,
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
     ),
 )
-
-STRING: Json = {"type": "string"}
-NUMBER: Json = {"type": "integer"}
-MAYBE: Json = {"type": ["string", "null"]}
-STRINGS: Json = {"type": "array", "items": STRING}
-OBJECT: Json = {"type": "object"}
-OBJECTS: Json = {"type": "array", "items": OBJECT}
-TRUTH: Json = {"type": "boolean"}
-
-
-def _schema(required: Json, optional: Json | None = None) -> Json:
-    return {"type": "object", "required": list(required), "properties": required | (optional or {})}
-
 
 _PREFILTER: Json = {
     "revision": NUMBER,
@@ -162,7 +140,7 @@ _PREFILTER: Json = {
 }
 
 SCHEMAS: dict[str, Json] = {
-    "Status": _schema(
+    "Status": schema(
         {
             "node": STRING,
             "version": STRING,
@@ -189,14 +167,15 @@ SCHEMAS: dict[str, Json] = {
             "repairs": OBJECT,
             "unwritten": OBJECT,
             "missing": STRINGS,
+            "policy": OBJECT,
             "monitor": OBJECT,
             "programs": OBJECTS,
             "plugins": OBJECT,
         }
     ),
-    "Version": _schema({"version": STRING, "kernel": STRING, "contract": STRING}),
-    "Setting": _schema({"key": STRING, "value": {}, "origin": STRING}),
-    "Endpoint": _schema(
+    "Version": schema({"version": STRING, "kernel": STRING, "contract": STRING}),
+    "Setting": schema({"key": STRING, "value": {}, "origin": STRING}),
+    "Endpoint": schema(
         {
             "id": NUMBER,
             "container_id": STRING,
@@ -220,9 +199,9 @@ SCHEMAS: dict[str, Json] = {
             "policy": OBJECT,
         }
     ),
-    "EndpointPatch": _schema({"add_labels": STRINGS, "delete_labels": STRINGS, "ports": STRINGS}),
-    "Identity": _schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
-    "Node": _schema(
+    "EndpointPatch": schema({"add_labels": STRINGS, "delete_labels": STRINGS, "ports": STRINGS}),
+    "Identity": schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
+    "Node": schema(
         {
             "name": STRING,
             "local": TRUTH,
@@ -235,7 +214,7 @@ SCHEMAS: dict[str, Json] = {
             "error": STRING,
         }
     ),
-    "Map": _schema(
+    "Map": schema(
         {
             "name": STRING,
             "kind": STRING,
@@ -249,8 +228,8 @@ SCHEMAS: dict[str, Json] = {
             "unwritten": NUMBER,
         }
     ),
-    "MapDump": _schema({"name": STRING, "entries": OBJECTS}),
-    "Counter": _schema(
+    "MapDump": schema({"name": STRING, "entries": OBJECTS}),
+    "Counter": schema(
         {
             "reason": NUMBER,
             "name": STRING,
@@ -261,7 +240,7 @@ SCHEMAS: dict[str, Json] = {
             "bytes": NUMBER,
         }
     ),
-    "Plugin": _schema(
+    "Plugin": schema(
         {
             "name": STRING,
             "kind": STRING,
@@ -272,7 +251,7 @@ SCHEMAS: dict[str, Json] = {
             "error": STRING,
         }
     ),
-    "Flow": _schema(
+    "Flow": schema(
         {"kind": {"type": "string", "enum": ["drop", "trace", "policy-verdict", "lost"]}, "at_ns": NUMBER},
         {
             "verdict": {"type": "string", "enum": ["forwarded", "dropped", "audit"]},
@@ -299,7 +278,7 @@ SCHEMAS: dict[str, Json] = {
             "count": NUMBER,
         },
     ),
-    "FlowPolicy": _schema(
+    "FlowPolicy": schema(
         {
             "verdict": STRING,
             "match": STRING,
@@ -317,11 +296,11 @@ SCHEMAS: dict[str, Json] = {
         "description": "NAME=value and a zero byte for each CNI_ variable, a zero byte, then standard input",
     },
     "CniAnswer": {**OBJECT, "description": "A result or an error of the CNI specification; nothing for most commands"},
-    "Walk": _schema(
+    "Walk": schema(
         {"start": {"type": "string", "enum": ["endpoint", "host", "world", "wire"]}},
         {"endpoint": NUMBER, "packet": {"$ref": "#/components/schemas/WalkPacket"}, "frame": STRING},
     ),
-    "WalkPacket": _schema(
+    "WalkPacket": schema(
         {"destination": STRING},
         {
             "source": STRING,
@@ -333,14 +312,15 @@ SCHEMAS: dict[str, Json] = {
             "reply": TRUTH,
         },
     ),
-    "WalkPart": _schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
-    "Prefilter": _schema(_PREFILTER | {"cidrs": STRINGS}),
-    "PrefilterChange": _schema({"cidrs": STRINGS}, {"revision": {"type": ["integer", "null"]}, "force": TRUTH}),
-    "PrefilterChanged": _schema(_PREFILTER | {"added": NUMBER, "removed": NUMBER}),
-    "Removed": _schema({"removed": TRUTH}),
+    "WalkPart": schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
+    "Prefilter": schema(_PREFILTER | {"cidrs": STRINGS}),
+    "PrefilterChange": schema({"cidrs": STRINGS}, {"revision": {"type": ["integer", "null"]}, "force": TRUTH}),
+    "PrefilterChanged": schema(_PREFILTER | {"added": NUMBER, "removed": NUMBER}),
+    **POLICY_SCHEMAS,
+    "Removed": schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,
-    "Error": _schema({"error": _schema({"kind": STRING, "message": STRING})}),
+    "Error": schema({"error": schema({"kind": STRING, "message": STRING}, {"problems": OBJECTS})}),
 }
 
 

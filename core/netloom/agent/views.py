@@ -51,7 +51,7 @@ def label_texts(labels: Labels) -> list[str]:
 
 
 def endpoint_view(endpoint: Endpoint) -> Json:
-    """One element of ``/v1/endpoints``."""
+    """One element of ``/v1/endpoints``, but for what policies do to it."""
     return {
         "id": endpoint.id,
         "container_id": endpoint.attachment.container_id,
@@ -72,7 +72,6 @@ def endpoint_view(endpoint: Endpoint) -> Json:
         "network": endpoint.network,
         "bandwidth": plain(endpoint.bandwidth),
         "ports": [str(port) for port in endpoint.ports],
-        "policy": {"ingress": "Disabled", "egress": "Disabled"},
     }
 
 

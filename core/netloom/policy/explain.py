@@ -6,7 +6,7 @@ time. What the rules say one by one and what the table says as a whole agree, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -156,15 +156,19 @@ def explain_drop(table: PolicyTable, direction: Direction, remote: Remote, servi
     return Blame(decision.verdict, sources)
 
 
-def advice(repository: Repository) -> tuple[Advice, ...]:
-    """Policies that select nobody who is known, and entries that other policies' denials leave nothing of."""
+def advice(repository: Repository, only: Collection[PolicyName] | None = None) -> tuple[Advice, ...]:
+    """Policies that select nobody who is known, and entries that other policies' denials leave nothing of.
+
+    ``only``: the policies to say it of; None for all.
+    """
     found: list[Advice] = []
-    for policy in repository.policies:
-        rules = repository.rules_in(policy.name)
+    names = [policy.name for policy in repository.policies if only is None or policy.name in only]
+    for name in names:
+        rules = repository.rules_in(name)
         if not any(rule.subject.members for rule in rules):
-            found.append(Advice(policy.name, rules[0].rule.origin if rules else Origin("", 0, ""), _NOBODY))
+            found.append(Advice(name, rules[0].rule.origin if rules else Origin("", 0, ""), _NOBODY))
     shadows = _Shadows(repository)
-    for rule in repository.rules():
+    for rule in (rule for name in names for rule in repository.rules_in(name)):
         for direction in Direction:
             for entry in rule.of(direction).entries:
                 by = shadows.over(rule, direction, entry)
