@@ -16,6 +16,6 @@ VERIFIED_INSTRUCTIONS: Final = {
     "from_overlay": 10_000,
     "from_underlay": 10_000,
     "icmp_error": 5_000,
-    "neighbor": 15_000,
+    "neighbor": 20_000,
 }
 """Most instructions the verifier may walk for a program, by its name."""
