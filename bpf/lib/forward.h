@@ -20,7 +20,7 @@ static __always_inline int forward_to_endpoint(struct __sk_buff *skb, struct flo
 }
 
 static __always_inline int forward_away(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-					const struct node_config *node, int place, const struct addr *tunnel_endpoint)
+					const struct node_config *node, int place)
 {
 	int rc;
 
@@ -28,7 +28,7 @@ static __always_inline int forward_away(struct __sk_buff *skb, struct flow *flow
 	if (place == LOCATED_OUTSIDE)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_STACK);
 	rc = take_hop(skb, flow, packet, node);
-	return rc ? rc : encapsulate_to(flow, tunnel_endpoint);
+	return rc ? rc : next_stage(SLOT_ENCAP);
 }
 
 /* Ask for both ends that are workloads of this node: past the receiver's own interface nobody asks again. */
@@ -48,7 +48,6 @@ static __always_inline int forward_packet(struct __sk_buff *skb, struct flow *fl
 					  const struct node_config *node)
 {
 	const struct endpoint_info *endpoint = endpoint_of(&packet->destination);
-	struct addr tunnel_endpoint = {};
 	int place = LOCATED_HERE;
 	int rc;
 
@@ -58,7 +57,7 @@ static __always_inline int forward_packet(struct __sk_buff *skb, struct flow *fl
 		if (endpoint->ifindex == skb->ifindex)
 			return drop(flow, DROP_INVALID_PACKET);
 	} else {
-		place = locate(flow, &packet->destination, &tunnel_endpoint);
+		place = locate(flow, &packet->destination);
 		if (place < 0)
 			return place;
 	}
@@ -67,7 +66,7 @@ static __always_inline int forward_packet(struct __sk_buff *skb, struct flow *fl
 		return rc;
 	if (endpoint)
 		return forward_to_endpoint(skb, flow, packet, node, endpoint);
-	return forward_away(skb, flow, packet, node, place, &tunnel_endpoint);
+	return forward_away(skb, flow, packet, node, place);
 }
 
 #endif

@@ -120,7 +120,7 @@ def test_a_program_without_its_function_says_which_is_missing(tmp_path: Path) ->
     """The name of a program is the name of its function."""
     program = stage("return 0;")
     renamed = type(program)(name="other", file=program.file, source=program.source, target=program.target)
-    with pytest.raises(CompileError, match=r'no function "int other\(struct __sk_buff \*skb\)"'):
+    with pytest.raises(CompileError, match=r'no function "int other\(struct __sk_buff \*\)"'):
         Compiler(tmp_path).compile(renamed)
 
 

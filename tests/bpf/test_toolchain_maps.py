@@ -23,7 +23,6 @@ from netloom.datapath.registry import (
     ENDPOINTS,
     EVENTS,
     IPCACHE,
-    MAPS,
     METRICS,
     NODE_CONFIG,
     EndpointInfo,
@@ -33,6 +32,7 @@ from netloom.datapath.registry import (
 )
 from netloom.model.errors import Exhausted, Invalid, KernelError, MapLayoutMismatch
 from support.leaks import MARK
+from support.maps import SMALL_MAPS
 
 pytestmark = pytest.mark.bpf
 
@@ -246,9 +246,9 @@ def test_a_refused_map_names_itself(make: Any) -> None:
 
 def test_pinned_maps_are_found_again_with_their_entries(pins: Path) -> None:
     """So that an agent that restarts goes on where it stopped."""
-    with MapSet.open(pins, MAPS) as maps:
+    with MapSet.open(pins, SMALL_MAPS) as maps:
         maps.of(ENDPOINTS).put(EndpointKey(IPv4Address("10.0.0.1")), ENDPOINT)
-    with MapSet.open(pins, MAPS) as maps:
+    with MapSet.open(pins, SMALL_MAPS) as maps:
         assert list(maps.of(ENDPOINTS).items().values()) == [ENDPOINT]
 
 

@@ -18,9 +18,10 @@ from netloom.bpf.programs import LoadedProgram, fill_slots, load_program, load_p
 from netloom.bpf.ring import EventRing
 from netloom.bpf.testrun import run
 from netloom.datapath.maps import Index
-from netloom.datapath.registry import CALLS, EVENTS, MAPS, CallSlot
+from netloom.datapath.registry import CALLS, EVENTS, CallSlot
 from netloom.model.errors import Invalid, KernelError, Unsupported, VerifierError
 from support.leaks import MARK
+from support.maps import SMALL_MAPS
 from support.objects import objects_dir
 from support.toolchain import stage
 
@@ -39,7 +40,7 @@ def compiler(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
 @pytest.fixture
 def maps() -> Iterator[MapSet]:
     """The data path's maps, unpinned and empty."""
-    with MapSet.ephemeral(MAPS) as opened:
+    with MapSet.ephemeral(SMALL_MAPS) as opened:
         yield opened
 
 

@@ -7,6 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
+PREFILTER_STATE: dict[str, Any] = {
+    "revision": 4,
+    "count": 3,
+    "device": "eth0",
+    "mode": "generic",
+    "obstacle": "Operation not supported (errno 95)",
+    "problem": "",
+    "warnings": ['192.168.77.0/24 holds 192.168.77.13, the underlay address of node "node3"'],
+}
+PREFILTER: dict[str, Any] = {**PREFILTER_STATE, "cidrs": ["192.0.2.7/32", "192.168.77.0/24", "2001:db8::/32"]}
+PREFILTER_CHANGED: dict[str, Any] = {**PREFILTER_STATE, "added": 2, "removed": 1}
+
 STATUS: dict[str, Any] = {
     "node": "node1",
     "version": "0.1.0",
@@ -21,6 +33,7 @@ STATUS: dict[str, Any] = {
     "tunnel": {"direct": True, "obstacle": ""},
     "attached_by": {"devices": "tcx", "pods": "clsact"},
     "masquerade": True,
+    "prefilter": PREFILTER_STATE,
     "ipam": [
         {"prefix": "10.244.1.0/24", "used": 2, "capacity": 253},
         {"prefix": "fd00:10:244:1::/64", "used": 2, "capacity": 65535},
@@ -333,6 +346,10 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/maps/metrics"): METRICS,
     ("GET", "/v1/counters"): COUNTERS,
     ("GET", "/v1/plugins"): PLUGINS,
+    ("GET", "/v1/prefilter"): PREFILTER,
+    ("PATCH", "/v1/prefilter"): PREFILTER_CHANGED,
+    ("PUT", "/v1/prefilter"): PREFILTER_CHANGED,
+    ("DELETE", "/v1/prefilter"): PREFILTER_CHANGED,
     ("DELETE", "/v1/nodes/node3"): {"removed": True},
     ("DELETE", "/v1/nodes/node9"): {"removed": False},
 }

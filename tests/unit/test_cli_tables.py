@@ -21,6 +21,9 @@ STATUS = text(
     IPAM:           IPv4: 2/253 allocated from 10.244.1.0/24
                     IPv6: 2/65535 allocated from fd00:10:244:1::/64
     Masquerading:   Enabled
+    Prefilter:      3 prefixes, revision 4, generic on eth0
+                    not native: Operation not supported (errno 95)
+                    192.168.77.0/24 holds 192.168.77.13, the underlay address of node "node3"
     Nodes:          2/3 reachable; not node3: see `netctl node list`
     Endpoints:      2
     Identities:     13

@@ -18,6 +18,7 @@ from netloom.agent import metrics, views
 from netloom.agent.cni import CniCalls
 from netloom.agent.endpoint_changes import read_patch
 from netloom.agent.openapi import document
+from netloom.agent.prefilter.request import Verb, read_change
 from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
 from netloom.model.errors import (
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 SOCKET_MODE = 0o660
 MAX_BODY_BYTES = MAX_FRAME_BYTES + 1
 """No request is longer than a call of a runtime; one byte more, so that a config too long by a byte is told so."""
+
+MAX_PREFILTER_BYTES = 64 << 20
+"""Of a whole set of prefixes in one request, which is how it is all or nothing."""
 
 _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
     (Invalid, 400, "invalid"),
@@ -124,6 +128,8 @@ class Api:
             web.post(TARGET, self._call),
             web.delete("/v1/nodes/{name}", self._forget_node),
             web.post("/v1/walk", self._walk),
+            web.get("/v1/prefilter", self._prefilter),
+            *(web.route(verb.value, "/v1/prefilter", self._change_prefilter) for verb in Verb),
             web.get("/metrics", self._metrics),
         ]
 
@@ -150,6 +156,14 @@ class Api:
         walked = await asyncio.shield(self._agent.walker.walk(read_walk(await request.read())))
         return _json(part_view(walked))
 
+    async def _prefilter(self, request: web.Request) -> web.Response:
+        del request
+        return _json(await self._agent.prefilter.view())
+
+    async def _change_prefilter(self, request: web.Request) -> web.Response:
+        change = read_change(request.method, await _read_body(request, MAX_PREFILTER_BYTES))
+        return _json(await asyncio.shield(self._agent.prefilter.change(change)))
+
     async def _forget_node(self, request: web.Request) -> web.Response:
         return _json({"removed": await self._agent.forget_node(request.match_info["name"])})
 
@@ -174,6 +188,16 @@ class Api:
             while True:
                 await _send(response, *await listener.next(), kinds)
         return response
+
+
+async def _read_body(request: web.Request, most: int) -> bytes:
+    """A body that may be longer than the application's own limit."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(body))
+    return bytes(body)
 
 
 def _endpoint_number(request: web.Request) -> int:

@@ -33,6 +33,7 @@ from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
 from netloom.agent.policies import Policies
 from netloom.agent.policy_tables import PolicyTables
+from netloom.agent.prefilter.manager import Prefilter, prefilter_of
 from netloom.agent.repairs import RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
@@ -60,6 +61,7 @@ class Agent:
     mtu_bytes: int
     endpoints: EndpointManager
     detachments: Detachments
+    prefilter: Prefilter
     monitor: Monitor
 
     def __init__(self, loaded: Loaded, plugins: PluginManager, started: HeadStart) -> None:
@@ -150,6 +152,7 @@ class Agent:
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
+        self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
         self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
         self.walker = Walker(
             Sources(
@@ -163,10 +166,13 @@ class Agent:
             endpoints=self.endpoints,
             policies=self.policies,
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+            prefilter=self.prefilter,
             journal=self.repairs,
         )
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self.prefilter.close)
+        await self.prefilter.restore()
         self.tables.claim("world", world_claims())
         self._upkeep.claim_node()
         await self.endpoints.restore()
@@ -241,6 +247,9 @@ class Agent:
         """Whether endpoints may be changed."""
         return self._ready
 
+    def _all_nodes(self) -> tuple[Node, ...]:
+        return (self.node, *(known.node for known in self.cluster.nodes().values()))
+
     def _walk_facts(self) -> NodeFacts:
         return NodeFacts(
             node=self.node,
@@ -252,6 +261,7 @@ class Agent:
             masquerade=self._settings.masquerade,
             programs={program.id: program.name for program in self.datapath.generation.programs()},
             specs={name: item.spec for name, item in self.datapath.maps.items()},
+            prefiltered=self.prefilter.refusing,
         )
 
     def require_ready(self) -> None:
@@ -273,7 +283,7 @@ class Agent:
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
         missing = self._upkeep.missing
-        failing = any(controller["state"] == "failing" for controller in controllers)
+        failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
         records = self._plugins.records()
         return {
             "node": self.node.name,
@@ -288,6 +298,7 @@ class Agent:
             "underlay": observe.underlay_view(self.datapath),
             **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
+            "prefilter": self.prefilter.summary(),
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
             "store": self._store_view(),

@@ -94,6 +94,28 @@ OPERATIONS = (
         schema="WalkPart",
         body="Walk",
     ),
+    Operation(method="get", path="/v1/prefilter", summary="Whose packets are refused", schema="Prefilter"),
+    Operation(
+        method="patch",
+        path="/v1/prefilter",
+        summary="Refuse these prefixes too, all of them or none",
+        schema="PrefilterChanged",
+        body="PrefilterChange",
+    ),
+    Operation(
+        method="put",
+        path="/v1/prefilter",
+        summary="Refuse these prefixes and no others",
+        schema="PrefilterChanged",
+        body="PrefilterChange",
+    ),
+    Operation(
+        method="delete",
+        path="/v1/prefilter",
+        summary="Refuse these prefixes no longer, all of them or none",
+        schema="PrefilterChanged",
+        body="PrefilterChange",
+    ),
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
@@ -113,6 +135,16 @@ def _schema(required: Json, optional: Json | None = None) -> Json:
     return {"type": "object", "required": list(required), "properties": required | (optional or {})}
 
 
+_PREFILTER: Json = {
+    "revision": NUMBER,
+    "count": NUMBER,
+    "device": STRING,
+    "mode": {"type": "string", "enum": ["native", "generic", "offloaded", "off"]},
+    "obstacle": STRING,
+    "problem": STRING,
+    "warnings": STRINGS,
+}
+
 SCHEMAS: dict[str, Json] = {
     "Status": _schema(
         {
@@ -129,6 +161,7 @@ SCHEMAS: dict[str, Json] = {
             "tunnel": OBJECT,
             "attached_by": OBJECT,
             "masquerade": TRUTH,
+            "prefilter": OBJECT,
             "ipam": OBJECTS,
             "ipam_plugin": STRING,
             "store": OBJECT,
@@ -247,6 +280,9 @@ SCHEMAS: dict[str, Json] = {
         },
     ),
     "WalkPart": _schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
+    "Prefilter": _schema(_PREFILTER | {"cidrs": STRINGS}),
+    "PrefilterChange": _schema({"cidrs": STRINGS}, {"revision": {"type": ["integer", "null"]}, "force": TRUTH}),
+    "PrefilterChanged": _schema(_PREFILTER | {"added": NUMBER, "removed": NUMBER}),
     "Removed": _schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,

@@ -7,8 +7,8 @@ BCC is installed and Netloom is not; and it ends after one request, because BCC 
 Every unit is compiled in a fork of this process, which has loaded BCC for all of them: that is how they go side by
 side, and LLVM, which ends the process when a program is beyond it, takes no other unit along.
 
-Request: ``{"hermetic": DIR, "workers": N, "units": [{"name", "text", "flags": [...]}]}``; at most N units at a time;
-with no units it only identifies itself.
+Request: ``{"hermetic": DIR, "workers": N, "units": [{"name", "context", "text", "flags": [...]}]}``; at most N units
+at a time; with no units it only identifies itself. ``context`` is the struct that the program's parameter points to.
 Answer:  ``{"compiler": TEXT, "units": [{"name", "log", "instructions": HEX, "maps": [[INDEX, NAME], ...]}]}``;
 ``compiler`` is null when BCC is not installed, ``instructions`` is null when the unit did not compile.
 """
@@ -141,7 +141,7 @@ def compile_unit(unit: dict[str, Any]) -> dict[str, Any]:
     raw, maps = extract(lib, module, unit["name"]) if module else (None, [])
     log = ""
     if module and raw is None:
-        log = f'the source defines no function "int {unit["name"]}(struct __sk_buff *skb)"'
+        log = f'the source defines no function "int {unit["name"]}(struct {unit["context"]} *)"'
     return {"name": unit["name"], "log": log, "instructions": raw.hex() if raw else None, "maps": maps}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from netloom.bpf import bcc_child
 from netloom.bpf.cache import ObjectCache, cache_key
 from netloom.bpf.core_programs import hermetic_dir, read_headers
-from netloom.bpf.objects import ProgramObject
+from netloom.bpf.objects import ProgramKind, ProgramObject
 from netloom.bpf.source import amalgamate
 from netloom.model.errors import CompileError, Unsupported
 from netloom.plugins.contract import BpfProgram
@@ -41,6 +41,7 @@ class _Unit:
     """One program on its way through the compiler."""
 
     program: BpfProgram
+    kind: ProgramKind
     text: str
     flags: tuple[str, ...]
     key: str
@@ -52,14 +53,24 @@ class Compiler:
     def __init__(self, cache_dir: Path) -> None:
         self._cache = ObjectCache(cache_dir)
 
-    def compile(self, program: BpfProgram, defines: Mapping[str, int | str] | None = None) -> ProgramObject:
+    def compile(
+        self,
+        program: BpfProgram,
+        defines: Mapping[str, int | str] | None = None,
+        *,
+        kind: ProgramKind = ProgramKind.TC,
+    ) -> ProgramObject:
         """Compile one program; see :meth:`compile_all`."""
-        return self.compile_all((program,), defines)[0]
+        return self.compile_all((program,), defines, kind=kind)[0]
 
     def compile_all(
-        self, programs: Sequence[BpfProgram], defines: Mapping[str, int | str] | None = None
+        self,
+        programs: Sequence[BpfProgram],
+        defines: Mapping[str, int | str] | None = None,
+        *,
+        kind: ProgramKind = ProgramKind.TC,
     ) -> tuple[ProgramObject, ...]:
-        """Compile programs, in order, each with ``-D<name>=<value>`` for every define.
+        """Compile programs, all of one kind, in order, each with ``-D<name>=<value>`` for every define.
 
         What was compiled before, from the same text with the same compiler, is read from the cache; the rest is
         compiled side by side, on all CPUs. Raises CompileError for the first program that does not compile
@@ -67,7 +78,7 @@ class Compiler:
         written.
         """
         headers = read_headers()
-        units = [_unit(program, headers, defines or {}) for program in programs]
+        units = [_unit(program, kind, headers, defines or {}) for program in programs]
         found = {unit.key: self._cache.get(unit.key) for unit in units}
         missing = list({unit.key: unit for unit in units if found[unit.key] is None}.values())
         if missing:
@@ -77,20 +88,25 @@ class Compiler:
     def _compile(self, units: Sequence[_Unit]) -> dict[str, ProgramObject]:
         failed: list[CompileError] = []
         made: dict[str, ProgramObject] = {}
-        questions = [{"name": unit.program.name, "text": unit.text, "flags": unit.flags} for unit in units]
+        questions = [
+            {"name": unit.program.name, "context": unit.kind.context, "text": unit.text, "flags": unit.flags}
+            for unit in units
+        ]
         for unit, result in zip(units, _ask(questions)["units"], strict=True):
             if result["instructions"] is None:
                 failed.append(CompileError(unit.program.file, result["log"]))
                 continue
             refs = tuple((index, name) for index, name in result["maps"])
-            made[unit.key] = ProgramObject(unit.program.name, bytes.fromhex(result["instructions"]), refs)
+            made[unit.key] = ProgramObject(unit.program.name, bytes.fromhex(result["instructions"]), refs, unit.kind)
             self._cache.put(unit.key, made[unit.key])
         if failed:
             raise failed[0]
         return made
 
 
-def _unit(program: BpfProgram, headers: Mapping[str, str], defines: Mapping[str, int | str]) -> _Unit:
+def _unit(
+    program: BpfProgram, kind: ProgramKind, headers: Mapping[str, str], defines: Mapping[str, int | str]
+) -> _Unit:
     text = amalgamate(program, headers)
     flags = (
         *WARNINGS,
@@ -98,7 +114,7 @@ def _unit(program: BpfProgram, headers: Mapping[str, str], defines: Mapping[str,
         f"-DPAGE_SIZE={os.sysconf('SC_PAGE_SIZE')}",  # the ring buffer's declaration counts in pages
         *(f"-D{name}={value}" for name, value in sorted(defines.items())),
     )
-    return _Unit(program, text, flags, cache_key(compiler_version(), program.name, text, *flags))
+    return _Unit(program, kind, text, flags, cache_key(compiler_version(), program.name, kind.value, text, *flags))
 
 
 @functools.cache

@@ -20,6 +20,10 @@ LIBRARY = "libbpf.so.1"
 
 PROG_TYPE_SCHED_CLS = 3
 """BPF_PROG_TYPE_SCHED_CLS (linux/bpf.h): programs for tc."""
+PROG_TYPE_XDP = 6
+"""BPF_PROG_TYPE_XDP."""
+XDP_HAS_FRAGS = 1 << 5
+"""BPF_F_XDP_HAS_FRAGS (Linux 5.18): the program may be given frames of several buffers, of which it sees the first."""
 
 BPF_ANY = 0
 """Create an entry or replace it."""

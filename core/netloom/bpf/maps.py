@@ -81,12 +81,7 @@ class BpfMap(Generic[K, V]):
         raw = encode(value)
         if self._percpu:
             raw = raw.ljust(self._stride, b"\0") * libbpf.possible_cpus()
-        result = libbpf.library().bpf_map_update_elem(self._fd, encode(key), raw, libbpf.BPF_ANY)
-        if -result in _FULL and self.spec.kind not in _PREALLOCATED:
-            raise Exhausted(
-                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {key} was not written'
-            )
-        libbpf.check(result, "write", self._entry(key))
+        self._write(encode(key), raw, str(key))
 
     def delete(self, key: K) -> None:
         """Remove an entry; no error when there is none. Raises KernelError."""
@@ -117,9 +112,8 @@ class BpfMap(Generic[K, V]):
         return self._raw_entries()
 
     def put_raw(self, key: bytes, value: bytes) -> None:
-        """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises KernelError."""
-        result = libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY)
-        libbpf.check(result, "write", f"{self._object} at {key.hex()}")
+        """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises Exhausted, KernelError."""
+        self._write(key, value, key.hex())
 
     def delete_raw(self, key: bytes) -> None:
         """Remove an entry by its undecoded key; no error when there is none. Raises KernelError."""
@@ -164,6 +158,14 @@ class BpfMap(Generic[K, V]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _write(self, key: bytes, value: bytes, name: str) -> None:
+        result = libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY)
+        if -result in _FULL and self.spec.kind not in _PREALLOCATED:
+            raise Exhausted(
+                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {name} was not written'
+            )
+        libbpf.check(result, "write", f"{self._object} at {name}")
 
     @property
     def _object(self) -> str:

@@ -22,13 +22,13 @@ MAX_LINE_BYTES = 1 << 20
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("netloom", timeout=TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
+        super().__init__("netloom", timeout=timeout_s or TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
@@ -41,6 +41,10 @@ class Client:
     def get(self, *path: str | int) -> Any:
         """``GET /v1/<path>``, decoded."""
         return self._call("GET", path)
+
+    def send(self, method: str, body: Any, *path: str | int, timeout_s: float | None = None) -> Any:
+        """Another method on ``/v1/<path>`` with a JSON body, decoded; the answer may take as long as said."""
+        return self._call(method, path, json.dumps(body), timeout_s)
 
     def delete(self, *path: str | int) -> Any:
         """``DELETE /v1/<path>``, decoded."""
@@ -73,16 +77,18 @@ class Client:
                 yield json.loads(line)
         raise AgentAway(f"the agent at {self.socket_path} has stopped")
 
-    def _call(self, method: str, path: tuple[str | int, ...], body: str | None = None) -> Any:
+    def _call(
+        self, method: str, path: tuple[str | int, ...], body: str | None = None, timeout_s: float | None = None
+    ) -> Any:
         target = "/v1/" + "/".join(quote(str(part), safe="") for part in path)
-        with self._translated(), self._request(method, target, body) as (_, response):
+        with self._translated(timeout_s), self._request(method, target, body, timeout_s) as (_, response):
             return json.loads(response.read())
 
     @contextmanager
     def _request(
-        self, method: str, target: str, body: str | None = None
+        self, method: str, target: str, body: str | None = None, timeout_s: float | None = None
     ) -> Iterator[tuple[http.client.HTTPConnection, http.client.HTTPResponse]]:
-        connection = _UnixConnection(self.socket_path)
+        connection = _UnixConnection(self.socket_path, timeout_s)
         try:
             connection.request(method, target, body)
             response = connection.getresponse()
@@ -93,11 +99,12 @@ class Client:
             connection.close()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, timeout_s: float | None = None) -> Iterator[None]:
         try:
             yield
         except TimeoutError as error:
-            raise AgentAway(f"the agent at {self.socket_path} has not answered within {TIMEOUT_S:g} s") from error
+            waited = f"within {timeout_s or TIMEOUT_S:g} s"
+            raise AgentAway(f"the agent at {self.socket_path} has not answered {waited}") from error
         except OSError as error:
             raise AgentAway(self._why(error)) from error
         except (http.client.HTTPException, ValueError) as error:

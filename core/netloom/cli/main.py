@@ -23,6 +23,7 @@ COMMANDS = {
     "node": Lazy("netloom.cli.node:node", "Show the nodes of the cluster, forget one."),
     "plugins": Lazy("netloom.cli.plugins:plugins", "Show the installed plugins and how they fare."),
     "policy": Lazy("netloom.cli.policy:policy", "Check files of network policies."),
+    "prefilter": Lazy("netloom.cli.prefilter:prefilter", "Refuse packets by their source, at the underlay device."),
     "status": Lazy("netloom.cli.status:status", "Show how the agent of the node fares."),
     "version": Lazy("netloom.cli.version:version", "Show the versions of netctl and of the agent."),
     "walk": Lazy("netloom.cli.walk.command:walk", "Show the way of a packet, without sending one."),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from netloom.datapath import registry
-from netloom.datapath.connections import ConnectionFlag, Tracking
+from netloom.datapath.connections import ConnectionFlag, Role, Tracking
 from netloom.datapath.crender import render_map, render_struct, structs_of
 from netloom.datapath.enforcement import Isolation, PolicyEffect, SubjectFlag
 from netloom.datapath.layout import layout_of
@@ -92,6 +92,13 @@ struct prefix {
 \tstruct addr address;
 };
 _Static_assert(sizeof(struct prefix) == 20, "size of struct prefix");
+
+/* The same over the four bytes of an IPv4 address. */
+struct prefix4 {
+\t__u32 prefix_len;
+\t__be32 address;
+};
+_Static_assert(sizeof(struct prefix4) == 8, "size of struct prefix4");
 """
 
 
@@ -111,6 +118,7 @@ def _layouts() -> str:
         _flags("EFFECT", PolicyEffect),
         _flags("POLICY_FLAG", PolicyFlag),
         _enum("event_type", "EVENT_TYPE", EventType),
+        _enum("role", "ROLE", Role),
         _enum("tracking", "TRACKING", Tracking),
         _enum("policy_verdict", "POLICY_VERDICT", PolicyVerdict),
         _constants(reserved, "identity", "IDENTITY"),
