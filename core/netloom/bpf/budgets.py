@@ -16,7 +16,7 @@ VERIFIED_INSTRUCTIONS: Final = {
     "from_overlay": 40_000,
     "from_underlay": 40_000,
     "icmp_error": 5_000,
-    "neighbor": 20_000,
+    "neighbor": 15_000,
     "prefilter": 500,
 }
 """Most instructions the verifier may walk for a program, by its name."""
