@@ -1,4 +1,4 @@
-"""Policies given to one node are obeyed on both, whatever becomes of agents; what is told of them is what packets meet."""
+"""Policies given to one node are obeyed on both, whatever becomes of agents; what is told is what packets meet."""
 
 from __future__ import annotations
 
