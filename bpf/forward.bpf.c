@@ -6,15 +6,15 @@
 static __always_inline int handle_packet(struct __sk_buff *skb, struct flow *flow)
 {
 	const struct node_config *node = this_node();
-	struct packet packet;
+	struct packet *packet = packet_room();
 	int rc = take_over(flow);
 
 	if (rc)
 		return rc;
-	if (!node_is_ready(node))
+	if (!node_is_ready(node) || !packet)
 		return drop(flow, DROP_NOT_READY);
-	rc = parse_packet(skb, flow, &packet);
-	return rc ? rc : forward_packet(skb, flow, &packet, node);
+	rc = parse_packet(skb, flow, packet);
+	return rc ? rc : forward_packet(skb, flow, packet, node);
 }
 
 int forward(struct __sk_buff *skb)

@@ -9,22 +9,25 @@
 static __always_inline int handle_ip(struct __sk_buff *skb, struct flow *flow, const struct device_info *device,
 				     const struct node_config *node)
 {
-	struct packet packet;
-	int rc = parse_packet(skb, flow, &packet);
+	struct packet *packet = packet_room();
+	int rc;
 	__u8 nd;
 
+	if (!packet)
+		return drop(flow, DROP_NOT_READY);
+	rc = parse_packet(skb, flow, packet);
 	if (rc)
 		return rc;
-	nd = nd_type(skb, &packet);
+	nd = nd_type(skb, packet);
 	if (nd == ND_SOLICITATION)
 		return next_stage(SLOT_NEIGHBOR);
 	if (nd)
 		return drop(flow, DROP_FORBIDDEN_ICMP6);
-	rc = check_sender(skb, flow, &packet, device, node);
+	rc = check_sender(skb, flow, packet, device, node);
 	if (rc)
 		return rc;
 	if (unlikely(device->flags & DEVICE_FLAG_POLICED)) {
-		rc = police(skb, flow, &packet);
+		rc = police(skb, flow, packet);
 		if (rc)
 			return rc;
 	}
@@ -32,7 +35,7 @@ static __always_inline int handle_ip(struct __sk_buff *skb, struct flow *flow, c
 	/* A plugin has claimed this slot; its program goes on at SLOT_FORWARD, or drops. */
 	return next_stage(SLOT_CUSTOM_FROM_CONTAINER);
 #else
-	return forward_packet(skb, flow, &packet, node);
+	return forward_packet(skb, flow, packet, node);
 #endif
 }
 

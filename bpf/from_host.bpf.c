@@ -21,45 +21,43 @@ static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const 
 				const struct node_config *node)
 {
 	const struct endpoint_info *endpoint = endpoint_of(&packet->destination);
-	struct addr tunnel_endpoint;
 	int rc;
 
 	if (endpoint && endpoint->flags & ENDPOINT_FLAG_HOST)
 		return drop(flow, DROP_INVALID_PACKET);
 	if (endpoint) {
 		flow->destination_identity = endpoint->identity;
-		rc = admit(skb, flow, packet, node, LOCAL_DESTINATION);
-		if (rc)
-			flow->endpoint_id = endpoint->id;
+		flow->endpoint_id = endpoint->id;
+		rc = admit(skb, flow, packet, node, endpoint, 0);
 		return rc ? rc : deliver_from_egress(skb, flow, endpoint);
 	}
-	rc = locate(flow, &packet->destination, &tunnel_endpoint);
+	rc = locate(flow, &packet->destination);
 	if (rc < 0)
 		return rc;
 	if (rc == LOCATED_OUTSIDE)
 		return drop(flow, DROP_UNROUTABLE);
-	return encapsulate_to(flow, &tunnel_endpoint);
+	return next_stage(SLOT_ENCAP);
 }
 
 static __always_inline int handle_frame(struct __sk_buff *skb, struct flow *flow)
 {
 	const struct node_config *node = this_node();
-	struct packet packet;
+	struct packet *packet = packet_room();
 	int rc;
 
-	if (!node_is_ready(node))
+	if (!node_is_ready(node) || !packet)
 		return drop(flow, DROP_NOT_READY);
-	rc = parse_packet(skb, flow, &packet);
+	rc = parse_packet(skb, flow, packet);
 	if (rc)
 		return rc;
-	flow->source_identity = identity_of_source(&packet.source);
+	flow->source_identity = identity_of_source(&packet->source);
 	trace(skb, flow, OBSERVE_FROM_HOST);
-	if (addr_is_multicast(&packet.destination) || addr_is_link_local(&packet.destination))
+	if (addr_is_multicast(&packet->destination) || addr_is_link_local(&packet->destination))
 		return drop(flow, DROP_MULTICAST);
 	/* The stack has taken the hop, and knows the MTU by its routes: nobody is left to be told. */
-	if (!fits(skb, &packet, node))
+	if (!fits(skb, packet, node))
 		return drop(flow, DROP_TOO_BIG);
-	return send(skb, flow, &packet, node);
+	return send(skb, flow, packet, node);
 }
 
 int from_host(struct __sk_buff *skb)

@@ -11,15 +11,18 @@ static __always_inline int answer(struct __sk_buff *skb, struct flow *flow, int 
 {
 	const struct node_config *node = this_node();
 	const struct device_info *device = device_of(skb);
-	struct packet packet;
-	int rc = parse_packet(skb, flow, &packet);
+	struct packet *packet = packet_room();
+	int rc;
 
-	if (rc || !node || !device || !may_be_told(skb, &packet))
+	if (!packet || !node || !device)
 		return reason;
-	if (packet.is_ipv6)
-		rc = answer_by_icmp6(skb, flow, &packet, node, reason);
+	rc = parse_packet(skb, flow, packet);
+	if (rc || !may_be_told(skb, packet))
+		return reason;
+	if (packet->is_ipv6)
+		rc = answer_by_icmp6(skb, flow, packet, node, reason);
 	else
-		rc = answer_by_icmp4(skb, flow, &packet, node, reason);
+		rc = answer_by_icmp4(skb, flow, packet, node, reason);
 	return rc ? rc : send_back(skb, flow, device);
 }
 

@@ -18,6 +18,13 @@ struct prefix {
 };
 _Static_assert(sizeof(struct prefix) == 20, "size of struct prefix");
 
+/* The same over the four bytes of an IPv4 address. */
+struct prefix4 {
+	__u32 prefix_len;
+	__be32 address;
+};
+_Static_assert(sizeof(struct prefix4) == 8, "size of struct prefix4");
+
 /* An address of an endpoint or of this node. */
 struct endpoint_key {
 	struct addr address;
@@ -232,11 +239,20 @@ _Static_assert(sizeof(struct verdict_budget) == 16, "size of struct verdict_budg
 _Static_assert(__builtin_offsetof(struct verdict_budget, second_ends_ns) == 0, "second_ends_ns");
 _Static_assert(__builtin_offsetof(struct verdict_budget, told) == 8, "told");
 
-/* Both ends of a connection, the lower one first: by the last 32 bits of the addresses, then the others, then ports. */
+/* Room of a program beside its stack; nothing in it means anything to the next one. */
+struct scratch {
+	__u8 packet[64]; /* struct packet: what was read of its headers. */
+	__u8 admission[192]; /* struct admission: what was found out about its connection. */
+};
+_Static_assert(sizeof(struct scratch) == 256, "size of struct scratch");
+_Static_assert(__builtin_offsetof(struct scratch, packet) == 0, "packet");
+_Static_assert(__builtin_offsetof(struct scratch, admission) == 64, "admission");
+
+/* Both ends of a connection, the lower first: by the last 32 bits of the addresses, then the others, then ports. */
 struct connection_key {
 	struct addr low;
 	struct addr high;
-	__be16 low_port; /* Of ICMP queries: their number at the end that asks, 0 at the other. */
+	__be16 low_port; /* Of ICMP queries: their number at the end that asks, their type at the end that is asked. */
 	__be16 high_port;
 	__u8 protocol;
 	__u8 pad0[3];
@@ -278,7 +294,7 @@ struct fragment_key {
 	struct addr source;
 	struct addr destination;
 	__u32 id; /* As it stands in the header: only ever compared. */
-	__u8 protocol;
+	__u8 protocol; /* Of IPv4: one end's numbers are for each protocol anew; of IPv6 0. */
 	__u8 pad0[3];
 };
 _Static_assert(sizeof(struct fragment_key) == 40, "size of struct fragment_key");
@@ -292,13 +308,15 @@ struct fragment_info {
 	__be16 source_port;
 	__be16 destination_port;
 	__be16 service; /* As connection_info.service. */
-	__u16 is_kept; /* 1 when it belongs to a connection. */
+	__u8 protocol; /* Behind all extension headers. */
+	__u8 role; /* :class:`Role` of the whole packet. */
 };
 _Static_assert(sizeof(struct fragment_info) == 8, "size of struct fragment_info");
 _Static_assert(__builtin_offsetof(struct fragment_info, source_port) == 0, "source_port");
 _Static_assert(__builtin_offsetof(struct fragment_info, destination_port) == 2, "destination_port");
 _Static_assert(__builtin_offsetof(struct fragment_info, service) == 4, "service");
-_Static_assert(__builtin_offsetof(struct fragment_info, is_kept) == 6, "is_kept");
+_Static_assert(__builtin_offsetof(struct fragment_info, protocol) == 6, "protocol");
+_Static_assert(__builtin_offsetof(struct fragment_info, role) == 7, "role");
 
 /* An identity of endpoints of this node. */
 struct subject_key {
@@ -309,7 +327,7 @@ _Static_assert(__builtin_offsetof(struct subject_key, identity) == 0, "identity"
 
 /* What holds for a subject whatever its table says. */
 struct subject_info {
-	__u8 ingress;
+	__u8 ingress; /* Bits of :class:`Isolation`. */
 	__u8 egress;
 	__u8 flags;
 };
@@ -339,6 +357,41 @@ struct cidr_info {
 _Static_assert(sizeof(struct cidr_info) == 4, "size of struct cidr_info");
 _Static_assert(__builtin_offsetof(struct cidr_info, number) == 0, "number");
 
+/* An IPv4 address that is refused. */
+struct prefilter_ip4 {
+	__be32 address;
+};
+_Static_assert(sizeof(struct prefilter_ip4) == 4, "size of struct prefilter_ip4");
+_Static_assert(__builtin_offsetof(struct prefilter_ip4, address) == 0, "address");
+
+/* Nothing but that the key is there, for which the kernel wants a byte. */
+struct prefiltered {
+	__u8 present;
+};
+_Static_assert(sizeof(struct prefiltered) == 1, "size of struct prefiltered");
+_Static_assert(__builtin_offsetof(struct prefiltered, present) == 0, "present");
+
+/* An IPv6 address that is refused. */
+struct prefilter_ip6 {
+	struct addr address;
+};
+_Static_assert(sizeof(struct prefilter_ip6) == 16, "size of struct prefilter_ip6");
+_Static_assert(__builtin_offsetof(struct prefilter_ip6, address) == 0, "address");
+
+/* A range of IPv4 addresses that is refused. */
+struct prefilter_net4 {
+	struct prefix4 prefix;
+};
+_Static_assert(sizeof(struct prefilter_net4) == 8, "size of struct prefilter_net4");
+_Static_assert(__builtin_offsetof(struct prefilter_net4, prefix) == 0, "prefix");
+
+/* A range of IPv6 addresses that is refused. */
+struct prefilter_net6 {
+	struct prefix prefix;
+};
+_Static_assert(sizeof(struct prefilter_net6) == 20, "size of struct prefilter_net6");
+_Static_assert(__builtin_offsetof(struct prefilter_net6, prefix) == 0, "prefix");
+
 /* Peer, direction and service, as a longest-prefix lookup wants them; see :mod:`netloom.policy.table`. */
 struct policy_key {
 	__u32 prefix_bits; /* 40 to 64. */
@@ -356,7 +409,7 @@ _Static_assert(__builtin_offsetof(struct policy_key, port) == 10, "port");
 
 /* What policies say of packets that a key is the longest match for. */
 struct policy_info {
-	__u8 effects;
+	__u8 effects; /* Bits of :class:`PolicyEffect`. */
 };
 _Static_assert(sizeof(struct policy_info) == 1, "size of struct policy_info");
 _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
@@ -372,10 +425,12 @@ _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
 #define TRACE_FLAG_VERDICTS 2U /* Every verdict of a policy; otherwise no more of those that allow than VERDICTS_PER_S on each CPU. */
 
 #define CONNECTION_FLAG_BEGUN_BY_HIGH 1U /* The second end of the key sent the first packet. */
-#define CONNECTION_FLAG_ANSWERED 2U /* The other end has sent something too; for TCP: something that is no refusal. */
+#define CONNECTION_FLAG_ANSWERED 2U /* The other end has sent something too; of TCP, something that is no refusal. */
 #define CONNECTION_FLAG_CLOSED_BY_SOURCE 4U /* TCP: whoever began has sent FIN. */
 #define CONNECTION_FLAG_CLOSED_BY_DESTINATION 8U /* TCP: the other end has sent FIN. */
 #define CONNECTION_FLAG_RESET 16U /* TCP: one of them has sent RST. */
+#define CONNECTION_FLAG_ESTABLISHED 32U /* Of TCP, something came behind SYN and its answer: only now an entry lives long. */
+#define CONNECTION_FLAG_REFUSED 64U /* Its last packet was refused: policies, or who its ends are, have changed since it began. */
 
 #define SUBJECT_FLAG_HAS_TABLE 1U /* There is a table in policies. */
 #define SUBJECT_FLAG_CLOSED 2U /* Its table could not be written as policies want it: nothing new passes until it can. */
@@ -394,6 +449,14 @@ enum event_type {
 	EVENT_TYPE_DROP = 1,
 	EVENT_TYPE_TRACE = 4,
 	EVENT_TYPE_POLICY_VERDICT = 5,
+};
+
+enum role {
+	ROLE_NONE = 0, /* It has none: most ICMP. */
+	ROLE_EITHER = 1, /* Whoever sends first begins. */
+	ROLE_QUERY = 2, /* ICMP that begins, and that nobody answers with. */
+	ROLE_ANSWER = 3, /* ICMP that answers, and never begins. */
+	ROLE_ERROR = 4, /* ICMP about a packet of a connection, which it quotes. */
 };
 
 enum tracking {

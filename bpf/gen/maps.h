@@ -43,6 +43,9 @@ BPF_F_TABLE("percpu_array", __u32, struct flow, handoff, 1, 0);
 /* how many verdicts are still to be told; 1 entries */
 BPF_F_TABLE("percpu_array", __u32, struct verdict_budget, verdict_budget, 1, 0);
 
+/* room of a program beside its stack; 1 entries */
+BPF_F_TABLE("percpu_array", __u32, struct scratch, scratch, 1, 0);
+
 /* TCP connections of this node's pods; 524288 entries */
 BPF_F_TABLE("lru_hash", struct connection_key, struct connection_info, connections_tcp, 1, 0);
 
@@ -60,5 +63,17 @@ BPF_F_TABLE("hash", struct subject_key, struct inner_map, policies, 1, 1);
 
 /* prefixes that policies name; 512000 entries */
 BPF_F_TABLE("lpm_trie", struct cidr_key, struct cidr_info, cidrs, 1, 1);
+
+/* single IPv4 addresses refused at the underlay device; 131072 entries */
+BPF_F_TABLE("hash", struct prefilter_ip4, struct prefiltered, prefilter_ip4, 1, 1);
+
+/* single IPv6 addresses refused at the underlay device; 131072 entries */
+BPF_F_TABLE("hash", struct prefilter_ip6, struct prefiltered, prefilter_ip6, 1, 1);
+
+/* ranges of IPv4 addresses refused there; 512000 entries */
+BPF_F_TABLE("lpm_trie", struct prefilter_net4, struct prefiltered, prefilter_net4, 1, 1);
+
+/* ranges of IPv6 addresses refused there; 512000 entries */
+BPF_F_TABLE("lpm_trie", struct prefilter_net6, struct prefiltered, prefilter_net6, 1, 1);
 
 #endif

@@ -11,172 +11,269 @@
 #define LOCAL_SOURCE 1
 #define LOCAL_DESTINATION 2
 
-/* The two ends of a connection, turned so that `source` is whoever began it. */
-struct ends {
-	const struct addr *source_address;
-	const struct addr *destination_address;
-	__u32 source;
-	__u32 destination;
+/* What is found out about a packet; stands in the scratch, beside the packet. */
+struct admission {
+	struct connection_key key;
+	struct connection_info fresh;	/* an entry that is to be made */
+	struct quote quote;
+	__u64 now_ns;		/* in ticks: much cheaper than to the nanosecond, and as good for lifetimes */
+	union identities identities;
+	struct l4 l4;
+	__u16 receiver_id;	/* of an endpoint of this node */
 	__u8 local;
+	__u8 is_from_high;	/* sent by the higher end of the key */
+	__u8 is_known;		/* there is a connection */
+	__u8 is_reply;		/* and this packet is sent by the end that did not begin it */
 };
+_Static_assert(sizeof(struct admission) <= sizeof(((struct scratch *)0)->admission), "room for an admission");
 
-/*
- * Turn a packet's ends. What comes from the host's stack as the world's may be the answer of a node, which only the
- * address told that it was sent to: then the entry knows better who it is.
- */
-static __always_inline void turn(struct ends *ends, const struct tracked *tracked, const struct packet *packet,
-				 const struct flow *flow, __u8 local)
+static __always_inline struct admission *admission_beside(const struct packet *packet)
 {
-	if (!tracked->is_reply) {
-		ends->source_address = &packet->source;
-		ends->destination_address = &packet->destination;
-		ends->source = flow->source_identity;
-		ends->destination = flow->destination_identity;
-		ends->local = local;
-		return;
-	}
-	ends->source_address = &packet->destination;
-	ends->destination_address = &packet->source;
-	ends->source = flow->destination_identity;
-	ends->destination = flow->source_identity;
-	if (tracked->entry && ends->destination == IDENTITY_WORLD)
-		ends->destination = tracked->entry->destination_identity;
-	ends->local = (local & LOCAL_SOURCE ? LOCAL_DESTINATION : 0) | (local & LOCAL_DESTINATION ? LOCAL_SOURCE : 0);
+	return (struct admission *)((struct scratch *)packet)->admission;
 }
 
-/* Ask the policies of one end; 0 when the packet may go on. */
-static __always_inline int ask_end(struct __sk_buff *skb, struct flow *flow, const struct node_config *node,
-				   const struct tracked *tracked, const struct ends *ends, __u8 direction)
+/* Find a packet's connection; NULL when there is none that is alive. Cost: 1 LRU hash. */
+static __always_inline struct connection_info *track(struct admission *admission, const struct packet *packet)
 {
-	bool is_egress = direction == DIR_EGRESS;
-	struct question question = {
-		.subject = is_egress ? ends->source : ends->destination,
-		.peer = is_egress ? ends->destination : ends->source,
-		.peer_address = is_egress ? ends->destination_address : ends->source_address,
-		.service = tracked->service,
-		.protocol = tracked->protocol,
-		.direction = direction,
-	};
-	__u8 packet_direction = flow->direction;
-	int verdict;
+	const struct l4 *l4 = &admission->l4;
+	struct connection_info *entry;
+	__u8 is_reply;
 
-	flow->direction = direction;
-	verdict = ask(flow, &question);
+	admission->now_ns = bpf_ktime_get_coarse_ns();
+	admission->is_known = false;
+	admission->is_reply = false;
+	admission->is_from_high = name_connection(&admission->key, &packet->source, &packet->destination, l4);
+	forget();
+	if (l4->role == ROLE_NONE || l4->role == ROLE_ERROR)
+		return NULL;
+	entry = connection_of(&admission->key);
+	if (!entry || admission->now_ns >= entry->expires_ns)
+		return NULL;
+	is_reply = is_other_way(entry, admission->is_from_high);
+	if (begins_anew(entry, l4, is_reply) || is_out_of_turn(l4, is_reply))
+		return NULL;
+	admission->is_known = true;
+	admission->is_reply = is_reply;
+	return entry;
+}
+
+/*
+ * Who an end is, of which a reply tells `seen` and the connection's entry `known`. What the host's stack hands over is
+ * the world's, whoever sent it, while an address that is sent to tells a node: so of these two the entry's holds.
+ * And an identity that was proven when the connection began is not lost while the tables have not heard of it yet.
+ */
+static __always_inline __u32 settle(__u32 seen, __u32 known)
+{
+	bool is_by_stack = seen == IDENTITY_WORLD || seen == IDENTITY_REMOTE_NODE;
+
+	if (is_by_stack && (known == IDENTITY_WORLD || known == IDENTITY_REMOTE_NODE))
+		return known;
+	return seen == IDENTITY_UNKNOWN ? known : seen;
+}
+
+/* Who is at the two ends, turned so that the source is whoever began. */
+static __always_inline void identify(struct admission *admission, const struct flow *flow,
+				     const struct connection_info *entry)
+{
+	union identities seen, known;
+
+	if (!admission->is_reply) {
+		admission->identities.source = flow->source_identity;
+		admission->identities.destination = flow->destination_identity;
+		return;
+	}
+	seen.source = flow->destination_identity;
+	seen.destination = flow->source_identity;
+	known.both = entry ? identities_of(entry) : seen.both;
+	if (unlikely(known.both != seen.both)) {
+		seen.source = settle(seen.source, known.source);
+		seen.destination = settle(seen.destination, known.destination);
+	}
+	admission->identities.both = seen.both;
+}
+
+/* Whether policies are as they were when an entry was made, or changes do not concern it. */
+static __always_inline bool is_current(const struct connection_info *entry, const struct node_config *node)
+{
+	return entry->epoch == node->policy_epoch || node->policy_flags & POLICY_FLAG_KEEP_CONNECTIONS;
+}
+
+/* Ask the policies of one end, which `flow` tells of meanwhile; 0 when the packet may go on. */
+static __always_inline int ask_end(struct __sk_buff *skb, struct flow *flow, const struct node_config *node,
+				   const struct question *question, const struct admission *admission)
+{
+	int verdict = ask(flow, question);
+
 	if (verdict < 0)
 		return verdict;
 	/* One that was judged before and is allowed still is no news. */
-	if (!tracked->entry || verdict != POLICY_VERDICT_ALLOWED)
-		tell(skb, flow, node, tracked->now_ns, verdict);
-	flow->direction = packet_direction;
+	if (!admission->is_known || verdict != POLICY_VERDICT_ALLOWED)
+		tell(skb, flow, node, admission->now_ns, verdict);
 	return 0;
-}
-
-/* Cost: that of ask() for each end that is an endpoint of this node. */
-static __always_inline int ask_ends(struct __sk_buff *skb, struct flow *flow, const struct node_config *node,
-				    const struct tracked *tracked, const struct ends *ends)
-{
-	int rc;
-
-	if (ends->local & LOCAL_SOURCE) {
-		rc = ask_end(skb, flow, node, tracked, ends, DIR_EGRESS);
-		if (rc)
-			return rc;
-	}
-	return ends->local & LOCAL_DESTINATION ? ask_end(skb, flow, node, tracked, ends, DIR_INGRESS) : 0;
-}
-
-/* Whether an entry still answers for its connection: the same ends, and no policy has changed since. */
-static __always_inline bool is_answered_for(const struct connection_info *entry, const struct ends *ends,
-					    const struct node_config *node)
-{
-	if (entry->source_identity != ends->source || entry->destination_identity != ends->destination)
-		return false;
-	return entry->epoch == node->policy_epoch || node->policy_flags & POLICY_FLAG_KEEP_CONNECTIONS;
-}
-
-/* Ask again about a connection that was allowed. */
-static __always_inline int renew(struct __sk_buff *skb, struct flow *flow, const struct node_config *node,
-				 struct tracked *tracked, const struct ends *ends)
-{
-	struct connection_info *entry = tracked->entry;
-	__u32 epoch = node->policy_epoch;
-	int rc;
-
-	tracked->service = entry->service;
-	flow->service = entry->service;
-	rc = ask_ends(skb, flow, node, tracked, ends);
-	if (rc) {
-		/* Nothing more passes by it, whichever way: the next packet is as good as the first. */
-		entry->expires_ns = 0;
-		return rc;
-	}
-	entry->source_identity = ends->source;
-	entry->destination_identity = ends->destination;
-	entry->epoch = epoch;
-	return 0;
-}
-
-/* An ICMP error passes with the connection it is about. Cost: 1 LRU hash, for such errors alone. */
-static __always_inline bool is_related(struct __sk_buff *skb, const struct packet *packet,
-				       const struct node_config *node, struct tracked *tracked)
-{
-	const struct connection_info *entry;
-
-	/* An error has no connection of its own, so its key is free. */
-	if (!quoted_key(skb, packet, &tracked->key))
-		return false;
-	entry = connection_of(&tracked->key);
-	if (!entry || tracked->now_ns >= entry->expires_ns)
-		return false;
-	return entry->epoch == node->policy_epoch || node->policy_flags & POLICY_FLAG_KEEP_CONNECTIONS;
-}
-
-/* What there is no connection for yet. */
-static __always_inline int admit_new(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-				     const struct node_config *node, struct tracked *tracked, const struct l4 *l4,
-				     const struct ends *ends)
-{
-	__u32 epoch = node->policy_epoch;
-	int rc;
-
-	if (l4->is_error && is_related(skb, packet, node, tracked)) {
-		flow->tracking = TRACKING_RELATED;
-		return 0;
-	}
-	rc = ask_ends(skb, flow, node, tracked, ends);
-	if (rc || !tracked->is_kept)
-		return rc;
-	return begin(tracked, l4, flow, epoch, skb->len - flow->outer_bytes) ? 0 : drop(flow, DROP_CONNECTION_NOT_MADE);
 }
 
 /*
- * 0 when the packet may go on; its identities are known. `local` says which of its ends are endpoints of this node, at
- * least one. Cost: 1 LRU hash for a packet of a connection that is known.
+ * Ask for the ends of a packet that are endpoints of this node, the sending one first: in the direction of the
+ * connection, which for a reply is not the packet's. Cost: for each 1 longest-prefix match, and that of ask().
  */
-static __always_inline int admit(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-				 const struct node_config *node, __u8 local)
+static __always_inline int ask_ends(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
+				    const struct node_config *node, const struct admission *admission)
 {
-	struct tracked tracked = {};
-	struct ends ends = {};
-	struct l4 l4 = {};
-	int rc = read_l4(skb, flow, packet, &l4);
+	struct question question = { .service = flow->service, .protocol = admission->l4.protocol };
+	__u16 endpoint_id = flow->endpoint_id;
+	__u8 direction = flow->direction;
+	int rc;
 
-	if (rc)
-		return rc;
-	track(&tracked, packet, &l4);
-	turn(&ends, &tracked, packet, flow, local);
-	flow->service = l4.service;
-	if (unlikely(!tracked.entry)) {
-		flow->tracking = TRACKING_NEW;
-		return admit_new(skb, flow, packet, node, &tracked, &l4, &ends);
-	}
-	flow->tracking = tracked.is_reply ? TRACKING_REPLY : TRACKING_ESTABLISHED;
-	if (unlikely(!is_answered_for(tracked.entry, &ends, node))) {
-		rc = renew(skb, flow, node, &tracked, &ends);
+#pragma clang loop unroll(disable)
+	for (__u32 end = LOCAL_SOURCE; end <= LOCAL_DESTINATION; end++) {
+		bool is_sender = end == LOCAL_SOURCE;
+		bool is_beginner = is_sender != admission->is_reply;
+		const union identities *who = &admission->identities;
+
+		if (!(admission->local & end))
+			continue;
+		question.subject = is_beginner ? who->source : who->destination;
+		question.peer = is_beginner ? who->destination : who->source;
+		question.cidr = cidr_of(is_sender ? &packet->destination : &packet->source);
+		question.direction = is_beginner ? DIR_EGRESS : DIR_INGRESS;
+		flow->direction = question.direction;
+		if (!is_sender)
+			flow->endpoint_id = admission->receiver_id;
+		rc = ask_end(skb, flow, node, &question, admission);
 		if (rc)
 			return rc;
 	}
-	note_packet(&tracked, &l4, skb->len - flow->outer_bytes);
+	flow->direction = direction;
+	flow->endpoint_id = endpoint_id;
+	return 0;
+}
+
+/* Whose errors may be about other people's packets: a workload's are about its own. */
+static __always_inline bool is_router(__u32 identity)
+{
+	return identity == IDENTITY_HOST || identity == IDENTITY_REMOTE_NODE || is_world(identity);
+}
+
+/*
+ * An ICMP error passes with the connection it is about, to the end whose packet it quotes, from the other end or from
+ * a router. Cost: 1 LRU hash, for such errors alone.
+ */
+static __always_inline bool is_related(struct __sk_buff *skb, const struct packet *packet, const struct flow *flow,
+				       const struct node_config *node, struct admission *admission)
+{
+	struct quote *quote = &admission->quote;
+	const struct connection_info *entry;
+	union identities known;
+	__u8 is_reply;
+	__u32 told;
+
+	if (!read_quote(skb, packet, quote) || !addr_equal(&quote->source, &packet->destination))
+		return false;
+	if (!addr_equal(&quote->destination, &packet->source) && !is_router(flow->source_identity))
+		return false;
+	/* An error has no connection of its own, so its key is free. */
+	admission->is_from_high = name_connection(&admission->key, &quote->source, &quote->destination, &quote->l4);
+	forget();
+	entry = connection_of(&admission->key);
+	if (!entry || admission->now_ns >= entry->expires_ns || !is_current(entry, node))
+		return false;
+	is_reply = is_other_way(entry, admission->is_from_high);
+	known.both = identities_of(entry);
+	told = is_reply ? known.destination : known.source;
+	return !is_out_of_turn(&quote->l4, is_reply) && settle(flow->destination_identity, told) == told;
+}
+
+/*
+ * Note what was found about a connection that there is: `rc` is 0, or why its packet is refused. Gives its entry
+ * again: entries change hands when the kernel needs room, and asking took a while, so that the one from before may be
+ * another connection's by now. Cost: 1 LRU hash.
+ */
+static __always_inline struct connection_info *renew(const struct admission *admission, __u32 epoch, int rc)
+{
+	struct connection_info *entry = connection_of(&admission->key);
+
+	if (!entry)
+		return NULL;
+	/* A refused one is not forgotten: else the next packet of the other end could pass for the beginning of its own. */
+	if (rc)
+		entry->flags |= CONNECTION_FLAG_REFUSED;
+	else
+		note_judged(entry, admission->identities, epoch);
+	return entry;
+}
+
+/* Remember a connection by its first packet; fails when the kernel has no room. Cost: 1 LRU hash. */
+static __always_inline int begin(struct flow *flow, struct admission *admission, __u32 epoch, __u64 bytes)
+{
+	__u16 flags = first_flags(&admission->l4, admission->is_from_high);
+	int rc;
+
+	admission->fresh = (struct connection_info){
+		.expires_ns = admission->now_ns + lifetime_of(admission->l4.protocol, flags),
+		.sent_packets = 1,
+		.sent_bytes = bytes,
+		.source_identity = admission->identities.source,
+		.destination_identity = admission->identities.destination,
+		.epoch = epoch,
+		.service = admission->l4.service,
+		.flags = flags,
+	};
+	if (admission->l4.protocol == PROTOCOL_TCP)
+		rc = connections_tcp.update(&admission->key, &admission->fresh);
+	else
+		rc = connections_any.update(&admission->key, &admission->fresh);
+	return rc ? drop(flow, DROP_CONNECTION_NOT_MADE) : 0;
+}
+
+/* Ask about what is new or has changed; leaves in `entry` what the packet is to be noted in, if anything. */
+static __always_inline int admit_by_policy(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
+					   const struct node_config *node, struct connection_info **entry)
+{
+	struct admission *admission = admission_beside(packet);
+	__u32 epoch = node->policy_epoch;
+	__u8 role = admission->l4.role;
+	int rc;
+
+	*entry = NULL;
+	if (role == ROLE_ERROR && is_related(skb, packet, flow, node, admission)) {
+		flow->tracking = TRACKING_RELATED;
+		return 0;
+	}
+	rc = ask_ends(skb, flow, packet, node, admission);
+	if (admission->is_known)
+		*entry = renew(admission, epoch, rc);
+	else if (!rc && (role == ROLE_EITHER || role == ROLE_QUERY))
+		rc = begin(flow, admission, epoch, skb->len - flow->outer_bytes);
+	return rc;
+}
+
+/*
+ * 0 when the packet may go on; its identities are known, and it stands in the scratch. At least one of its ends is an
+ * endpoint of this node: the sender, which `flow` names, where `local` says so, and a `receiver` that is not NULL.
+ * Cost: 1 LRU hash for a packet of a connection that is known.
+ */
+static __always_inline int admit(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
+				 const struct node_config *node, const struct endpoint_info *receiver, __u8 local)
+{
+	struct admission *admission = admission_beside(packet);
+	struct connection_info *entry;
+	int rc = read_l4(skb, flow, packet, &admission->l4);
+
+	if (rc)
+		return rc;
+	entry = track(admission, packet);
+	identify(admission, flow, entry);
+	admission->local = receiver ? local | LOCAL_DESTINATION : local;
+	admission->receiver_id = receiver ? receiver->id : 0;
+	forget();
+	flow->service = entry ? entry->service : admission->l4.service;
+	flow->tracking = !admission->is_known ? TRACKING_NEW : admission->is_reply ? TRACKING_REPLY : TRACKING_ESTABLISHED;
+	if (unlikely(!entry || identities_of(entry) != admission->identities.both || !is_current(entry, node))) {
+		rc = admit_by_policy(skb, flow, packet, node, &entry);
+		if (rc || !entry)
+			return rc;
+	}
+	note_packet(entry, &admission->l4, admission->is_reply, admission->now_ns, skb->len - flow->outer_bytes);
 	return 0;
 }
 

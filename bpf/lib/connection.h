@@ -16,47 +16,50 @@
 
 #define CONNECTION_CLOSED (CONNECTION_FLAG_CLOSED_BY_SOURCE | CONNECTION_FLAG_CLOSED_BY_DESTINATION)
 
-/* A packet's place in its connection. */
-struct tracked {
-	struct connection_key key;
-	struct connection_info *entry;	/* NULL: none that is alive */
-	__u64 now_ns;
-	__be16 service;		/* as policies see it: destination port, or type of ICMP */
-	__u8 protocol;
-	bool is_from_high;
-	bool is_reply;		/* with an entry: sent by the end that did not begin */
-	bool is_kept;		/* whether an entry may be made: its answers can be told */
+/* Who is at the two ends, the beginner first, in one word: whoever reads while it changes finds both old or both new. */
+union identities {
+	struct {
+		__u32 source;
+		__u32 destination;
+	};
+	__u64 both;
 };
 
-/* Any order will do, as long as it is the same for both ways; of IPv4 the last word alone differs. */
-static __always_inline bool is_unsorted(const struct connection_key *key)
-{
-	const __be32 *low = key->low.words, *high = key->high.words;
+typedef volatile __u64 __attribute__((may_alias)) identities_word;
 
-	if (low[3] != high[3])
-		return low[3] > high[3];
-	if (low[2] != high[2])
-		return low[2] > high[2];
-	if (low[1] != high[1])
-		return low[1] > high[1];
-	if (low[0] != high[0])
-		return low[0] > high[0];
-	return key->low_port > key->high_port;
+/* Any order will do, as long as it is the same for both ways; of IPv4 the last word alone differs. */
+static __always_inline bool is_higher(const struct addr *source, const struct addr *destination, const struct l4 *l4)
+{
+	const __be32 *a = source->words, *b = destination->words;
+
+	if (a[3] != b[3])
+		return a[3] > b[3];
+	if (a[2] != b[2])
+		return a[2] > b[2];
+	if (a[1] != b[1])
+		return a[1] > b[1];
+	if (a[0] != b[0])
+		return a[0] > b[0];
+	return l4->source > l4->destination;
 }
 
-/* Make a key of one whose lower end is the source; says whether the source is the higher one. */
-static __always_inline bool sort_key(struct connection_key *key)
+/* Write the key of a packet's connection, all but its padding; says whether the source is the higher end. */
+static __always_inline __u8 name_connection(struct connection_key *key, const struct addr *source,
+					    const struct addr *destination, const struct l4 *l4)
 {
-	struct addr address = key->low;
-	__be16 port = key->low_port;
-
-	if (!is_unsorted(key))
-		return false;
-	key->low = key->high;
-	key->low_port = key->high_port;
-	key->high = address;
-	key->high_port = port;
-	return true;
+	key->protocol = l4->protocol;
+	if (is_higher(source, destination, l4)) {
+		key->low = *destination;
+		key->high = *source;
+		key->low_port = l4->destination;
+		key->high_port = l4->source;
+		return true;
+	}
+	key->low = *source;
+	key->high = *destination;
+	key->low_port = l4->source;
+	key->high_port = l4->destination;
+	return false;
 }
 
 /* Cost: 1 LRU hash. */
@@ -67,57 +70,47 @@ static __always_inline struct connection_info *connection_of(const struct connec
 	return connections_any.lookup((struct connection_key *)key);
 }
 
-static __always_inline bool is_begun_by_high(const struct connection_info *entry)
+_Static_assert(CONNECTION_FLAG_BEGUN_BY_HIGH == 1, "is_other_way() takes it for a truth value");
+
+/* Whether a packet goes the other way than the first one of its connection. */
+static __always_inline __u8 is_other_way(const struct connection_info *entry, __u8 is_from_high)
 {
-	return entry->flags & CONNECTION_FLAG_BEGUN_BY_HIGH;
+	return (entry->flags & CONNECTION_FLAG_BEGUN_BY_HIGH) ^ is_from_high;
 }
 
-/* SYN alone begins; where everything was over it begins anew, whatever is left of the connection before. */
-static __always_inline bool begins_anew(const struct connection_info *entry, const struct l4 *l4)
+static __always_inline __u64 identities_of(const struct connection_info *entry)
 {
-	if (l4->protocol != PROTOCOL_TCP || (l4->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	return *(const identities_word *)&entry->source_identity;
+}
+
+/*
+ * SYN alone begins a connection, whatever is left of one before, and whoever began that; except for a SYN that is sent
+ * again because nobody has answered yet.
+ */
+static __always_inline bool begins_anew(const struct connection_info *entry, const struct l4 *l4, __u8 is_reply)
+{
+	if ((l4->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return false;
-	return entry->flags & CONNECTION_FLAG_RESET ||
-	       (entry->flags & CONNECTION_CLOSED) == CONNECTION_CLOSED;
+	return is_reply || entry->flags & ~CONNECTION_FLAG_BEGUN_BY_HIGH;
 }
 
-/* Find a packet's connection. */
-static __always_inline void track(struct tracked *tracked, const struct packet *packet, const struct l4 *l4)
+/* A query by whoever was asked, or an answer by whoever asked. */
+static __always_inline bool is_out_of_turn(const struct l4 *l4, __u8 is_reply)
 {
-	tracked->now_ns = bpf_ktime_get_ns();
-	tracked->service = l4->service;
-	tracked->protocol = l4->protocol;
-	tracked->is_kept = l4->is_kept;
-	tracked->is_reply = false;
-	tracked->entry = NULL;
-	tracked->key.low = packet->source;
-	tracked->key.high = packet->destination;
-	tracked->key.low_port = l4->source;
-	tracked->key.high_port = l4->destination;
-	tracked->key.protocol = l4->protocol;
-	tracked->is_from_high = sort_key(&tracked->key);
-	if (!l4->is_kept)
-		return;
-	tracked->entry = connection_of(&tracked->key);
-	if (!tracked->entry)
-		return;
-	if (tracked->now_ns >= tracked->entry->expires_ns || begins_anew(tracked->entry, l4))
-		tracked->entry = NULL;
-	else
-		tracked->is_reply = tracked->is_from_high != is_begun_by_high(tracked->entry);
+	return is_reply ? l4->role == ROLE_QUERY : l4->role == ROLE_ANSWER;
 }
 
-/* What a TCP packet changes; flags only ever come. */
-static __always_inline __u16 flags_of(const struct tracked *tracked, const struct l4 *l4)
+/* What a packet adds. Of TCP a connection stands by what comes behind SYN and its answer, which anybody can provoke. */
+static __always_inline __u16 flags_of(const struct connection_info *entry, const struct l4 *l4, __u8 is_reply)
 {
-	__u16 flags = 0;
+	__u16 flags = is_reply ? CONNECTION_FLAG_ANSWERED : 0;
 
-	if (tracked->is_reply && !(l4->tcp_flags & TCP_RST))
-		flags |= CONNECTION_FLAG_ANSWERED;
 	if (l4->tcp_flags & TCP_RST)
-		flags |= CONNECTION_FLAG_RESET;
+		return CONNECTION_FLAG_RESET;
+	if (!(l4->tcp_flags & TCP_SYN) && (is_reply || entry->flags & CONNECTION_FLAG_ANSWERED))
+		flags |= CONNECTION_FLAG_ESTABLISHED;
 	if (l4->tcp_flags & TCP_FIN)
-		flags |= tracked->is_reply ? CONNECTION_FLAG_CLOSED_BY_DESTINATION : CONNECTION_FLAG_CLOSED_BY_SOURCE;
+		flags |= is_reply ? CONNECTION_FLAG_CLOSED_BY_DESTINATION : CONNECTION_FLAG_CLOSED_BY_SOURCE;
 	return flags;
 }
 
@@ -127,19 +120,19 @@ static __always_inline __u64 lifetime_of(__u8 protocol, __u16 flags)
 		return LIFETIME_OTHER;
 	if (flags & CONNECTION_FLAG_RESET || (flags & CONNECTION_CLOSED) == CONNECTION_CLOSED)
 		return LIFETIME_TCP_CLOSING;
-	return flags & CONNECTION_FLAG_ANSWERED ? LIFETIME_TCP : LIFETIME_TCP_BEGINNING;
+	return flags & CONNECTION_FLAG_ESTABLISHED ? LIFETIME_TCP : LIFETIME_TCP_BEGINNING;
 }
 
 /* Account for one more packet of a connection. CPUs may do so at once: sums are exact, the rest is as good by either. */
-static __always_inline void note_packet(const struct tracked *tracked, const struct l4 *l4, __u64 bytes)
+static __always_inline void note_packet(struct connection_info *entry, const struct l4 *l4, __u8 is_reply, __u64 now_ns,
+					__u64 bytes)
 {
-	struct connection_info *entry = tracked->entry;
-	__u16 flags = entry->flags | flags_of(tracked, l4);
+	__u16 flags = (entry->flags & ~CONNECTION_FLAG_REFUSED) | flags_of(entry, l4, is_reply);
 
 	if (flags != entry->flags)
 		entry->flags = flags;
-	entry->expires_ns = tracked->now_ns + lifetime_of(l4->protocol, flags);
-	if (tracked->is_reply) {
+	entry->expires_ns = now_ns + lifetime_of(l4->protocol, flags);
+	if (is_reply) {
 		__sync_fetch_and_add(&entry->received_packets, 1);
 		__sync_fetch_and_add(&entry->received_bytes, bytes);
 	} else {
@@ -148,32 +141,27 @@ static __always_inline void note_packet(const struct tracked *tracked, const str
 	}
 }
 
-/* Remember a connection by its first packet; false when the kernel has no room. */
-static __always_inline bool begin(const struct tracked *tracked, const struct l4 *l4, const struct flow *flow,
-				  __u32 epoch, __u64 bytes)
+/* Note between whom a connection was judged, and under which epoch; in this order, since an epoch vouches for them. */
+static __always_inline void note_judged(struct connection_info *entry, union identities identities, __u32 epoch)
 {
-	struct connection_info fresh = {
-		.sent_packets = 1,
-		.sent_bytes = bytes,
-		.source_identity = flow->source_identity,
-		.destination_identity = flow->destination_identity,
-		.epoch = epoch,
-		.service = l4->service,
-	};
+	*(identities_word *)&entry->source_identity = identities.both;
+	asm volatile("" : : : "memory");
+	entry->epoch = epoch;
+}
+
+/* Flags of a connection whose first packet this is. */
+static __always_inline __u16 first_flags(const struct l4 *l4, __u8 is_from_high)
+{
+	__u16 flags = is_from_high ? CONNECTION_FLAG_BEGUN_BY_HIGH : 0;
 
 	if (l4->tcp_flags & TCP_RST)
-		fresh.flags |= CONNECTION_FLAG_RESET;
+		flags |= CONNECTION_FLAG_RESET;
 	if (l4->tcp_flags & TCP_FIN)
-		fresh.flags |= CONNECTION_FLAG_CLOSED_BY_SOURCE;
+		flags |= CONNECTION_FLAG_CLOSED_BY_SOURCE;
 	/* Met in its middle, as after an entry was evicted: it was answered before. */
 	if (l4->tcp_flags & TCP_ACK)
-		fresh.flags |= CONNECTION_FLAG_ANSWERED;
-	fresh.expires_ns = tracked->now_ns + lifetime_of(l4->protocol, fresh.flags);
-	if (tracked->is_from_high)
-		fresh.flags |= CONNECTION_FLAG_BEGUN_BY_HIGH;
-	if (l4->protocol == PROTOCOL_TCP)
-		return !connections_tcp.update((struct connection_key *)&tracked->key, &fresh);
-	return !connections_any.update((struct connection_key *)&tracked->key, &fresh);
+		flags |= CONNECTION_FLAG_ANSWERED;
+	return flags;
 }
 
 #endif

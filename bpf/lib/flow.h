@@ -31,11 +31,4 @@ static __always_inline int drop_with_icmp_error(struct flow *flow, int reason)
 	return next_stage(SLOT_ICMP_ERROR);
 }
 
-/* Send the packet to the node at `tunnel_endpoint`, in the way of the network mode. */
-static __always_inline int encapsulate_to(struct flow *flow, const struct addr *tunnel_endpoint)
-{
-	flow->tunnel_endpoint = *tunnel_endpoint;
-	return next_stage(SLOT_ENCAP);
-}
-
 #endif

@@ -20,7 +20,7 @@ static __always_inline int forward_to_endpoint(struct __sk_buff *skb, struct flo
 }
 
 static __always_inline int forward_away(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-					const struct node_config *node, int place, const struct addr *tunnel_endpoint)
+					const struct node_config *node, int place)
 {
 	int rc;
 
@@ -28,19 +28,16 @@ static __always_inline int forward_away(struct __sk_buff *skb, struct flow *flow
 	if (place == LOCATED_OUTSIDE)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_STACK);
 	rc = take_hop(skb, flow, packet, node);
-	return rc ? rc : encapsulate_to(flow, tunnel_endpoint);
+	return rc ? rc : next_stage(SLOT_ENCAP);
 }
 
 /* Ask for both ends that are workloads of this node: past the receiver's own interface nobody asks again. */
 static __always_inline int admit_from_workload(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
 					       const struct node_config *node, const struct endpoint_info *endpoint)
 {
-	bool is_here = endpoint && !(endpoint->flags & ENDPOINT_FLAG_HOST);
-	int rc = admit(skb, flow, packet, node, is_here ? LOCAL_SOURCE | LOCAL_DESTINATION : LOCAL_SOURCE);
-
-	if (rc && is_here && flow->direction == DIR_INGRESS)
-		flow->endpoint_id = endpoint->id;
-	return rc;
+	if (endpoint && endpoint->flags & ENDPOINT_FLAG_HOST)
+		endpoint = NULL;
+	return admit(skb, flow, packet, node, endpoint, LOCAL_SOURCE);
 }
 
 /* Cost: 1 hash for an endpoint of this node, 1 or 2 longest-prefix matches more for any other, and that of admit(). */
@@ -48,7 +45,6 @@ static __always_inline int forward_packet(struct __sk_buff *skb, struct flow *fl
 					  const struct node_config *node)
 {
 	const struct endpoint_info *endpoint = endpoint_of(&packet->destination);
-	struct addr tunnel_endpoint = {};
 	int place = LOCATED_HERE;
 	int rc;
 
@@ -58,7 +54,7 @@ static __always_inline int forward_packet(struct __sk_buff *skb, struct flow *fl
 		if (endpoint->ifindex == skb->ifindex)
 			return drop(flow, DROP_INVALID_PACKET);
 	} else {
-		place = locate(flow, &packet->destination, &tunnel_endpoint);
+		place = locate(flow, &packet->destination);
 		if (place < 0)
 			return place;
 	}
@@ -67,7 +63,7 @@ static __always_inline int forward_packet(struct __sk_buff *skb, struct flow *fl
 		return rc;
 	if (endpoint)
 		return forward_to_endpoint(skb, flow, packet, node, endpoint);
-	return forward_away(skb, flow, packet, node, place, &tunnel_endpoint);
+	return forward_away(skb, flow, packet, node, place);
 }
 
 #endif

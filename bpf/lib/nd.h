@@ -60,19 +60,22 @@ static __always_inline void make_advertisement(struct nd_answer *answer, const s
 static __always_inline int answer_solicitation(struct __sk_buff *skb, struct flow *flow,
 					       const struct device_info *device)
 {
+	struct packet *packet = packet_room();
 	struct nd_answer answer;
-	struct packet packet;
 	struct nd_header nd;
-	int rc = parse_packet(skb, flow, &packet);
+	int rc;
 
+	if (!packet)
+		return drop(flow, DROP_NOT_READY);
+	rc = parse_packet(skb, flow, packet);
 	if (rc)
 		return rc;
-	if (!copy_from(skb, packet.l4_offset, &nd, sizeof(nd)))
+	if (!copy_from(skb, packet->l4_offset, &nd, sizeof(nd)))
 		return drop(flow, DROP_INVALID_PACKET);
-	rc = check_solicitation(flow, device, &packet, &nd);
+	rc = check_solicitation(flow, device, packet, &nd);
 	if (rc)
 		return rc;
-	make_advertisement(&answer, device, &packet, &nd.target);
+	make_advertisement(&answer, device, packet, &nd.target);
 	if (bpf_skb_change_tail(skb, L3_OFFSET + sizeof(answer), 0) ||
 	    bpf_skb_store_bytes(skb, L3_OFFSET, &answer, sizeof(answer), 0))
 		return drop(flow, DROP_WRITE_ERROR);

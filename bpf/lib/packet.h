@@ -7,6 +7,7 @@
 #include "lib/access.h"
 #include "lib/addr.h"
 #include "lib/flow.h"
+#include "lib/scratch.h"
 
 #define L3_OFFSET sizeof(struct eth_header)
 
@@ -26,6 +27,16 @@ struct packet {
 	bool has_fragments;	/* one part of a packet that was cut */
 	bool is_later_fragment;	/* carries no L4 header */
 };
+
+_Static_assert(sizeof(struct packet) <= sizeof(((struct scratch *)0)->packet), "room for a packet");
+
+/* A packet that is to be read: NULL never, but the verifier wants to see the check. */
+static __always_inline struct packet *packet_room(void)
+{
+	struct scratch *room = scratch_room();
+
+	return room ? (struct packet *)room->packet : NULL;
+}
 
 /*
  * Room an L4 header needs. A first fragment cut within its ports would hide them from every check
@@ -91,13 +102,16 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct flow *flow, 
 	return check_packet(skb, flow, packet);
 }
 
-/* Step over a fragment header; false when it, or the fragment, is none that can be carried. */
+/*
+ * Step over a fragment header; false when it, or the fragment, is none that can be carried. A fragment within a
+ * fragment would show one header here and another one to its receiver.
+ */
 static __always_inline bool parse_ipv6_fragment(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6_fragment header;
 	__u32 offset;
 
-	if (!copy_from(skb, packet->l4_offset, &header, sizeof(header)))
+	if (packet->has_fragments || !copy_from(skb, packet->l4_offset, &header, sizeof(header)))
 		return false;
 	offset = ntohs(header.offset) >> 3;
 	packet->is_later_fragment = offset;
@@ -175,8 +189,7 @@ static __always_inline __u16 ethertype_of(struct __sk_buff *skb)
 	return eth ? ntohs(eth->ethertype) : 0;
 }
 
-/* Read an IP packet; 0, or a drop reason also for everything that is not IP. */
-static __always_inline int parse_packet(struct __sk_buff *skb, struct flow *flow, struct packet *packet)
+static __always_inline int parse_l3(struct __sk_buff *skb, struct flow *flow, struct packet *packet)
 {
 	__u16 ethertype = ethertype_of(skb);
 
@@ -193,6 +206,15 @@ static __always_inline int parse_packet(struct __sk_buff *skb, struct flow *flow
 	default:
 		return drop(flow, ethertype < ETHERTYPE_MIN ? DROP_UNSUPPORTED_L2 : DROP_UNSUPPORTED_L3);
 	}
+}
+
+/* Read an IP packet; 0, or a drop reason also for everything that is not IP. */
+static __always_inline int parse_packet(struct __sk_buff *skb, struct flow *flow, struct packet *packet)
+{
+	int rc = parse_l3(skb, flow, packet);
+
+	forget();
+	return rc;
 }
 
 #endif

@@ -16,7 +16,7 @@
 struct question {
 	__u32 subject;		/* identity of an endpoint of this node */
 	__u32 peer;		/* identity of the other end */
-	const struct addr *peer_address;
+	__u32 cidr;		/* cidr_of() the other end */
 	__be16 service;
 	__u8 protocol;
 	__u8 direction;		/* of the connection, as the subject sees it */
@@ -55,11 +55,11 @@ static __always_inline __u8 effects_for(void *table, const struct question *ques
 	return info ? info->effects : 0;
 }
 
-/* What all entries say that are about a packet. Cost: 3 longest-prefix matches, 4 where a prefix holds the peer. */
+/* What all entries say that are about a packet. Cost: 2 longest-prefix matches, 3 where a prefix holds the peer. */
 static __always_inline __u8 effects_of(void *table, const struct question *question)
 {
 	__u8 effects = effects_for(table, question, POLICY_ANY_PEER);
-	__u32 cidr = cidr_of(question->peer_address);
+	__u32 cidr = question->cidr;
 
 	if (question->peer != IDENTITY_UNKNOWN)
 		effects |= effects_for(table, question, question->peer);

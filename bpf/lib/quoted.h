@@ -5,62 +5,57 @@
 
 #include "lib/connection.h"
 
-/* Where the L4 header is in a quote, and whose it is: headers without extensions, as nearly all packets have them. */
-struct quoted_l4 {
-	__u32 offset;
-	__u8 protocol;
+struct quote {
+	struct addr source;
+	struct addr destination;
+	struct l4 l4;		/* without flags: of TCP no more is quoted than the ports for sure */
 };
 
-/* Both addresses of a quote, the source as the lower end of a key yet to be sorted. */
-static __always_inline bool read_quoted_ip(struct __sk_buff *skb, const struct packet *packet,
-					   struct connection_key *key, struct quoted_l4 *l4)
+/* Both addresses of a quote; the offset of its L4 header, or 0. Headers without extensions, as nearly all packets have them. */
+static __always_inline __u32 read_quoted_ip(struct __sk_buff *skb, const struct packet *packet, struct quote *quote)
 {
 	__u32 offset = packet->l4_offset + sizeof(struct icmp_header);
 	struct ipv4_header ip;
 
 	if (packet->is_ipv6) {
-		l4->offset = offset + sizeof(struct ipv6_header);
-		return copy_from(skb, offset + __builtin_offsetof(struct ipv6_header, next_header), &l4->protocol,
-				 sizeof(l4->protocol)) &&
-		       copy_from(skb, offset + __builtin_offsetof(struct ipv6_header, source), &key->low,
-				 2 * sizeof(struct addr));
+		if (!copy_from(skb, offset + __builtin_offsetof(struct ipv6_header, next_header), &quote->l4.protocol,
+			       sizeof(quote->l4.protocol)) ||
+		    !copy_from(skb, offset + __builtin_offsetof(struct ipv6_header, source), &quote->source,
+			       2 * sizeof(struct addr)))
+			return 0;
+		return offset + sizeof(struct ipv6_header);
 	}
 	if (!copy_from(skb, offset, &ip, sizeof(ip)) || ip.fragment & htons(IPV4_OFFSET_MASK))
-		return false;
-	l4->offset = offset + (ip.version_words & 0x0f) * 4;
-	l4->protocol = ip.protocol;
-	addr_from_ipv4(&key->low, ip.source);
-	addr_from_ipv4(&key->high, ip.destination);
-	return true;
+		return 0;
+	quote->l4.protocol = ip.protocol;
+	addr_from_ipv4(&quote->source, ip.source);
+	addr_from_ipv4(&quote->destination, ip.destination);
+	return offset + (ip.version_words & 0x0f) * 4;
 }
 
-/* The key of the connection an error is about; false when the quote does not tell, or was not sent by whom it is told. */
-static __always_inline bool quoted_key(struct __sk_buff *skb, const struct packet *packet, struct connection_key *key)
+/* Read a quote; false when it does not tell its connection. */
+static __always_inline bool read_quote(struct __sk_buff *skb, const struct packet *packet, struct quote *quote)
 {
-	struct quoted_l4 quoted = {};
-	struct l4 l4 = {};
+	struct icmp_header icmp;
 	__be16 ports[2];
+	__u32 offset;
 
-	if (!read_quoted_ip(skb, packet, key, &quoted) || !addr_equal(&key->low, &packet->destination))
+	quote->l4 = (struct l4){ .role = ROLE_EITHER };
+	offset = read_quoted_ip(skb, packet, quote);
+	if (!offset)
 		return false;
-	if (quoted.protocol == packet->protocol) {
-		struct icmp_header icmp;
-
-		if (!copy_from(skb, quoted.offset, &icmp, sizeof(icmp)))
+	if (quote->l4.protocol == packet->protocol) {
+		if (!copy_from(skb, offset, &icmp, sizeof(icmp)))
 			return false;
-		read_icmp(packet, &icmp, &l4);
-		if (!l4.is_kept)
-			return false;
-	} else if (has_ports(quoted.protocol)) {
-		if (!copy_from(skb, quoted.offset, ports, sizeof(ports)))
-			return false;
-		l4.source = ports[0];
-		l4.destination = ports[1];
+		read_icmp(packet, &icmp, &quote->l4);
+		return quote->l4.role == ROLE_QUERY || quote->l4.role == ROLE_ANSWER;
 	}
-	key->low_port = l4.source;
-	key->high_port = l4.destination;
-	key->protocol = quoted.protocol;
-	sort_key(key);
+	if (has_ports(quote->l4.protocol)) {
+		if (!copy_from(skb, offset, ports, sizeof(ports)))
+			return false;
+		quote->l4.source = ports[0];
+		quote->l4.destination = ports[1];
+	}
 	return true;
 }
 

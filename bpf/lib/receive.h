@@ -24,23 +24,26 @@ static __always_inline bool is_remote_identity(__u32 identity)
 /* Deliver a frame whose sender is a known node. Cost: 2 hashes, and that of admit(). */
 static __always_inline int receive(struct __sk_buff *skb, struct flow *flow, const struct node_config *node)
 {
+	struct packet *packet = packet_room();
 	const struct endpoint_info *endpoint;
-	struct packet packet;
-	int rc = parse_packet(skb, flow, &packet);
+	int rc;
 
+	if (!packet)
+		return drop(flow, DROP_NOT_READY);
+	rc = parse_packet(skb, flow, packet);
 	if (rc)
 		return rc;
 	/* Addresses of this node never come from another. */
-	if (endpoint_of(&packet.source))
+	if (endpoint_of(&packet->source))
 		return drop(flow, DROP_INVALID_SOURCE_IP);
-	endpoint = endpoint_of(&packet.destination);
+	endpoint = endpoint_of(&packet->destination);
 	if (!endpoint)
 		return drop(flow, DROP_NO_LOCAL_ENDPOINT);
 	flow->destination_identity = endpoint->identity;
 	if (endpoint->flags & ENDPOINT_FLAG_HOST)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_HOST);
 	flow->endpoint_id = endpoint->id;
-	rc = admit(skb, flow, &packet, node, LOCAL_DESTINATION);
+	rc = admit(skb, flow, packet, node, endpoint, 0);
 	return rc ? rc : deliver_from_ingress(skb, flow, endpoint);
 }
 

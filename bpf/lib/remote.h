@@ -10,7 +10,7 @@
 #define ADDR_BITS 128
 
 /* What locate() found; a negative value is a drop reason. */
-#define LOCATED_REMOTE 0	/* behind `tunnel_endpoint` */
+#define LOCATED_REMOTE 0	/* behind flow->tunnel_endpoint */
 #define LOCATED_OUTSIDE 1	/* nowhere in the cluster */
 #define LOCATED_HERE 2		/* never by locate(): an endpoint of this node */
 
@@ -34,14 +34,14 @@ static __always_inline const struct tunnel_info *tunnel_of(const struct addr *ad
  * The ipcache knows single endpoints with their identities. The tunnels know whole pod prefixes of other
  * nodes: they serve an endpoint whose identity has not come yet.
  */
-static __always_inline int locate(struct flow *flow, const struct addr *address, struct addr *tunnel_endpoint)
+static __always_inline int locate(struct flow *flow, const struct addr *address)
 {
 	const struct ipcache_info *entry = ipcache_of(address);
 	const struct tunnel_info *tunnel;
 
 	flow->destination_identity = entry ? entry->identity : IDENTITY_WORLD;
 	if (entry && !addr_is_unset(&entry->tunnel_endpoint)) {
-		*tunnel_endpoint = entry->tunnel_endpoint;
+		flow->tunnel_endpoint = entry->tunnel_endpoint;
 		return LOCATED_REMOTE;
 	}
 	if (entry && entry->flags & IPCACHE_FLAG_LOCAL_POD_CIDR)
@@ -52,7 +52,7 @@ static __always_inline int locate(struct flow *flow, const struct addr *address,
 	flow->destination_identity = IDENTITY_UNKNOWN;
 	if (addr_is_unset(&tunnel->tunnel_endpoint))
 		return drop(flow, DROP_NO_TUNNEL_ENDPOINT);
-	*tunnel_endpoint = tunnel->tunnel_endpoint;
+	flow->tunnel_endpoint = tunnel->tunnel_endpoint;
 	return LOCATED_REMOTE;
 }
 

@@ -29,13 +29,21 @@ TOLD_BY_ICMP = {DropReason.TTL_EXCEEDED, DropReason.TOO_BIG}
 PRODUCED_ELSEWHERE = {
     DropReason.DENIED_BY_PLUGIN,  # test_plugin_stage.py: no program of ours says it
     DropReason.MISSED_TAIL_CALL,  # below
+    DropReason.PREFILTERED,  # test_prefilter.py: counted where no event can be made
     DropReason.NO_VERDICT,  # test_pipeline.py: a plugin's defect
     DropReason.WRITE_ERROR,  # test_wire.py: the kernel's refusal
     DropReason.UNKNOWN_SENDER,  # test_from_overlay.py, like the rest: they stand behind a real tunnel's metadata
     DropReason.INVALID_IDENTITY,
     DropReason.NO_LOCAL_ENDPOINT,
+    DropReason.POLICY,  # test_policy_enforced.py, like the rest
+    DropReason.POLICY_DENY,
+    DropReason.NO_POLICY,
+    DropReason.POLICY_UNKNOWN_PEER,
+    DropReason.POLICY_INCOMPLETE,
+    DropReason.FRAGMENT_NOT_FOUND,
+    DropReason.CONNECTION_NOT_MADE,
 }
-NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST}
+NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST, DropReason.VERDICT_UNTOLD}
 
 
 @dataclass(frozen=True)
@@ -244,8 +252,8 @@ def test_is_dropped_for(pipeline: Pipeline, case: Case) -> None:
     assert outcome.verdict == (REDIRECT if told else SHOT)
     counted = {key: (value.packets, value.bytes) for key, value in outcome.counters.items()}
     assert counted == {(case.reason, direction): (1, len(case.frame))}
-    event = outcome.events[0].header
-    assert (len(outcome.events), event.direction, event.line > 0) == (1, direction, True)
+    event = outcome.drops[0].header
+    assert (len(outcome.drops), event.direction, event.line > 0) == (1, direction, True)
 
 
 @pytest.mark.parametrize("slot", [CallSlot.NEIGHBOR, CallSlot.ICMP_ERROR, CallSlot.ENCAP], ids=lambda slot: slot.name)
@@ -286,5 +294,5 @@ def test_events_that_found_no_room_are_counted(pipeline: Pipeline) -> None:
 )
 def test_an_event_names_the_line_that_decided(pipeline: Pipeline, frame: bytes, file: str, cause: str) -> None:
     """The line is that of the file people wrote, whichever program it was inlined into."""
-    line = pipeline.run("from_container", frame).events[0].header.line
+    line = pipeline.run("from_container", frame).drops[0].header.line
     assert cause in (package_dir() / file).read_text().splitlines()[line - 1]

@@ -119,7 +119,7 @@ def test_a_trace_names_both_ends_and_the_way(pipeline: Pipeline, destination: Ad
 
 
 def test_nothing_is_traced_while_nobody_listens(pipeline: Pipeline) -> None:
-    assert pipeline.run("from_container", to(BOB.ipv4)).events == ()
+    assert pipeline.run("from_container", to(BOB.ipv4)).observations == []
 
 
 def test_an_identity_of_a_longer_prefix_wins(pipeline: Pipeline) -> None:
@@ -132,12 +132,15 @@ def test_an_identity_of_a_longer_prefix_wins(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("offset", [2, 185, 8191])
-def test_later_fragments_go_by_their_addresses_alone(pipeline: Pipeline, offset: int) -> None:
+def test_later_fragments_go_where_the_first_one_goes(pipeline: Pipeline, offset: int) -> None:
     """What would be ports in a first fragment is payload here, be it a tunnel's."""
-    payload = packets.udp(destination_port=NODE.tunnel_port)
-    packet = packets.ipv4(payload, source=ALICE.ipv4, destination=BOB.ipv4, protocol=packets.UDP, fragment=offset)
-    frame = packets.ethernet(packet, source=ALICE.mac, destination=ALICE.node_mac)
-    assert pipeline.run("from_container", frame).reason is None
+    for payload, fragment in (
+        (packets.udp(), packets.MORE_FRAGMENTS),
+        (packets.udp(destination_port=NODE.tunnel_port), offset),
+    ):
+        packet = packets.ipv4(payload, source=ALICE.ipv4, destination=BOB.ipv4, protocol=packets.UDP, fragment=fragment)
+        frame = packets.ethernet(packet, source=ALICE.mac, destination=ALICE.node_mac)
+        assert pipeline.run("from_container", frame).reason is None
 
 
 def test_bytes_behind_the_packet_are_no_part_of_it(pipeline: Pipeline) -> None:
@@ -165,14 +168,14 @@ def test_ports_are_found_behind_six_ipv6_extension_headers(pipeline: Pipeline, k
     assert pipeline.run("from_container", to(BOB.ipv6, payload, protocol=kind)).reason == DropReason.ENCAP_PROHIBITED
 
 
-def test_a_first_ipv6_fragment_shows_its_ports_and_a_later_one_has_none(pipeline: Pipeline) -> None:
+def test_a_first_ipv6_fragment_shows_its_ports_and_takes_the_later_ones_with_it(pipeline: Pipeline) -> None:
     body = packets.udp(destination_port=NODE.tunnel_port)
     first = packets.fragment_header(packets.UDP, more=True) + body
     later = packets.fragment_header(packets.UDP, offset=3) + body
     outcomes = [
         pipeline.run("from_container", to(BOB.ipv6, item, protocol=packets.FRAGMENT)) for item in (first, later)
     ]
-    assert [outcome.reason for outcome in outcomes] == [DropReason.ENCAP_PROHIBITED, None]
+    assert [outcome.reason for outcome in outcomes] == [DropReason.ENCAP_PROHIBITED, DropReason.FRAGMENT_NOT_FOUND]
 
 
 def test_an_event_carries_the_first_128_bytes(pipeline: Pipeline) -> None:

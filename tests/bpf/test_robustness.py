@@ -62,7 +62,9 @@ frames = st.builds(
     st.binary(min_size=40, max_size=300),
 )
 """Noise, mostly behind an Ethernet header that makes a program read on."""
-HANDED = Flow(UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED, 0)
+HANDED = Flow(
+    UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED, 0, 0, 0
+)
 """What from_container would leave for a stage."""
 
 

@@ -27,7 +27,7 @@ from netloom.datapath import registry
 from netloom.datapath.layout import decode
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.reasons import DropReason
-from netloom.datapath.registry import CallSlot, EventHeader
+from netloom.datapath.registry import CallSlot, EventHeader, EventType
 from netloom.model.errors import Unavailable, Unsupported
 from netloom_vxlan.plugin import Vxlan
 from support import packets
@@ -104,7 +104,8 @@ def arriving(frame: bytes) -> Arrival:
 
 
 def reason_of(found: TwinRun) -> DropReason | None:
-    codes = [decode(EventHeader, raw[:HEADER_BYTES]).code for raw in found.events]
+    headers = [decode(EventHeader, raw[:HEADER_BYTES]) for raw in found.events]
+    codes = [header.code for header in headers if header.type == EventType.DROP]
     return REASONS[codes[0]] if codes else None
 
 

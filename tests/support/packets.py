@@ -101,10 +101,22 @@ def udp(payload: bytes = b"payload", *, source_port: int = 40000, destination_po
     return struct.pack(">HHHH", source_port, destination_port, 8 + len(payload), 0) + payload
 
 
-def tcp(payload: bytes = b"", *, source_port: int = 40000, destination_port: int = 80, options: bytes = b"") -> bytes:
-    """A TCP segment with ACK set, without checksum; ``options`` in whole words."""
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+"""Flags of TCP."""
+
+
+def tcp(
+    payload: bytes = b"",
+    *,
+    source_port: int = 40000,
+    destination_port: int = 80,
+    options: bytes = b"",
+    flags: int = ACK,
+) -> bytes:
+    """A TCP segment without checksum; ``options`` in whole words."""
     offset = (20 + len(options)) // 4 << 4
-    return struct.pack(">HHIIBBHHH", source_port, destination_port, 1, 1, offset, 0x10, 8192, 0, 0) + options + payload
+    ports = struct.pack(">HH", source_port, destination_port)
+    return ports + struct.pack(">IIBBHHH", 1, 1, offset, flags, 8192, 0, 0) + options + payload
 
 
 def icmp(kind: int, code: int = 0, rest: bytes = b"\0\0\0\x01", payload: bytes = b"ping") -> bytes:

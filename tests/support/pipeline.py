@@ -10,28 +10,30 @@ from typing import Any, Self
 
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs
-from netloom.bpf.maps import MapSet
+from netloom.bpf.maps import MapSet, create_map
 from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
 from netloom.bpf.ring import EventRing
 from netloom.bpf.testrun import run
 from netloom.datapath import enforcement, registry
+from netloom.datapath.connections import CONNECTIONS_ANY, CONNECTIONS_TCP, ConnectionInfo, ConnectionKey, Tracking
 from netloom.datapath.layout import decode, layout_of
-from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
+from netloom.datapath.maps import Counter, Index, InnerMap
 from netloom.datapath.reasons import Direction, DropReason, Observation
 from netloom.datapath.registry import CallSlot, EventHeader, EventType
 from netloom.model.address import Address, Network
+from netloom.policy.table import PolicyKey
 from netloom_vxlan.plugin import Vxlan
 from support import packets
+from support.maps import small
 
 REASONS = {reason.value: reason for reason in DropReason}
+ENFORCED = enforcement.Isolation.ENFORCED
 HEADER_BYTES = layout_of(EventHeader).size
 EMPTIED = (
     *("endpoints", "devices", "policers", "ipcache", "tunnels", "peers"),
     *("subjects", "policies", "cidrs", "connections_tcp", "connections_any", "fragments"),
 )
 """Maps that a node begins without entries in."""
-CONNECTIONS = 1024
-"""Room for connections, which the kernel takes at once."""
 SLOTS = {
     CallSlot.NEIGHBOR: "neighbor",
     CallSlot.ICMP_ERROR: "icmp_error",
@@ -124,20 +126,29 @@ class Outcome:
     """Those that are not zero, summed over CPUs."""
 
     @property
+    def drops(self) -> list[Event]:
+        """Those of its events that are drops."""
+        return [item for item in self.events if item.header.type == EventType.DROP]
+
+    @property
+    def verdicts(self) -> list[EventHeader]:
+        """Those of its events in which a policy lets it pass."""
+        return [item.header for item in self.events if item.header.type == EventType.POLICY_VERDICT]
+
+    @property
     def reason(self) -> DropReason | None:
         """Why the packet was dropped, by its event; None when it was not."""
-        drops = [REASONS[item.header.code] for item in self.events if item.header.type == EventType.DROP]
-        return drops[0] if drops else None
+        return REASONS[self.drops[0].header.code] if self.drops else None
+
+    @property
+    def tracking(self) -> Tracking:
+        """How its last event says it stands to its connection."""
+        return Tracking(self.events[-1].header.tracking)
 
     @property
     def observations(self) -> list[Observation]:
         """Where traces saw it."""
         return [Observation(item.header.code) for item in self.events if item.header.type == EventType.TRACE]
-
-
-def small(spec: MapSpec[Any, Any]) -> MapSpec[Any, Any]:
-    """The same map, with room for the few entries of a test where room costs memory."""
-    return replace(spec, max_entries=CONNECTIONS) if spec.kind is MapKind.LRU_HASH else spec
 
 
 class Pipeline:
@@ -204,6 +215,33 @@ class Pipeline:
         """Say what holds for an identity of this node; without a word no policy selects it."""
         info = enforcement.SubjectInfo(ingress, egress, flags)
         self.maps.of(enforcement.SUBJECTS).put(enforcement.SubjectKey(identity), info)
+
+    def write_policy(
+        self, identity: int, entries: Mapping[PolicyKey, int], *, ingress: int = ENFORCED, egress: int = ENFORCED
+    ) -> None:
+        """Give an identity of this node a table of its own: effects by key."""
+        with create_map(enforcement.POLICY_TABLE) as table:
+            for key, effects in entries.items():
+                kernel_key = enforcement.PolicyKey(key.prefix_bits, key.peer, key.direction, key.protocol, key.port)
+                table.put(kernel_key, enforcement.PolicyInfo(effects))
+            self.maps.of(enforcement.POLICIES).put(enforcement.SubjectKey(identity), InnerMap(table.fd))
+        self.write_subject(identity, ingress=ingress, egress=egress, flags=enforcement.SubjectFlag.HAS_TABLE)
+
+    def write_cidr(self, network: Network, number: int) -> None:
+        """Give a prefix the number by which tables know it."""
+        self.maps.of(enforcement.CIDRS).put(enforcement.CidrKey(network), enforcement.CidrInfo(number))
+
+    def connections(self) -> dict[ConnectionKey, ConnectionInfo]:
+        """All entries."""
+        return {
+            key: info for spec in (CONNECTIONS_TCP, CONNECTIONS_ANY) for key, info in self.maps.of(spec).items().items()
+        }
+
+    def change_connection(self, **changes: Any) -> None:
+        """Write other values into the one entry there is."""
+        ((key, info),) = self.connections().items()
+        spec = CONNECTIONS_TCP if key.protocol == packets.TCP else CONNECTIONS_ANY
+        self.maps.of(spec).put(key, replace(info, **changes))
 
     def write_host_address(self, address: Address) -> None:
         """Make an address of the node itself known."""

@@ -15,7 +15,7 @@ from netloom.agent.endpoints import AttachRequest, EndpointManager, Parts
 from netloom.agent.identities import Identities
 from netloom.agent.tables import Tables
 from netloom.edge.workload import Workload
-from netloom.model.endpoint import Attachment
+from netloom.model.endpoint import Attachment, Endpoint
 from netloom.model.labels import label_set
 from netloom.model.node import Node
 from netloom.plugins.contract import Allocation
@@ -67,6 +67,12 @@ class Edges:
         del attachment, ifindex
         self.deleted.set()
 
+    def use(self, endpoint: Endpoint) -> None:
+        del endpoint
+
+    def leave(self, endpoint: Endpoint) -> None:
+        del endpoint
+
     async def notify(self, hook: str, event: object) -> None:
         del hook, event
 
@@ -104,6 +110,7 @@ def manager(tmp_path: Path, store: SlowStore, edges: Edges) -> EndpointManager:
         tables=tables,
         cluster=cluster,
         identities=identities,
+        policies=anything,
         plugins=anything,
     )
     return EndpointManager(parts)

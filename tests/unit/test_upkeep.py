@@ -44,7 +44,16 @@ class Steps:
 
 def upkeep_of(steps: Steps) -> Upkeep:
     part = cast("Any", steps)
-    return Upkeep(datapath=part, tables=part, cluster=part, endpoints=part, routing=part, journal=steps.journal)
+    return Upkeep(
+        datapath=part,
+        tables=part,
+        cluster=part,
+        endpoints=part,
+        policies=part,
+        routing=part,
+        prefilter=part,
+        journal=steps.journal,
+    )
 
 
 async def test_nothing_is_done_before_the_cluster_is_known() -> None:

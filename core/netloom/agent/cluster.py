@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from netloom.agent.identities import IDENTITIES, Identities, labels_of
 from netloom.agent.records import decode_address, decode_node, encode_address, encode_node
+from netloom.agent.residents import Resident, Residents
 from netloom.agent.tables import Tables
 from netloom.model.address import Address
 from netloom.model.errors import Conflict, Invalid, StoreError
 from netloom.model.node import Node, RemoteAddress
+from netloom.model.ports import NamedPort
 from netloom.plan.claims import remote_address_claims, remote_node_claims
 from netloom.plugins.contract import NetworkMode, NodeChanged, Reach, Store, StoreEvent
 
@@ -40,11 +42,22 @@ class Local:
     mtu_bytes: int
 
 
+AddressListener = Callable[[str, RemoteAddress | None], None]
+
+
+def _nobody(key: str, remote: RemoteAddress | None) -> None:
+    del key, remote
+
+
 class Cluster:
     """Follows the store, and publishes this node and its endpoints."""
 
-    def __init__(self, store: Store, local: Local, tables: Tables, identities: Identities) -> None:
+    def __init__(
+        self, store: Store, local: Local, tables: Tables, identities: Identities, hear: AddressListener = _nobody
+    ) -> None:
+        """``hear``: told of every endpoint address of other nodes, by key in the store; None when it is gone."""
         self._store = store
+        self._hear = hear
         self._local = local
         self._tables = tables
         self._identities = identities
@@ -52,6 +65,8 @@ class Cluster:
         self._addresses: dict[str, RemoteAddress] = {}
         self._seen: set[str] = set()
         self._published: dict[str, bytes] = {}
+        self.residents = Residents()
+        """Pods of other nodes."""
         self.in_sync = asyncio.Event()
         self.robbed = False
         """Whether the store lost something of this node since the last :meth:`republish`."""
@@ -80,9 +95,12 @@ class Cluster:
         """Tell the others of this node."""
         await self._publish(NODES + self._local.node.name, encode_node(self._local.node))
 
-    async def publish_address(self, address: Address, identity: int) -> None:
+    async def publish_address(
+        self, address: Address, identity: int, *, pod: str = "", ports: tuple[NamedPort, ...] = ()
+    ) -> None:
         """Tell the others who has an address of this node."""
-        remote = RemoteAddress(address=address, identity=identity, node=self._local.node.name)
+        own = self._local.node.name
+        remote = RemoteAddress(address=address, identity=identity, node=own, pod=pod, ports=ports)
         await self._publish(self._address_key(address), encode_address(remote))
 
     async def withdraw_address(self, address: Address) -> None:
@@ -181,11 +199,15 @@ class Cluster:
         if key.startswith(f"{ADDRESSES}{self._local.node.name}/"):
             return
         if value is None:
-            self._addresses.pop(key, None)
+            gone = self._addresses.pop(key, None)
+            self.residents.drop(key, (gone.address,) if gone else ())
             self._tables.withdraw(key)
+            self._hear(key, None)
             return
         remote = decode_address(value, f'address record "{key}"')
         self._addresses[key] = remote
+        self.residents.put(key, (remote.address,), Resident(remote.pod))
+        self._hear(key, remote)
         self._claim_address(key, remote)
 
     def _claim_address(self, key: str, remote: RemoteAddress) -> None:

@@ -14,6 +14,7 @@ from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netloom.agent import views
+from netloom.agent.endpoint_changes import check_sources
 from netloom.agent.endpoints import AttachRequest
 from netloom.cni.bandwidth import Limit
 from netloom.cni.errors import CniError, Code, render_error
@@ -26,6 +27,7 @@ from netloom.model.bandwidth import Bandwidth, RateLimit
 from netloom.model.endpoint import Attachment, Endpoint
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound, StoreError, Unavailable
 from netloom.model.labels import NAMESPACE_KEY, Label, Labels, label_set
+from netloom.model.ports import NamedPort
 from netloom.plan.shaping import default_burst_bits
 from netloom.plugins.contract import PoolStatus
 
@@ -41,10 +43,6 @@ _CODES: tuple[tuple[type[NetloomError], Code], ...] = (
     (StoreError, Code.TRY_AGAIN_LATER),
     (NetloomError, Code.AGENT_FAILED),
 )
-
-
-_KEPT_SOURCES = ("cidr", "fqdn", "reserved")
-"""Of labels that say what a peer is, not what somebody calls it: a workload that bore one would pass for that."""
 
 
 class Answer(NamedTuple):
@@ -202,6 +200,7 @@ def _attach_request(request: Request, options: Options) -> AttachRequest:
     return AttachRequest(
         attachment=_attachment(request),
         labels=_labels(options),
+        ports=_ports(options),
         pod_name=options.pod_name,
         pod_namespace=options.pod_namespace,
         pod_uid=options.pod_uid,
@@ -225,16 +224,18 @@ def _parsed(addresses: Iterable[str]) -> list[Address]:
         raise CniError(Code.INVALID_CONFIG, f'"prevResult" has an address that is none: {error}') from error
 
 
-def _labels(options: Options) -> Labels:
-    """The namespace is a label, the pod's name and number are none: each pod would have an identity of its own."""
+def _ports(options: Options) -> tuple[NamedPort, ...]:
     try:
-        labels = label_set(options.labels)
-        _check_sources(labels)
-        return labels | {Label("k8s", NAMESPACE_KEY, options.pod_namespace)} if options.pod_namespace else labels
+        return tuple(NamedPort.of(*port) for port in options.ports)
     except Invalid as error:
         raise CniError(Code.INVALID_CONFIG, str(error)) from error
 
 
-def _check_sources(labels: Labels) -> None:
-    if given := sorted(str(label) for label in labels if label.source in _KEPT_SOURCES):
-        raise Invalid(f'label "{given[0]}" is not for workloads, nor is any other of {", ".join(_KEPT_SOURCES)}')
+def _labels(options: Options) -> Labels:
+    """The namespace is a label, the pod's name and number are none: each pod would have an identity of its own."""
+    try:
+        labels = label_set(options.labels)
+        check_sources(labels)
+        return labels | {Label("k8s", NAMESPACE_KEY, options.pod_namespace)} if options.pod_namespace else labels
+    except Invalid as error:
+        raise CniError(Code.INVALID_CONFIG, str(error)) from error

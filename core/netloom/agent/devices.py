@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from netloom.agent.repairs import Repair
 from netloom.bpf.programs import LoadedProgram
@@ -21,6 +22,8 @@ from netloom.edge.rtnl import Request
 from netloom.model.errors import KernelError, NotFound
 from netloom.plugins.contract import AttachPoint
 
+PLACES_AT_ONCE = 32
+"""Filters looked at in one visit of the kernel thread."""
 FEW = 8
 """Interfaces that are sooner asked for one by one than found in a list of all."""
 
@@ -117,3 +120,10 @@ class Devices:
             yield action, requests.set_mtu(link.name, link.ifindex, MAX_MTU_BYTES)
         if not link.up:
             yield "up False to True", requests.set_up(link.name, link.ifindex)
+
+
+def in_parts(wanted: Mapping[AttachPoint, LoadedProgram]) -> Iterator[dict[AttachPoint, LoadedProgram]]:
+    """Small enough that an attachment never waits long for the kernel thread."""
+    places = iter(wanted.items())
+    while part := dict(islice(places, PLACES_AT_ONCE)):
+        yield part

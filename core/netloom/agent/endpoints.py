@@ -19,9 +19,11 @@ import structlog
 
 from netloom.agent.cluster import Cluster
 from netloom.agent.datapath import Datapath
+from netloom.agent.endpoint_changes import EndpointPatch, labels_after, ports_after
 from netloom.agent.identities import Identities
 from netloom.agent.policies import Policies
 from netloom.agent.records import decode_endpoint, encode_endpoint
+from netloom.agent.residents import Resident, Residents
 from netloom.agent.tables import Tables
 from netloom.agent.undo import Undo
 from netloom.edge.files import read_bytes, remove_file, remove_unfinished, write_atomic
@@ -31,6 +33,7 @@ from netloom.model.endpoint import MAX_ENDPOINT_ID, Attachment, Endpoint, Endpoi
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound
 from netloom.model.identity import Identity, IdentityId, Reserved
 from netloom.model.labels import Labels
+from netloom.model.ports import NamedPort
 from netloom.plan.claims import endpoint_claims
 from netloom.plugins.contract import AddressRequest, Allocation, EndpointReady, EndpointRemoved, Ipam
 from netloom.plugins.manager import PluginManager
@@ -51,6 +54,7 @@ class AttachRequest:
     """Those it must get, at most one of each IP version; of other versions it gets any."""
     mac: bytes | None = None
     """The one its interface must get, 6 bytes."""
+    ports: tuple[NamedPort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,8 @@ class EndpointManager:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ids: set[int] = set()
         self._last_id = 0
+        self.residents = Residents()
+        """Pods of this node."""
         self._announcing: dict[str, asyncio.Task[None]] = {}
         self._log = structlog.get_logger()
 
@@ -131,6 +137,24 @@ class EndpointManager:
         """Those that a runtime's network attached, by number."""
         return tuple(endpoint for endpoint in self.all() if endpoint.network == network)
 
+    async def change(self, number: int, patch: EndpointPatch) -> Endpoint:
+        """Give an endpoint other labels, other named ports, or both.
+
+        Its policies change with it in one step. Raises NotFound, Invalid, Conflict while it is not ready, or what
+        making an identity raises; the endpoint then stays as it was.
+        """
+        async with self._lock(self.get(number).attachment.key):
+            endpoint = self.get(number)
+            if endpoint.state is not EndpointState.READY:
+                raise Conflict(f"endpoint {number} is {endpoint.state}: only one that is ready can be changed")
+            ports = ports_after(endpoint, patch)
+            identity = await self._parts.identities.identity_of(labels_after(endpoint, patch))
+            changed = replace(endpoint, labels=identity.labels, identity=identity.id, ports=tuple(sorted(set(ports))))
+            if changed != endpoint:
+                await self._become(changed)
+        self._log.info("endpoint.changed", endpoint=number, identity=changed.identity)
+        return changed
+
     async def restore(self) -> None:
         """Take up the endpoints an earlier run left; clean up those that were never finished or have gone."""
         remove_unfinished(self._parts.directory)
@@ -161,16 +185,15 @@ class EndpointManager:
 
     async def _become(self, changed: Endpoint) -> None:
         """Let an endpoint have another identity: closed to nobody who may reach either, at no moment open to others."""
-        key = changed.attachment.key
-        self._parts.policies.use(key, changed.identity, changed.labels)
+        self._parts.policies.use(changed)
         self._keep(changed)
         self._save(changed)
         await self._parts.tables.apply(_owner(changed))
-        self._parts.policies.leave(key, but=changed.identity)
+        self._parts.policies.leave(changed, but=changed.identity)
         self._announce(changed)
 
     async def _leave(self, endpoint: Endpoint) -> None:
-        self._parts.policies.leave(endpoint.attachment.key)
+        self._parts.policies.leave(endpoint)
 
     async def _restore_one(self, endpoint: Endpoint) -> None:
         self._ids.add(endpoint.id)
@@ -183,7 +206,7 @@ class EndpointManager:
             self._log.warning("endpoint.not_restored", container=endpoint.attachment.key, reason=str(error))
             await self._try_to_remove(endpoint)
             return
-        self._parts.policies.use(endpoint.attachment.key, endpoint.identity, endpoint.labels)
+        self._parts.policies.use(endpoint)
         self._keep(replace(endpoint, ifindex=IfIndex(link.ifindex), node_mac=link.mac))
 
     async def _make(self, request: AttachRequest) -> Endpoint:
@@ -211,7 +234,7 @@ class EndpointManager:
                 state=EndpointState.READY,
             )
             undo.add("forget policies", partial(self._leave, endpoint))
-            parts.policies.use(key, endpoint.identity, endpoint.labels)
+            parts.policies.use(endpoint)
             undo.add("close", partial(self._forget, endpoint))
             self._keep(endpoint)
             await parts.tables.apply(_owner(endpoint))
@@ -234,7 +257,7 @@ class EndpointManager:
         await self._parts.ipam.release(endpoint.attachment.key)
         await self._unsave(endpoint)
         await self._free_id(endpoint.id)
-        del self._by_key[endpoint.attachment.key]
+        self._drop(endpoint.attachment.key)
 
     async def _try_to_remove(self, endpoint: Endpoint) -> None:
         """What cannot be removed now stays, disconnecting, until its runtime detaches it or the agent starts again."""
@@ -244,7 +267,7 @@ class EndpointManager:
             self._log.error("endpoint.not_removed", container=endpoint.attachment.key, error=str(error))
 
     async def _forget(self, endpoint: Endpoint) -> None:
-        self._by_key.pop(endpoint.attachment.key, None)
+        self._drop(endpoint.attachment.key)
         await self._close(endpoint)
 
     async def _close(self, endpoint: Endpoint) -> None:
@@ -260,7 +283,7 @@ class EndpointManager:
     async def _publish(self, endpoint: Endpoint, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        publish = self._parts.cluster.publish_address
+        publish = partial(self._parts.cluster.publish_address, pod=endpoint.pod, ports=endpoint.ports)
         try:
             await asyncio.gather(*(publish(address, endpoint.identity) for address in endpoint.addresses))
         finally:
@@ -285,8 +308,15 @@ class EndpointManager:
         return lock
 
     def _keep(self, endpoint: Endpoint) -> None:
-        self._by_key[endpoint.attachment.key] = endpoint
+        key = endpoint.attachment.key
+        self._by_key[key] = endpoint
+        self.residents.put(key, endpoint.addresses, Resident(endpoint.pod, endpoint.id))
         self._parts.tables.claim(_owner(endpoint), endpoint_claims(endpoint))
+
+    def _drop(self, key: str) -> None:
+        """No error when it is not kept."""
+        endpoint = self._by_key.pop(key, None)
+        self.residents.drop(key, endpoint.addresses if endpoint else ())
 
     def _file(self, endpoint: Endpoint) -> Path:
         return self._parts.directory / f"{endpoint.id}.json"
@@ -351,6 +381,7 @@ def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -
         identity=IdentityId(Reserved.UNKNOWN.value),
         labels=request.labels,
         state=EndpointState.REGENERATING,
+        ports=tuple(sorted(set(request.ports))),
         pod_name=request.pod_name,
         pod_namespace=request.pod_namespace,
         pod_uid=request.pod_uid,

@@ -21,6 +21,7 @@ from netloom.agent.openapi_parts import (
 )
 from netloom.agent.openapi_policies import POLICY_OPERATIONS, POLICY_SCHEMAS
 from netloom.cni.frame import CONTENT_TYPE, TARGET
+from netloom.datapath.flow_filter import CONDITIONS, NOT
 
 OPERATIONS = (
     Operation(method="get", path="/v1/status", summary="How the agent fares", schema="Status"),
@@ -32,6 +33,14 @@ OPERATIONS = (
         path="/v1/endpoints/{id}",
         summary="One endpoint",
         schema="Endpoint",
+        parameters=(("id", "path", "number of the endpoint"),),
+    ),
+    Operation(
+        method="patch",
+        path="/v1/endpoints/{id}",
+        summary="Change labels and named ports of an endpoint",
+        schema="Endpoint",
+        body="EndpointPatch",
         parameters=(("id", "path", "number of the endpoint"),),
     ),
     Operation(method="get", path="/v1/identities", summary="Identities known", schema="*Identity"),
@@ -56,10 +65,25 @@ OPERATIONS = (
     Operation(
         method="get",
         path="/v1/monitor",
-        summary="Drops and traces as they happen, one JSON object a line, until the client leaves",
+        summary="Drops, verdicts and traces as they happen, one JSON object a line, until the client leaves",
         schema="Flow",
         media="application/x-ndjson",
-        parameters=(("type", "query", "drop, trace, or both with a comma between (default)"),),
+        parameters=(("type", "query", "drop, trace, policy-verdict, several with commas between; default: all"),),
+    ),
+    Operation(
+        method="get",
+        path="/v1/flows",
+        summary="Drops and verdicts of the past, and what comes then, with who was the cause; one JSON object a line",
+        schema="Flow",
+        media="application/x-ndjson",
+        parameters=(
+            ("last", "query", "at most so many of the past, the last ones; default: all that are kept"),
+            ("since", "query", "no older than so many seconds"),
+            ("follow", "query", "true: go on with what comes, until the client leaves"),
+            ("type", "query", "drop, policy-verdict, trace; default: the first two"),
+            *((name, "query", f"only flows that fit; may be repeated: {name}") for name in CONDITIONS),
+            (NOT, "query", "leave out what fits; a condition such as port=53"),
+        ),
     ),
     Operation(
         method="post",
@@ -76,12 +100,44 @@ OPERATIONS = (
         schema="WalkPart",
         body="Walk",
     ),
+    Operation(method="get", path="/v1/prefilter", summary="Whose packets are refused", schema="Prefilter"),
+    Operation(
+        method="patch",
+        path="/v1/prefilter",
+        summary="Refuse these prefixes too, all of them or none",
+        schema="PrefilterChanged",
+        body="PrefilterChange",
+    ),
+    Operation(
+        method="put",
+        path="/v1/prefilter",
+        summary="Refuse these prefixes and no others",
+        schema="PrefilterChanged",
+        body="PrefilterChange",
+    ),
+    Operation(
+        method="delete",
+        path="/v1/prefilter",
+        summary="Refuse these prefixes no longer, all of them or none",
+        schema="PrefilterChanged",
+        body="PrefilterChange",
+    ),
     *POLICY_OPERATIONS,
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
     ),
 )
+
+_PREFILTER: Json = {
+    "revision": NUMBER,
+    "count": NUMBER,
+    "device": STRING,
+    "mode": {"type": "string", "enum": ["native", "generic", "offloaded", "off"]},
+    "obstacle": STRING,
+    "problem": STRING,
+    "warnings": STRINGS,
+}
 
 SCHEMAS: dict[str, Json] = {
     "Status": schema(
@@ -99,6 +155,7 @@ SCHEMAS: dict[str, Json] = {
             "tunnel": OBJECT,
             "attached_by": OBJECT,
             "masquerade": TRUTH,
+            "prefilter": OBJECT,
             "ipam": OBJECTS,
             "ipam_plugin": STRING,
             "store": OBJECT,
@@ -138,9 +195,11 @@ SCHEMAS: dict[str, Json] = {
             "pod_uid": STRING,
             "network": STRING,
             "bandwidth": OBJECT,
+            "ports": STRINGS,
             "policy": OBJECT,
         }
     ),
+    "EndpointPatch": schema({"add_labels": STRINGS, "delete_labels": STRINGS, "ports": STRINGS}),
     "Identity": schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
     "Node": schema(
         {
@@ -192,7 +251,45 @@ SCHEMAS: dict[str, Json] = {
             "error": STRING,
         }
     ),
-    "Flow": schema({"kind": STRING}, {"summary": STRING, "packet": OBJECT, "count": NUMBER}),
+    "Flow": schema(
+        {"kind": {"type": "string", "enum": ["drop", "trace", "policy-verdict", "lost"]}, "at_ns": NUMBER},
+        {
+            "verdict": {"type": "string", "enum": ["forwarded", "dropped", "audit"]},
+            "code": NUMBER,
+            "text": STRING,
+            "direction": {"type": "string", "enum": ["ingress", "egress", ""]},
+            "tracking": {"type": "string", "enum": ["new", "established", "reply", "related", ""]},
+            "service": NUMBER,
+            "source_identity": NUMBER,
+            "source_labels": STRINGS,
+            "source_pod": STRING,
+            "destination_identity": NUMBER,
+            "destination_labels": STRINGS,
+            "destination_pod": STRING,
+            "endpoint_id": NUMBER,
+            "ifindex": NUMBER,
+            "hash": NUMBER,
+            "packet_bytes": NUMBER,
+            "packet": OBJECT,
+            "line": NUMBER,
+            "policy": {"oneOf": [{"$ref": "#/components/schemas/FlowPolicy"}, {"type": "null"}]},
+            "summary": STRING,
+            "where": {"type": "string", "enum": ["ring", "untold", "listener"]},
+            "count": NUMBER,
+        },
+    ),
+    "FlowPolicy": schema(
+        {
+            "verdict": STRING,
+            "match": STRING,
+            "cause": STRING,
+            "policies": STRINGS,
+            "rules": OBJECTS,
+            "isolated_by": STRINGS,
+            "prefix": MAYBE,
+            "outdated": TRUTH,
+        }
+    ),
     "CniCall": {
         "type": "string",
         "contentMediaType": "application/octet-stream",
@@ -216,6 +313,9 @@ SCHEMAS: dict[str, Json] = {
         },
     ),
     "WalkPart": schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
+    "Prefilter": schema(_PREFILTER | {"cidrs": STRINGS}),
+    "PrefilterChange": schema({"cidrs": STRINGS}, {"revision": {"type": ["integer", "null"]}, "force": TRUTH}),
+    "PrefilterChanged": schema(_PREFILTER | {"added": NUMBER, "removed": NUMBER}),
     **POLICY_SCHEMAS,
     "Removed": schema({"removed": TRUTH}),
     "Document": OBJECT,

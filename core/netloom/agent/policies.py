@@ -16,12 +16,16 @@ from netloom.agent.identities import IDENTITIES, labels_of
 from netloom.agent.policy_tables import PolicyTables
 from netloom.agent.repairs import Repair
 from netloom.config.settings import PolicySettings
+from netloom.model.endpoint import Endpoint
 from netloom.model.errors import ConfigError, Invalid, NotFound, Unavailable
 from netloom.model.identity import IdentityId
 from netloom.model.labels import Labels
+from netloom.model.node import RemoteAddress
 from netloom.model.policy import Policy, PolicyName
-from netloom.plugins.contract import Store, StoreEvent
-from netloom.policy.ports import NamedPorts
+from netloom.model.ports import NamedPort
+from netloom.plugins.batches import BatchStore
+from netloom.plugins.contract import StoreEvent
+from netloom.policy.port_names import PortNames
 from netloom.policy.read import decode_policy
 from netloom.policy.repository import Repository, Update
 from netloom.policy.table import PolicyTable
@@ -36,11 +40,22 @@ def key_of(name: PolicyName) -> str:
     return f"{POLICIES}{name.kind}/{name.namespace or CLUSTERWIDE}/{name.name}"
 
 
+def _decoded(key: str, value: bytes) -> Policy:
+    """Raises ConfigError or Invalid."""
+    try:
+        policy = decode_policy(value.decode())
+    except UnicodeDecodeError as error:
+        raise Invalid(str(error)) from error
+    if key_of(policy.name) != key:
+        raise Invalid(f"it is {policy.name}")
+    return policy
+
+
 class Policies:
     """What stands, and what of it is written. Changes are made from the event loop, one at a time, and do not wait."""
 
     def __init__(
-        self, store: Store, tables: PolicyTables, settings: PolicySettings, bump_epoch: Callable[[], None]
+        self, store: BatchStore, tables: PolicyTables, settings: PolicySettings, bump_epoch: Callable[[], None]
     ) -> None:
         """``bump_epoch``: called when programs must ask again about connections they have allowed."""
         self._store = store
@@ -53,7 +68,9 @@ class Policies:
             prefixes=tables.prefixes,
         )
         self._names: dict[str, PolicyName] = {}
+        self._unreadable: dict[str, str] = {}
         self._users: dict[IdentityId, set[str]] = {}
+        self._ports = PortNames()
         self._waiting: Update | None = None
         self._written = 0
         self._changed = asyncio.Event()
@@ -76,6 +93,11 @@ class Policies:
     def closed(self) -> Mapping[int, str]:
         """Subjects whose policies could not be written, with the reason: nothing new passes from or to them."""
         return dict(self._tables.closed)
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Keys of records in the store that hold no policy that can be read, with the reason."""
+        return dict(self._unreadable)
 
     @property
     def settings(self) -> PolicySettings:
@@ -101,11 +123,10 @@ class Policies:
     async def put(self, policies: Sequence[Policy]) -> int:
         """Give policies to the whole cluster, each in place of the one of its name; returns the revision.
 
-        They are in the store, and enforced on this node, when this returns. Raises StoreError, after which some may
-        be in the store and others not: the same call again makes it whole.
+        They are in the store, and enforced on this node, when this returns. Raises StoreError, after which a store
+        without batches may hold some and not others: the same call again makes it whole.
         """
-        for policy in policies:
-            await self._store.put(key_of(policy.name), policy.document.encode())
+        await self._store.put_all({key_of(policy.name): policy.document.encode() for policy in policies})
         self._take_policies({key_of(policy.name): policy for policy in policies})
         self.apply()
         return self.revision
@@ -124,7 +145,7 @@ class Policies:
         return self.revision
 
     async def wait(self, revision: int, within_s: float) -> int:
-        """Wait until programs enforce a revision; returns the one they do. Raises Unavailable when it takes too long."""
+        """Wait until programs enforce a revision; returns the one they do. Raises Unavailable if it takes too long."""
         try:
             async with asyncio.timeout(within_s):
                 while self._written < revision:
@@ -145,22 +166,24 @@ class Policies:
         policies = {key: value for key, value in found.items() if key.startswith(POLICIES)}
         if first:
             policies = dict.fromkeys(self._names) | policies
-        self._take_policies({key: self._read(key, value) for key, value in policies.items()})
         self._take_identities({key: value for key, value in found.items() if key.startswith(IDENTITIES)})
+        self._take_policies({key: self._read(key, value) for key, value in policies.items()})
 
     def _read(self, key: str, value: bytes | None) -> Policy | None:
-        """A record that cannot be read leaves the policy that stood there: nobody is let in by a damaged record."""
+        """What stands there, or, for a record that cannot be read, what stood there: a damaged one lets nobody in."""
+        self._unreadable.pop(key, None)
         if value is None:
             return None
+        name = self._names.get(key)
+        known = self.repository.policy(name) if name else None
+        if known is not None and known.document.encode() == value:
+            return known  # what this agent has just put, as a rule
         try:
-            policy = decode_policy(value.decode())
-            if key_of(policy.name) != key:
-                raise Invalid(f"it holds {policy.name}")
-        except (ConfigError, Invalid, UnicodeDecodeError) as error:
+            return _decoded(key, value)
+        except (ConfigError, Invalid) as error:
+            self._unreadable[key] = str(error)
             self._log.error("policy.record_ignored", key=key, error=str(error))
-            name = self._names.get(key)
-            return self.policy(name) if name else None
-        return policy
+        return known
 
     def _take_policies(self, policies: Mapping[str, Policy | None]) -> None:
         """Nothing happens for those that stand already."""
@@ -184,14 +207,15 @@ class Policies:
     def _take_identities(self, found: Mapping[str, bytes | None]) -> None:
         known: dict[IdentityId, Labels] = {}
         for key, value in found.items():
-            number = key.removeprefix(IDENTITIES)
+            text = key.removeprefix(IDENTITIES)
+            if not text.isdigit():
+                continue
+            number = IdentityId(int(text))
             try:
-                if not number.isdigit():
-                    raise Invalid(f'identity number "{number}" is not a number')
                 if value is not None:
-                    known[IdentityId(int(number))] = labels_of(value)
-                elif IdentityId(int(number)) not in self._users:
-                    self._wait_to_write(self.repository.remove_identity(IdentityId(int(number))))
+                    known[number] = labels_of(value)
+                elif number not in self._users:
+                    self._wait_to_write(self.repository.remove_identity(number))
             except Invalid as error:
                 self._log.warning("store.record_ignored", key=key, error=str(error))
         if known:
@@ -199,36 +223,55 @@ class Policies:
 
     # --- what this node's endpoints want ----------------------------------------------------
 
-    def use(self, owner: str, identity: IdentityId, labels: Labels) -> None:
-        """An endpoint of this node is going to have an identity; its policies are in place when this returns.
+    def use(self, endpoint: Endpoint) -> None:
+        """An endpoint of this node is going to have its identity; its policies are in place when this returns.
 
         Raises NetloomError when the kernel has no room for it; the endpoint uses it nevertheless, until it leaves.
         """
+        owner, identity = endpoint.attachment.key, endpoint.identity
         users = self._users.setdefault(identity, set())
         if not users:
-            self._wait_to_write(self.repository.add_identity(identity, labels))
+            self._wait_to_write(self.repository.add_identity(identity, endpoint.labels))
             self._wait_to_write(self.repository.add_subjects(identity))
         users.add(owner)
+        self._name_ports(owner, identity, endpoint.ports)
         self.apply()
 
-    def leave(self, owner: str, *, but: IdentityId | None = None) -> None:
+    def leave(self, endpoint: Endpoint, *, but: IdentityId | None = None) -> None:
         """An endpoint has none of its identities any more, but for one; no error when it had none."""
+        owner = endpoint.attachment.key
         left = [identity for identity, users in self._users.items() if owner in users and identity != but]
         for identity in left:
             self._users[identity].discard(owner)
             if not self._users[identity]:
                 del self._users[identity]
                 self._wait_to_write(self.repository.remove_subjects(identity))
+        if but is None:
+            self._name_ports(owner, endpoint.identity, ())
         self.apply()
 
-    def name_ports(self, identity: IdentityId, ports: NamedPorts) -> None:
-        """What the names of an identity's ports stand for, all of its endpoints taken together. Writes nothing."""
-        self._wait_to_write(self.repository.set_named_ports(identity, ports))
+    def hear_address(self, key: str, remote: RemoteAddress | None) -> None:
+        """Take up the named ports of an endpoint of another node. Writes nothing."""
+        identity = self._ports.owner(key) if remote is None else IdentityId(remote.identity)
+        if identity is not None:
+            self._name_ports(key, identity, remote.ports if remote else ())
+
+    def _name_ports(self, owner: str, identity: IdentityId, ports: tuple[NamedPort, ...]) -> None:
+        for changed in self._ports.put(owner, identity, ports):
+            self._wait_to_write(self.repository.set_named_ports(changed, self._ports.of(changed)))
 
     # --- the kernel -------------------------------------------------------------------------
 
     def open(self) -> None:
-        """From now on changes are written. Call with the first complete view of the cluster; raises NetloomError."""
+        """From now on changes are written; call with the first complete view of the cluster.
+
+        Raises Invalid when a policy cannot be read: without it others would be written as if it did not exist.
+        """
+        for key, error in self._unreadable.items():
+            raise Invalid(
+                f'record "{key}" of the store holds a policy that cannot be read ({error}): nothing is changed before '
+                "it is imported again or deleted by the agent of another node"
+            )
         self._open = True
         self._tables.keep_only(self._users)
         tables = self.repository.tables

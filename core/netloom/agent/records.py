@@ -14,6 +14,7 @@ from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId
 from netloom.model.labels import Label
 from netloom.model.node import Node, RemoteAddress
+from netloom.model.ports import NamedPort
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class EndpointRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     network: str = ""
     """Empty in records of versions that did not keep it."""
     bandwidth: BandwidthRecord = BandwidthRecord()
+    ports: list[str] = []
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +65,13 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddressRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint address as published."""
+    """An endpoint address as published; unknown fields of later versions are passed over."""
 
     address: str
     identity: int
     node: str
+    pod: str = ""
+    ports: list[str] = []
 
 
 def _decode(raw: bytes, kind: type[T], what: str) -> T:
@@ -98,6 +102,7 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
             pod_uid=endpoint.pod_uid,
             network=endpoint.network,
             bandwidth=_bandwidth_record(endpoint.bandwidth),
+            ports=[str(port) for port in endpoint.ports],
         )
     )
 
@@ -122,9 +127,14 @@ def decode_endpoint(raw: bytes, what: str) -> Endpoint:
             pod_uid=record.pod_uid,
             network=record.network,
             bandwidth=_bandwidth(record.bandwidth),
+            ports=_ports(record.ports),
         )
     except (ValueError, Invalid) as error:
         raise Invalid(f"{what} cannot be used: {error}") from error
+
+
+def _ports(texts: list[str]) -> tuple[NamedPort, ...]:
+    return tuple(sorted(map(NamedPort.parse, texts)))
 
 
 def _bandwidth_record(bandwidth: Bandwidth) -> BandwidthRecord:
@@ -183,13 +193,27 @@ def decode_node(raw: bytes, what: str) -> Node:
 
 def encode_address(remote: RemoteAddress) -> bytes:
     """As published under ``addresses/<node>/<address>``."""
-    return msgspec.json.encode(AddressRecord(address=str(remote.address), identity=remote.identity, node=remote.node))
+    return msgspec.json.encode(
+        AddressRecord(
+            address=str(remote.address),
+            identity=remote.identity,
+            node=remote.node,
+            pod=remote.pod,
+            ports=[str(port) for port in remote.ports],
+        )
+    )
 
 
 def decode_address(raw: bytes, what: str) -> RemoteAddress:
     """Inverse of :func:`encode_address`; raises Invalid naming ``what``."""
     record = _decode(raw, AddressRecord, what)
     try:
-        return RemoteAddress(address=parse_address(record.address), identity=record.identity, node=record.node)
-    except ValueError as error:
+        return RemoteAddress(
+            address=parse_address(record.address),
+            identity=record.identity,
+            node=record.node,
+            pod=record.pod,
+            ports=_ports(record.ports),
+        )
+    except (ValueError, Invalid) as error:
         raise Invalid(f"{what} cannot be used: {error}") from error

@@ -10,12 +10,13 @@ from typing import Final
 
 VERIFIED_INSTRUCTIONS: Final = {
     "encap": 2_000,
-    "forward": 10_000,
-    "from_container": 15_000,
-    "from_host": 15_000,
-    "from_overlay": 10_000,
-    "from_underlay": 10_000,
+    "forward": 100_000,
+    "from_container": 100_000,
+    "from_host": 40_000,
+    "from_overlay": 40_000,
+    "from_underlay": 40_000,
     "icmp_error": 5_000,
     "neighbor": 15_000,
+    "prefilter": 500,
 }
 """Most instructions the verifier may walk for a program, by its name."""

@@ -34,7 +34,7 @@ from netloom.bpf.maps import BpfMap, MapSet
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
 from netloom.bpf.ring import EventRing
-from netloom.bpf.shadows import copy_entries, stand_in, written_maps
+from netloom.bpf.shadows import restore, stand_in, written_maps
 from netloom.bpf.testrun import RunResult, run
 from netloom.datapath.layout import decode
 from netloom.datapath.maps import Index, MapKind
@@ -70,11 +70,11 @@ class NotedCall:
     result: int
     """Signed; of a lookup, 0 when nothing was found."""
     map: str
-    """Name of the map concerned; "" when there is none."""
+    """Name of the map concerned, in a map of maps that of their common shape; "" when there is none."""
     before: bytes
     """Key or buffer before the call; empty when there is none."""
     after: bytes
-    """Value found, or buffer after the call; empty when there is none."""
+    """Value found, or buffer after the call; empty when there is none, and of a map found in a map."""
     made: bool
     """False when the walk withheld the call."""
 
@@ -113,6 +113,7 @@ class Twins:
         self._specs = {name: maps[name].spec for name in used}
         _refuse_own_arrays(self._specs.values())
         written = written_maps(objects, (*self._specs.values(), CALLS)) - {CALLS.name}
+        self._specs |= {spec.inner.name: spec.inner for spec in self._specs.values() if spec.inner}
         with ExitStack() as opened:
             shared = MapSet((maps[name] for name in used - written), owner=False)
             own = opened.enter_context(MapSet.ephemeral(stand_in(self._specs[name]) for name in written))
@@ -167,7 +168,7 @@ class Twins:
             verdict=noted.result.verdict,
             frame=noted.result.packet,
             mark=noted.result.mark,
-            calls=tuple(self._noted(record) for record in noted.records),
+            calls=self._calls_of(noted.records),
             events=noted.events,
             compared=self._harmless,
         )
@@ -202,16 +203,27 @@ class Twins:
     def _forget(self) -> None:
         """Put the stand-ins into the state of the maps they stand for."""
         for source, copy in self._copied:
-            copy_entries(source, copy)
+            restore(source, copy)
         for ring in (self._records, self._events):
             while ring and ring.consume():
                 pass
 
-    def _noted(self, record: CallRecord) -> NotedCall:
+    def _calls_of(self, records: Sequence[CallRecord]) -> tuple[NotedCall, ...]:
+        """Which map a call is about its address tells; that of a map in a map is what a lookup before has found."""
+        found: list[NotedCall] = []
+        names = dict(self._names)
+        for record in records:
+            call = self._noted(record, names.get(record.argument1, ""))
+            spec = self._specs.get(call.map)
+            if spec and spec.inner and record.result:
+                names[record.result] = spec.inner.name
+            found.append(call)
+        return tuple(found)
+
+    def _noted(self, record: CallRecord, map_name: str) -> NotedCall:
         helper = HELPERS[record.helper]
         numbers = (record.argument1, record.argument2, record.argument3, record.argument4, record.argument5)
         arguments = numbers[: helper.arguments]
-        map_name = self._names.get(record.argument1, "")
         before, after = self._memory(record, helper, map_name)
         return NotedCall(
             program=self._numbers[record.program],
@@ -233,7 +245,7 @@ class Twins:
             sizes = (size, size)
         else:
             spec = self._specs[map_name]
-            found = record.result if helper.memory is Memory.KEY_AND_FOUND else 0
+            found = record.result if helper.memory is Memory.KEY_AND_FOUND and not spec.inner else 0
             sizes = (spec.key_bytes, spec.value_bytes if found else 0)
         before = b"" if record.before_failed else record.before[: sizes[0]]
         after = b"" if record.after_failed else record.after[: sizes[1]]

@@ -44,6 +44,10 @@ class Client:
         """``GET /v1/<path>?<query>``, decoded."""
         return self._call("GET", path, query=query, timeout_s=timeout_s)
 
+    def send(self, method: str, body: Any, *path: str | int, timeout_s: float | None = None) -> Any:
+        """Another method on ``/v1/<path>`` with a JSON body, decoded; the answer may take as long as said."""
+        return self._call(method, path, json.dumps(body), timeout_s=timeout_s)
+
     def delete(self, *path: str | int) -> Any:
         """``DELETE /v1/<path>``, decoded."""
         return self._call("DELETE", path)
@@ -52,28 +56,31 @@ class Client:
         """``POST /v1/<path>`` with a JSON body, decoded."""
         return self._call("POST", path, json.dumps(body))
 
-    def send(self, method: str, body: Any, *path: str | int, timeout_s: float | None = None) -> Any:
-        """Any method with a JSON body, decoded, where the agent may have more to do than to look something up."""
-        return self._call(method, path, json.dumps(body), timeout_s=timeout_s)
+    def patch(self, body: Any, *path: str | int) -> Any:
+        """``PATCH /v1/<path>`` with a JSON body, decoded."""
+        return self._call("PATCH", path, json.dumps(body))
 
     @contextmanager
-    def stream(self, path: str, query: dict[str, str]) -> Iterator[Iterator[dict[str, Any]]]:
+    def stream(
+        self, path: str, query: Sequence[tuple[str, str]], *, endless: bool = True
+    ) -> Iterator[Iterator[dict[str, Any]]]:
         """Objects of an ndjson stream as they come; the agent has begun it when the block begins.
 
-        The iterator ends by raising AgentAway when the agent stops.
+        The iterator of an endless one ends by raising AgentAway when the agent stops.
         """
         with ExitStack() as stack:
             with self._translated():
                 request = self._request("GET", f"/v1/{path}?{urlencode(query)}")
                 connection, response = stack.enter_context(request)
             connection.sock.settimeout(None)
-            yield self._objects(response)
+            yield self._objects(response, endless=endless)
 
-    def _objects(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    def _objects(self, response: http.client.HTTPResponse, *, endless: bool) -> Iterator[dict[str, Any]]:
         with self._translated():
             while line := response.readline(MAX_LINE_BYTES):
                 yield json.loads(line)
-        raise AgentAway(f"the agent at {self.socket_path} has stopped")
+        if endless:
+            raise AgentAway(f"the agent at {self.socket_path} has stopped")
 
     def _call(
         self,

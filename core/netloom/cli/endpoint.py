@@ -57,6 +57,7 @@ def render_one(view: dict[str, Any]) -> str:
             ("IPv6", view["ipv6"] or "-"),
             ("Identity", view["identity"]),
             ("Labels", "\n".join(view["labels"]) or "-"),
+            ("Named ports", ", ".join(view["ports"]) or "-"),
             ("Bandwidth", _bandwidth(view["bandwidth"])),
             ("Policy", f"ingress {view['policy']['ingress']}, egress {view['policy']['egress']}"),
         )
@@ -74,7 +75,7 @@ def _bandwidth(limits: dict[str, Any]) -> str:
 
 @click.group(cls=Group)
 def endpoint() -> None:
-    """Show the workload interfaces of the node."""
+    """Show and change the workload interfaces of the node."""
 
 
 @endpoint.command("list", examples=("netctl endpoint list", "netctl endpoint list -o json | jq -r '.[].ipv4'"))
@@ -92,3 +93,32 @@ def list_(client: Client, /, form: str) -> None:
 def get(client: Client, /, number: int, form: str) -> None:
     """Show everything about one endpoint."""
     show(client.get("endpoints", number), form, render_one)
+
+
+@endpoint.command(
+    examples=("netctl endpoint labels 3 --add app=web --add k8s:tier=front", "netctl endpoint labels 3 --delete debug")
+)
+@click.argument("number", metavar="ID", type=click.IntRange(1), shell_complete=completing("endpoints", field="id"))
+@click.option("--add", "-a", multiple=True, metavar="LABEL", help="[source:]key=value; a value that was there goes.")
+@click.option("--delete", "-d", multiple=True, metavar="LABEL", help="[source:]key, or with the value it must have.")
+@output_option
+@with_agent
+def labels(client: Client, /, number: int, add: tuple[str, ...], delete: tuple[str, ...], form: str) -> None:
+    """Change the labels of an endpoint, and with them its identity and its policies.
+
+    Everything changes in one step, or nothing does. The runtime does not learn of it: a pod that is attached again
+    has the labels its runtime gives it.
+    """
+    if not add and not delete:
+        raise click.UsageError("say what to change: --add LABEL, --delete LABEL, or both.")
+    show(client.patch({"add_labels": add, "delete_labels": delete}, "endpoints", number), form, render_one)
+
+
+@endpoint.command(examples=("netctl endpoint ports 3 http:TCP:80 dns:UDP:53", "netctl endpoint ports 3"))
+@click.argument("number", metavar="ID", type=click.IntRange(1), shell_complete=completing("endpoints", field="id"))
+@click.argument("ports", nargs=-1, metavar="[NAME:PROTOCOL:PORT]...")
+@output_option
+@with_agent
+def ports(client: Client, /, number: int, ports: tuple[str, ...], form: str) -> None:
+    """Say which ports of an endpoint have names that policies may use; all at once, none to forget them."""
+    show(client.patch({"ports": ports}, "endpoints", number), form, render_one)

@@ -47,13 +47,15 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Tunnel", _tunnel(view["tunnel"])
     yield "IPAM", "\n".join(_pool(pool) for pool in view["ipam"])
     yield "Masquerading", "Enabled" if view["masquerade"] else "Disabled"
+    yield "Prefilter", _prefilter(view["prefilter"])
     yield "Nodes", _nodes(view["nodes"], view["unreachable"])
     yield "Endpoints", str(view["endpoints"])
     yield "Identities", str(view["identities"])
     yield "Policies", "\n".join(_policies(view["policy"]))
     yield "Programs", f"{len(view['programs'])} loaded, attached by {_ways(view['attached_by'])}"
     yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
-    yield "Monitor", f"{monitor['listeners']} listening, {monitor['lost']} events lost"
+    lost = f"{monitor['lost']} events lost, {monitor['untold']} verdicts untold"
+    yield "Monitor", f"{monitor['listeners']} listening, {monitor['flows']} flows kept, {lost}"
     yield "Repairs", _repairs(view["repairs"])
     if view["unwritten"]:
         yield "Not written", ", ".join(f"{count} entries of {name}" for name, count in view["unwritten"].items())
@@ -84,6 +86,15 @@ def _tunnel(tunnel: dict[str, Any]) -> str:
 
 def _ways(ways: dict[str, str]) -> str:
     return ways["devices"] + ("" if ways["pods"] == ways["devices"] else f", to pods' interfaces by {ways['pods']}")
+
+
+def _prefilter(view: dict[str, Any]) -> str:
+    """How many prefixes are refused, and where; what keeps that from being so."""
+    text = f"{view['count']} prefixes, revision {view['revision']}" if view["count"] else "Off"
+    if view["mode"] != "off":
+        text += f", {view['mode']} on {view['device']}"
+    reasons = (f"not native: {view['obstacle']}" if view["obstacle"] else "", view["problem"], *view["warnings"])
+    return "\n".join([text, *filter(None, reasons)])
 
 
 def _nodes(count: int, unreachable: list[str]) -> str:

@@ -43,6 +43,8 @@ class Options(NamedTuple):
     """As a result has it."""
     limits: Limits = Limits()
     wanted: Wanted = Wanted()
+    ports: tuple[tuple[str, str, int], ...] = ()
+    """Name, protocol and number of ports of the container."""
 
 
 def options_of(request: Request) -> Options:
@@ -64,6 +66,7 @@ def options_of(request: Request) -> Options:
         dns=_dns(table(request.config, "dns"), table(asked, "dns")),
         limits=limits_of(table(asked, "bandwidth")),
         wanted=wanted_of(request),
+        ports=_ports(request.config),
     )
 
 
@@ -139,6 +142,23 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     """
     given = objects(table(table(config, "args"), "cni"), "labels") + objects(table(config, "runtimeConfig"), "labels")
     return tuple(_label(text(label, "key", ""), text(label, "value", "")) for label in given)
+
+
+def _ports(config: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
+    """``args.cni.ports``: a list of ``{"name", "containerPort", "protocol"}``, as Kubernetes writes a container's."""
+    given = objects(table(table(config, "args"), "cni"), "ports")
+    return tuple(
+        (text(port, "name", ""), text(port, "protocol", "TCP"), _number(port, "containerPort"))
+        for port in given
+        if port.get("name")
+    )
+
+
+def _number(port: Mapping[str, Any], key: str) -> int:
+    found = port.get(key)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise wrong_kind(key, found, "a whole number from 1 to 65535")
+    return found
 
 
 def _labels_from_annotations(config: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, ...]:

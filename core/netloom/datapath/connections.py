@@ -1,8 +1,8 @@
 """Structs and maps of connection tracking.
 
 A connection is one entry, whichever way its packets go: its key names the two ends in the order of their addresses,
-and the entry says which of them began. So a packet costs one lookup, and between two pods of one node both pods' policies
-are answered for by the same entry.
+and the entry says which of them began. So a packet costs one lookup, and between two pods of one node the same entry
+answers for the policies of both.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from netloom.datapath.maps import MapKind, MapSpec
 
 @dataclass(frozen=True, slots=True)
 class ConnectionKey:
-    """Both ends of a connection, the lower one first: by the last 32 bits of the addresses, then the others, then ports."""
+    """Both ends of a connection, the lower first: by the last 32 bits of the addresses, then the others, then ports."""
 
     low: Addr
     high: Addr
     low_port: Be16
-    """Of ICMP queries: their number at the end that asks, 0 at the other."""
+    """Of ICMP queries: their number at the end that asks, their type at the end that is asked."""
     high_port: Be16
     protocol: U8
 
@@ -35,13 +35,17 @@ class ConnectionFlag(IntFlag):
     BEGUN_BY_HIGH = 1
     """The second end of the key sent the first packet."""
     ANSWERED = 2
-    """The other end has sent something too; for TCP: something that is no refusal."""
+    """The other end has sent something too; of TCP, something that is no refusal."""
     CLOSED_BY_SOURCE = 4
     """TCP: whoever began has sent FIN."""
     CLOSED_BY_DESTINATION = 8
     """TCP: the other end has sent FIN."""
     RESET = 16
     """TCP: one of them has sent RST."""
+    ESTABLISHED = 32
+    """Of TCP, something came behind SYN and its answer: only now an entry lives long."""
+    REFUSED = 64
+    """Its last packet was refused: policies, or who its ends are, have changed since it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class FragmentKey:
     id: U32
     """As it stands in the header: only ever compared."""
     protocol: U8
+    """Of IPv4: one end's numbers are for each protocol anew; of IPv6 0."""
 
     def __str__(self) -> str:
         return f"{self.source} to {self.destination}, protocol {self.protocol}, id {self.id}"
@@ -88,8 +93,25 @@ class FragmentInfo:
     destination_port: Be16
     service: Be16
     """As ``connection_info.service``."""
-    is_kept: U16
-    """1 when it belongs to a connection."""
+    protocol: U8
+    """Behind all extension headers."""
+    role: U8
+    """:class:`Role` of the whole packet."""
+
+
+class Role(IntEnum):
+    """A packet's part in a connection."""
+
+    NONE = 0
+    """It has none: most ICMP."""
+    EITHER = 1
+    """Whoever sends first begins."""
+    QUERY = 2
+    """ICMP that begins, and that nobody answers with."""
+    ANSWER = 3
+    """ICMP that answers, and never begins."""
+    ERROR = 4
+    """ICMP about a packet of a connection, which it quotes."""
 
 
 class Tracking(IntEnum):

@@ -46,8 +46,13 @@ class SubjectInfo:
     """What holds for a subject whatever its table says."""
 
     ingress: U8
+    """Bits of :class:`Isolation`."""
     egress: U8
     flags: U8
+
+    def __str__(self) -> str:
+        isolation = f"ingress {_bits(Isolation, self.ingress, 'open')}, egress {_bits(Isolation, self.egress, 'open')}"
+        return isolation + (f", {_bits(SubjectFlag, self.flags, '')}" if self.flags else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,10 @@ class PolicyInfo:
     """What policies say of packets that a key is the longest match for."""
 
     effects: U8
+    """Bits of :class:`PolicyEffect`."""
+
+    def __str__(self) -> str:
+        return _bits(PolicyEffect, self.effects, "nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,11 @@ class CidrInfo:
     """The peer that stands for it in tables."""
 
     number: U32
+
+
+def _bits(kind: type[IntFlag], value: int, none: str) -> str:
+    """Flags by name: ``allow``, ``audit deny``."""
+    return " and ".join(str(flag.name).lower().replace("_", " ") for flag in kind(value)) or none
 
 
 POLICY_TABLE = MapSpec(

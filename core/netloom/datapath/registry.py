@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from typing import Annotated
 
 from netloom.datapath.connections import CONNECTION_MAPS
 from netloom.datapath.enforcement import POLICY_MAPS
-from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Mac, Prefix
+from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, CType, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
+from netloom.datapath.prefilter import PREFILTER_MAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,16 @@ class Flow:
     """As ``event_header.tracking``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Room of a program beside its stack; nothing in it means anything to the next one."""
+
+    packet: Annotated[bytes, CType("__u8 {}[64]", "64s", 8)]
+    """``struct packet``: what was read of its headers."""
+    admission: Annotated[bytes, CType("__u8 {}[192]", "192s", 8)]
+    """``struct admission``: what was found out about its connection."""
+
+
 METRICS_DIRECTIONS = 4
 """Room for directions at each reason in the ``metrics`` array."""
 
@@ -331,6 +343,8 @@ VERDICT_BUDGET = MapSpec(
     "verdict_budget", MapKind.PERCPU_ARRAY, Index, VerdictBudget, 1, "how many verdicts are still to be told"
 )
 
+SCRATCH = MapSpec("scratch", MapKind.PERCPU_ARRAY, Index, Scratch, 1, "room of a program beside its stack")
+
 MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     ENDPOINTS,
     DEVICES,
@@ -344,8 +358,10 @@ MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     CALLS,
     HANDOFF,
     VERDICT_BUDGET,
+    SCRATCH,
     *CONNECTION_MAPS,
     *POLICY_MAPS,
+    *PREFILTER_MAPS,
 )
 
 

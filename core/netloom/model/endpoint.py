@@ -13,6 +13,7 @@ from netloom.model.address import Address
 from netloom.model.bandwidth import UNLIMITED, Bandwidth
 from netloom.model.identity import IdentityId
 from netloom.model.labels import Labels
+from netloom.model.ports import NamedPort
 
 EndpointId = NewType("EndpointId", int)
 IfIndex = NewType("IfIndex", int)
@@ -77,6 +78,13 @@ class Endpoint:
     network: str = ""
     """Name of the runtime's network that attached it; "" when that was not told."""
     bandwidth: Bandwidth = UNLIMITED
+    ports: tuple[NamedPort, ...] = ()
+    """Sorted."""
+
+    @property
+    def pod(self) -> str:
+        """``namespace/name`` as far as they were told; "" when neither was."""
+        return "/".join(filter(None, (self.pod_namespace, self.pod_name)))
 
     @property
     def addresses(self) -> Iterator[Address]:

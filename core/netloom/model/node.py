@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from netloom.model.address import Address, Family, Network
+from netloom.model.ports import NamedPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +38,6 @@ class RemoteAddress:
     address: Address
     identity: int
     node: str
+    pod: str = ""
+    """``namespace/name``; "" when the node was not told."""
+    ports: tuple[NamedPort, ...] = ()

@@ -23,6 +23,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from netloom.model.address import Address, Network, host_prefix
@@ -104,13 +105,16 @@ class Prefixes:
         self._holders: dict[int, set[Group]] = {}
         self._reserved = set(self._kept.values())
         self._next = FIRST_PREFIX
+        self._entries: Mapping[Network, int] | None = None
 
-    def entries(self) -> dict[Network, int]:
-        """What the kernel looks addresses up in; empty without prefixes."""
-        found: dict[Network, int] = {network: number for number, network in self._networks.items()}
-        if found:
-            found.setdefault(ALL_IPV4, 0)
-        return found
+    def entries(self) -> Mapping[Network, int]:
+        """What the kernel looks addresses up in; empty without prefixes. The same object until there are others."""
+        if self._entries is None:
+            found: dict[Network, int] = {network: number for number, network in self._networks.items()}
+            if found:
+                found.setdefault(ALL_IPV4, 0)
+            self._entries = MappingProxyType(found)
+        return self._entries
 
     def network_of(self, number: int) -> Network | None:
         """What a number stands for, with ENDPOINTS or without; None: nothing."""
@@ -175,6 +179,7 @@ class Prefixes:
             return []
         number = self._numbers[prefix] = self._new_number(network)
         self._networks[number] = network
+        self._entries = None
         insort(self._order, prefix)
         length = (prefix.version, prefix.bits)
         self._lengths[length] = self._lengths.get(length, 0) + 1
@@ -197,6 +202,7 @@ class Prefixes:
                 group.members.discard(member)
                 changes.append((group, member))
         del self._users[prefix], self._numbers[prefix], self._networks[number]
+        self._entries = None
         del self._order[bisect_left(self._order, prefix)]
         length = (prefix.version, prefix.bits)
         self._lengths[length] -= 1

@@ -116,8 +116,8 @@ class Repository:
         """Tables of all subjects whose labels are known."""
         return {number: one.table for number, one in self._subjects.items() if one.table is not None}
 
-    def prefixes(self) -> dict[Network, int]:
-        """What addresses are looked up in; see ``cidrs.py`` about the order of writing."""
+    def prefixes(self) -> Mapping[Network, int]:
+        """What addresses are looked up in, the same object until it changes; ``cidrs.py`` has the order of writing."""
         return self._prefixes.entries()
 
     def network_of(self, peer: int) -> Network | None:
@@ -148,6 +148,11 @@ class Repository:
         if self._selections.labels_of(identity) is None:
             raise NotFound(f"identity {identity} is not known: nobody can tell which policies select it")
         return self._renewed(self._started(identity))
+
+    def standing(self, identity: int) -> PolicyTable | None:
+        """The table that a subject has now, without making one; None when it is no subject, or its labels unknown."""
+        kept = self._subjects.get(IdentityId(identity))
+        return None if kept is None else kept.table
 
     def rules_of(self, identity: int) -> tuple[ResolvedRule, ...]:
         """Rules that select an identity, in order of their policies' names."""

@@ -3,48 +3,70 @@
 Programs look things up while entries change, and never may a packet pass that neither the old table nor the new one
 lets pass. Nor shall one be dropped that both let pass. The order that does it::
 
-    1. what denies is written
+    1. what denies is written, and what would hide it is deleted
     2. isolation ends where it ends
-    3. what allows is written, also in the place of what denied
-    4. what allowed and is not wanted any more is deleted
-    5. what denied and is not wanted any more is deleted
-    6. isolation begins where it begins
+    3. what allows is written, also in the place of what denied; then all is changed where nothing denied or allowed
+    4. isolation begins where it begins
+    5. all else is written and deleted: first where nothing was denied, then where something was
 
-A packet that passes in between meets no denial of the old table that step 3 has not replaced, and none of the new one.
-If an entry allows it that was in the old table, nothing there denied it either, or what did was replaced by an entry of
-the new table that allows it; if one of the new table does, the new table lets it pass. Deleting uncovers wider entries
-of the same peer: by the normal form of tables (see ``table.py``) an entry has all effects of those around it, so what
-an allowing entry uncovers denies nothing that is not new.
+After step 1 whatever the new table denies is denied. From then on a packet that passes meets no denial of the old table
+either, unless the new one has put an entry that allows in its place (step 3) or has begun to isolate (step 5). So if an
+old entry allows it, nothing of the old table denied it, and if a new one does, the new table lets it pass. Deleting
+uncovers wider entries of the same peer: by the normal form of tables (see ``table.py``) an entry has all effects of
+those around it, so what is uncovered denies nothing that is not new. Tests try every moment of random changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netloom.policy.table import DENY, PolicyKey, TableChange
+from netloom.policy.ports import PROTOCOL_BITS, wider
+from netloom.policy.table import ALLOW, DENY, PolicyKey, PolicyTable, TableChange, key_of, service_of
+
+Change = tuple[PolicyKey, int | None]
+"""A key with its new effects; None: it is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
     """A change of a table, in order."""
 
-    denials: tuple[tuple[PolicyKey, int], ...]
-    """To write in step 1, with their effects."""
-    others: tuple[tuple[PolicyKey, int], ...]
-    """To write in step 3."""
-    deletes: tuple[PolicyKey, ...]
-    """For steps 4 and 5."""
+    denials: tuple[Change, ...]
+    """For step 1."""
+    allowances: tuple[Change, ...]
+    """For step 3."""
+    rest: tuple[Change, ...]
+    """For step 5."""
 
-    def __bool__(self) -> bool:
-        return bool(self.denials or self.others or self.deletes)
+    def __len__(self) -> int:
+        return len(self.denials) + len(self.allowances) + len(self.rest)
 
 
-def in_order(change: TableChange, old: Callable[[PolicyKey], int | None]) -> Steps:
-    """Put a change in order; ``old`` gives the effects of entries that it deletes."""
-    upserts = change.upserts.items()
+def in_order(change: TableChange, old: Callable[[PolicyKey], int], new: PolicyTable) -> Steps:
+    """Put a change in order.
+
+    ``old`` gives the effects of a key's longest match as it is, 0 without one; ``new`` is what the change leads to.
+    """
+    upserts = tuple(change.upserts.items())
+    hiding = {key for key in change.deletes if new.effects_for(key) & DENY}
+    others: list[Change] = [item for item in upserts if not item[1] & (DENY | ALLOW)]
+    others += [(key, None) for key in change.deletes - hiding]
+    before = {key: old(key) for key, _ in others}
+    idle = [item for item in others if not before[item[0]] & (DENY | ALLOW)]
+    rest = [item for item in others if before[item[0]] & (DENY | ALLOW)]
     return Steps(
-        denials=tuple((key, effects) for key, effects in upserts if effects & DENY),
-        others=tuple((key, effects) for key, effects in upserts if not effects & DENY),
-        deletes=tuple(sorted(change.deletes, key=lambda key: ((old(key) or 0) & DENY, key))),
+        denials=(*(item for item in upserts if item[1] & DENY), *((key, None) for key in sorted(hiding))),
+        allowances=(*(item for item in upserts if item[1] & ALLOW), *idle),
+        rest=tuple(sorted(rest, key=lambda item: (before[item[0]] & DENY, item[0]))),
     )
+
+
+def longest_match(entries: Mapping[PolicyKey, int], key: PolicyKey) -> int:
+    """The ``old`` of :func:`in_order` for entries that were read from the kernel."""
+    service = service_of(key)
+    for bits in (*range(service.bits, PROTOCOL_BITS - 1, -1), 0):
+        effects = entries.get(key_of(key.peer, key.direction, wider(service, bits)))
+        if effects is not None:
+            return effects
+    return 0

@@ -83,7 +83,7 @@ def _map_text(call: NotedCall, key: Any, value: Any) -> str:
         return f"{call.helper.name} {where}"
     if not call.result:
         return f"{where} has nothing"
-    return f"{where} = {_named(value)}" if value is not None else f"{where} found"
+    return f"{where} = {_worded(value)}" if value is not None else f"{where} found"
 
 
 def _text(call: NotedCall, name_of: NameOf) -> str:
@@ -160,7 +160,12 @@ def _short(key: Any) -> str:
     if key is None:
         return "?"
     parts = astuple(key)
-    return _plain(parts[0]) if len(parts) == 1 else _named(key)
+    return _plain(parts[0]) if len(parts) == 1 else _worded(key)
+
+
+def _worded(value: Any) -> str:
+    """In its own words if it has any."""
+    return str(value) if type(value).__str__ is not object.__str__ else _named(value)
 
 
 def _named(value: Any) -> str:
