@@ -9,13 +9,27 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import agents, attach, attach_report, goals, machine, networks, profile, programs, report
+from bench import (
+    agents,
+    attach,
+    attach_report,
+    goals,
+    machine,
+    networks,
+    prefilter,
+    prefilter_report,
+    profile,
+    programs,
+    report,
+)
 from bench.attach_report import Attaching
 from bench.measure import Plan, build, run
 from bench.summary import summarise
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
+PREFILTER_FRAMES = 1_000_000
+"""Of one measurement."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -23,6 +37,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="how often each network is measured (default 9)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement (default 0.5)")
     parser.add_argument("--dry", action="store_true", help="print the page instead of writing it")
+    parser.add_argument("--only", choices=["prefilter"], help="measure this alone, and print its part of the page")
     return parser.parse_args()
 
 
@@ -38,9 +53,20 @@ def _attaching() -> Attaching:
     return Attaching(plan=plan, waiting=attach.summarise(calls), cost=cost)
 
 
+def _prefilter(rounds: int) -> list[str]:
+    """The section about dropping packets by their source."""
+    samples = list(prefilter.run(OUT / "objects", networks.MARK, rounds, PREFILTER_FRAMES, _say))
+    OUT.mkdir(exist_ok=True)
+    (OUT / "prefilter.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
+    return prefilter_report.section(prefilter.summarise(samples), rounds, PREFILTER_FRAMES)
+
+
 def main() -> None:
     """Needs root and two cores; takes about six minutes with the defaults."""
     arguments = _arguments()
+    if arguments.only:
+        print("\n".join(_prefilter(arguments.rounds)))
+        return
     plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
     program, facts = build(OUT), machine.facts()
     with ExitStack() as stack:
@@ -64,7 +90,7 @@ def main() -> None:
         profiles=profiles,
         programs=programs.measure(OUT / "objects"),
         goals=goals.table(goals.goals(figures, attaching)),
-        more=attach_report.section(attaching),
+        more=[*_prefilter(arguments.rounds), "", *attach_report.section(attaching)],
     )
     if arguments.dry:
         print(report.page(measured))

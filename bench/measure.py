@@ -14,6 +14,8 @@ from netloom.lab.inside import argv_in
 
 SOURCE = Path(__file__).with_name("tcpbench.c")
 _FIRST_PORT = 5001
+PORTS = (_FIRST_PORT, _FIRST_PORT + 1)
+"""Of servers, by their CPU."""
 CLIENT_CPU = 0
 
 
@@ -97,4 +99,4 @@ def server(program: Path, pair: Pair, cpu: int) -> Iterator[None]:
 
 
 def _port(cpu: int) -> str:
-    return str(_FIRST_PORT + cpu)
+    return str(PORTS[cpu])

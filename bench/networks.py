@@ -33,7 +33,8 @@ class Pair:
 
 
 @contextmanager
-def _namespaces(*labels: str) -> Iterator[tuple[str, ...]]:
+def namespaces(*labels: str) -> Iterator[tuple[str, ...]]:
+    """Empty namespaces with these labels in their names; they go at the end."""
     names = tuple(f"{MARK}-{label}" for label in labels)
     try:
         for name in names:
@@ -58,7 +59,7 @@ def _plug(switch: str, pod: str, port: str, address: str) -> None:
 @contextmanager
 def raw_veth() -> Iterator[Pair]:
     """One veth pair and nothing else: the least a packet between two namespaces can cost."""
-    with _namespaces("veth-a", "veth-b") as (a, b):
+    with namespaces("veth-a", "veth-b") as (a, b):
         peer = f"peer name eth0 mtu {MTU_BYTES} netns {b}"
         ip_batch(a, [f"link add name eth0 mtu {MTU_BYTES} type veth {peer}"])
         for name, address in ((a, "10.9.0.1"), (b, "10.9.0.2")):
@@ -70,7 +71,7 @@ def raw_veth() -> Iterator[Pair]:
 def reference(kind: str) -> Iterator[Pair]:
     """Two pods that a plugin of the CNI project joins, with its ``host-local`` for addresses."""
     labels = (f"{kind}-node", f"{kind}-a", f"{kind}-b")
-    with _namespaces(*labels) as (node, a, b), tempfile.TemporaryDirectory() as directory:
+    with namespaces(*labels) as (node, a, b), tempfile.TemporaryDirectory() as directory:
         plugin = Reference(kind=kind, node=node, subnet="10.9.0.0/24", data_dir=Path(directory), mtu_bytes=MTU_BYTES)
         plugin.attach(a)
         yield Pair(name=kind, client_netns=a, server_netns=b, server_address=plugin.attach(b))
@@ -132,7 +133,7 @@ def flannel() -> Iterator[Pair]:
 def _two_nodes(label: str) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     """Two nodes on an underlay of the lab's kind, at 10.8.0.1 and 10.8.0.2, and a pod's bare namespace for each."""
     labels = (f"{label}-{what}" for what in ("u", "1", "2", "a", "b"))
-    with _namespaces(*labels) as (underlay, one, two, a, b):
+    with namespaces(*labels) as (underlay, one, two, a, b):
         ip_batch(underlay, ["link add name br0 type bridge", "link set br0 up"])
         for number, node in enumerate((one, two), 1):
             ip_batch(

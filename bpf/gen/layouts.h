@@ -18,6 +18,13 @@ struct prefix {
 };
 _Static_assert(sizeof(struct prefix) == 20, "size of struct prefix");
 
+/* The same over the four bytes of an IPv4 address. */
+struct prefix4 {
+	__u32 prefix_len;
+	__be32 address;
+};
+_Static_assert(sizeof(struct prefix4) == 8, "size of struct prefix4");
+
 /* An address of an endpoint or of this node. */
 struct endpoint_key {
 	struct addr address;
@@ -320,7 +327,7 @@ _Static_assert(__builtin_offsetof(struct subject_key, identity) == 0, "identity"
 
 /* What holds for a subject whatever its table says. */
 struct subject_info {
-	__u8 ingress;
+	__u8 ingress; /* Bits of :class:`Isolation`. */
 	__u8 egress;
 	__u8 flags;
 };
@@ -350,6 +357,41 @@ struct cidr_info {
 _Static_assert(sizeof(struct cidr_info) == 4, "size of struct cidr_info");
 _Static_assert(__builtin_offsetof(struct cidr_info, number) == 0, "number");
 
+/* An IPv4 address that is refused. */
+struct prefilter_ip4 {
+	__be32 address;
+};
+_Static_assert(sizeof(struct prefilter_ip4) == 4, "size of struct prefilter_ip4");
+_Static_assert(__builtin_offsetof(struct prefilter_ip4, address) == 0, "address");
+
+/* Nothing but that the key is there, for which the kernel wants a byte. */
+struct prefiltered {
+	__u8 present;
+};
+_Static_assert(sizeof(struct prefiltered) == 1, "size of struct prefiltered");
+_Static_assert(__builtin_offsetof(struct prefiltered, present) == 0, "present");
+
+/* An IPv6 address that is refused. */
+struct prefilter_ip6 {
+	struct addr address;
+};
+_Static_assert(sizeof(struct prefilter_ip6) == 16, "size of struct prefilter_ip6");
+_Static_assert(__builtin_offsetof(struct prefilter_ip6, address) == 0, "address");
+
+/* A range of IPv4 addresses that is refused. */
+struct prefilter_net4 {
+	struct prefix4 prefix;
+};
+_Static_assert(sizeof(struct prefilter_net4) == 8, "size of struct prefilter_net4");
+_Static_assert(__builtin_offsetof(struct prefilter_net4, prefix) == 0, "prefix");
+
+/* A range of IPv6 addresses that is refused. */
+struct prefilter_net6 {
+	struct prefix prefix;
+};
+_Static_assert(sizeof(struct prefilter_net6) == 20, "size of struct prefilter_net6");
+_Static_assert(__builtin_offsetof(struct prefilter_net6, prefix) == 0, "prefix");
+
 /* Peer, direction and service, as a longest-prefix lookup wants them; see :mod:`netloom.policy.table`. */
 struct policy_key {
 	__u32 prefix_bits; /* 40 to 64. */
@@ -367,7 +409,7 @@ _Static_assert(__builtin_offsetof(struct policy_key, port) == 10, "port");
 
 /* What policies say of packets that a key is the longest match for. */
 struct policy_info {
-	__u8 effects;
+	__u8 effects; /* Bits of :class:`PolicyEffect`. */
 };
 _Static_assert(sizeof(struct policy_info) == 1, "size of struct policy_info");
 _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");

@@ -64,4 +64,16 @@ BPF_F_TABLE("hash", struct subject_key, struct inner_map, policies, 1, 1);
 /* prefixes that policies name; 512000 entries */
 BPF_F_TABLE("lpm_trie", struct cidr_key, struct cidr_info, cidrs, 1, 1);
 
+/* single IPv4 addresses refused at the underlay device; 131072 entries */
+BPF_F_TABLE("hash", struct prefilter_ip4, struct prefiltered, prefilter_ip4, 1, 1);
+
+/* single IPv6 addresses refused at the underlay device; 131072 entries */
+BPF_F_TABLE("hash", struct prefilter_ip6, struct prefiltered, prefilter_ip6, 1, 1);
+
+/* ranges of IPv4 addresses refused there; 512000 entries */
+BPF_F_TABLE("lpm_trie", struct prefilter_net4, struct prefiltered, prefilter_net4, 1, 1);
+
+/* ranges of IPv6 addresses refused there; 512000 entries */
+BPF_F_TABLE("lpm_trie", struct prefilter_net6, struct prefiltered, prefilter_net6, 1, 1);
+
 #endif

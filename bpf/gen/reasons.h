@@ -38,6 +38,7 @@ enum drop_reason {
 	DROP_DENIED_BY_PLUGIN = -222, /* Denied by plugin */
 	DROP_POLICY_UNKNOWN_PEER = -223, /* Policy denied: peer unknown */
 	DROP_POLICY_INCOMPLETE = -224, /* Policy incomplete */
+	DROP_PREFILTERED = -225, /* Prefiltered */
 	DROP_VERDICT_UNTOLD = -254, /* Verdict untold */
 	DROP_EVENT_LOST = -255, /* Event lost */
 };

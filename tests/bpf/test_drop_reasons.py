@@ -29,6 +29,7 @@ TOLD_BY_ICMP = {DropReason.TTL_EXCEEDED, DropReason.TOO_BIG}
 PRODUCED_ELSEWHERE = {
     DropReason.DENIED_BY_PLUGIN,  # test_plugin_stage.py: no program of ours says it
     DropReason.MISSED_TAIL_CALL,  # below
+    DropReason.PREFILTERED,  # test_prefilter.py: counted where no event can be made
     DropReason.NO_VERDICT,  # test_pipeline.py: a plugin's defect
     DropReason.WRITE_ERROR,  # test_wire.py: the kernel's refusal
     DropReason.UNKNOWN_SENDER,  # test_from_overlay.py, like the rest: they stand behind a real tunnel's metadata

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from netloom.bpf import compiler
+from netloom.bpf.assemble import CALL
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs, read_headers
+from netloom.bpf.helpers import PROBE_READ_KERNEL
+from netloom.bpf.objects import ProgramKind
 from netloom.model.errors import CompileError, Unsupported
 from support.toolchain import stage
 
@@ -64,18 +67,19 @@ def test_a_define_makes_another_program(tmp_path: Path) -> None:
     assert one.instructions != two.instructions
 
 
-@pytest.mark.parametrize(("cpus", "shares"), [(1, [["stage0", "stage2"]]), (2, [["stage0"], ["stage2"]])])
-def test_everything_missing_is_shared_out_to_a_child_for_each_cpu(
-    tmp_path: Path, children: list[Any], monkeypatch: pytest.MonkeyPatch, cpus: int, shares: list[list[str]]
+@pytest.mark.parametrize("cpus", [1, 2, 8])
+def test_everything_missing_is_compiled_by_one_child(
+    tmp_path: Path, children: list[Any], monkeypatch: pytest.MonkeyPatch, cpus: int
 ) -> None:
-    """And what is there already is left out; the answers come in the order of the programs."""
+    """And what is there already is left out; the answers come in the order of the programs, whichever ends first."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cpus)))
-    programs = [stage(f"return {number};", name=f"stage{number}") for number in range(3)]
+    bodies = ["return 0;", "return 1;", f"return 2;{' ' * 1000}", "return 3;"]
+    programs = [stage(body, name=f"stage{number}") for number, body in enumerate(bodies)]
     Compiler(tmp_path).compile(programs[1])
     objects = Compiler(tmp_path).compile_all(programs)
-    assert [item.name for item in objects] == ["stage0", "stage1", "stage2"]
-    assert len({item.instructions for item in objects}) == 3
-    assert (children[0], sorted(children[1:])) == (["stage1"], shares)
+    assert [item.name for item in objects] == ["stage0", "stage1", "stage2", "stage3"]
+    assert len({item.instructions for item in objects}) == 4
+    assert children == [["stage1"], ["stage0", "stage2", "stage3"]]
 
 
 def test_a_harmed_file_is_compiled_again_and_replaced(tmp_path: Path, children: list[Any]) -> None:
@@ -113,12 +117,15 @@ def test_a_warning_is_an_error(tmp_path: Path) -> None:
         Compiler(tmp_path).compile(stage("int forgotten = 1; return 0;"))
 
 
-def test_a_program_without_its_function_says_which_is_missing(tmp_path: Path) -> None:
-    """The name of a program is the name of its function."""
+@pytest.mark.parametrize(
+    ("kind", "context"), [(ProgramKind.TC, "__sk_buff"), (ProgramKind.XDP, "xdp_md")], ids=["tc", "xdp"]
+)
+def test_a_program_without_its_function_says_which_is_missing(tmp_path: Path, kind: ProgramKind, context: str) -> None:
+    """The name of a program is the name of its function, which takes what programs of its kind are given."""
     program = stage("return 0;")
     renamed = type(program)(name="other", file=program.file, source=program.source, target=program.target)
-    with pytest.raises(CompileError, match=r'no function "int other\(struct __sk_buff \*skb\)"'):
-        Compiler(tmp_path).compile(renamed)
+    with pytest.raises(CompileError, match=rf'no function "int other\(struct {context} \*\)"'):
+        Compiler(tmp_path).compile(renamed, kind=kind)
 
 
 def test_one_program_that_fails_does_not_lose_the_others(tmp_path: Path, children: list[Any]) -> None:
@@ -128,6 +135,26 @@ def test_one_program_that_fails_does_not_lose_the_others(tmp_path: Path, childre
         Compiler(tmp_path).compile_all([bad, good])
     Compiler(tmp_path).compile(good)
     assert sorted(name for share in children for name in share) == ["bad", "good"]
+
+
+def test_a_program_that_is_beyond_llvm_is_named_with_its_words_and_alone(tmp_path: Path, children: list[Any]) -> None:
+    """LLVM ends its process over a stack that is too deep; the programs beside it are kept all the same."""
+    deep = stage("volatile char room[600] = {}; return room[skb->len & 1];", name="deep")
+    with pytest.raises(CompileError, match=r"in function deep .*stack limit of 512 bytes is exceeded") as caught:
+        Compiler(tmp_path).compile_all([deep, stage("return 0;", name="good")])
+    assert caught.value.source == "deep.bpf.c"
+    assert "the compiler ended with status 1" in str(caught.value)
+    Compiler(tmp_path).compile(stage("return 0;", name="good"))
+    assert len(children) == 1
+
+
+def test_a_helper_that_reads_the_kernels_memory_is_the_one_that_was_named(tmp_path: Path) -> None:
+    """Not bpf_probe_read, which BCC takes for it when it has not seen the kernel's symbols."""
+    program = Compiler(tmp_path).compile(
+        stage("__u32 length = 0; bpf_probe_read_kernel(&length, sizeof(length), &skb->len); return length;")
+    )
+    opcodes = [program.instructions[at : at + 8] for at in range(0, len(program.instructions), 8)]
+    assert [int.from_bytes(code[4:], "little") for code in opcodes if code[0] == CALL] == [PROBE_READ_KERNEL]
 
 
 def test_no_header_of_the_host_takes_part(tmp_path: Path) -> None:

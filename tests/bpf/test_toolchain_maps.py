@@ -188,6 +188,34 @@ def test_a_kernel_without_batches_gives_the_same_entries(make: Any, monkeypatch:
     assert len(expected) == {"table": 600, "trie": 1, "per_cpu": 3}[spec.name]
 
 
+@pytest.mark.parametrize("batches", [True, False])
+@pytest.mark.parametrize("spec", [TABLE, TRIE], ids=["hash", "trie"])
+def test_what_is_written_and_deleted_at_once_is_as_if_one_by_one(
+    make: Any, monkeypatch: pytest.MonkeyPatch, spec: Any, batches: bool
+) -> None:
+    """With keys among them that are not there, and where the kernel has no batches."""
+    if not batches:
+        for name in ("bpf_map_update_batch", "bpf_map_delete_batch"):
+            monkeypatch.setattr(libbpf.library(), name, lambda *_: -libbpf.ENOTSUPP)
+    table = make(spec)
+    keys = [IpcacheKey(ip_network(f"10.{index}.0.0/16")) if spec is TRIE else Number(index) for index in range(6)]
+    table.put(keys[0], Number(77))
+    entries = {key: Number(index) for index, key in enumerate(keys[:4])}
+    table.put_all(entries)
+    assert table.items() == entries
+    table.put_all({})
+    table.delete_all([keys[5], keys[1], keys[4], keys[2]])
+    assert table.items() == {keys[0]: Number(0), keys[3]: Number(3)}
+
+
+def test_of_entries_that_do_not_fit_those_before_are_written(make: Any) -> None:
+    """And the first that does not is named."""
+    table = make(SMALL)
+    with pytest.raises(Exhausted, match=r'"table" is full: it holds 4 entries; Number\(number=4\)'):
+        table.put_all(numbers(6))
+    assert table.items() == numbers(4)
+
+
 def test_every_cpu_has_its_own_value(make: Any) -> None:
     """Also when a value is no multiple of the 8 bytes the kernel pads it to."""
     table = make(PER_CPU)

@@ -14,7 +14,7 @@ from netloom.bpf import features, ring
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
-from netloom.bpf.programs import LoadedProgram, fill_slots, load_program
+from netloom.bpf.programs import LoadedProgram, fill_slots, load_program, load_programs
 from netloom.bpf.ring import EventRing
 from netloom.bpf.testrun import run
 from netloom.datapath.maps import Index
@@ -90,6 +90,28 @@ def test_a_refused_program_leaves_no_descriptor(compiler: Compiler, maps: MapSet
     before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     with pytest.raises(VerifierError):
         load_program(refused, maps)
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_several_programs_are_loaded_each_under_its_name(compiler: Compiler, maps: MapSet) -> None:
+    """Whichever the verifier is done with first."""
+    objects = [compiler.compile(stage(f"return {number};", name=f"stage{number}")) for number in range(5)]
+    loaded = load_programs(objects, maps)
+    assert list(loaded) == [item.name for item in objects]
+    assert [run(program, FRAME).verdict for program in loaded.values()] == [0, 1, 2, 3, 4]
+    for program in loaded.values():
+        program.close()
+
+
+def test_of_several_programs_the_first_that_is_refused_is_told_and_none_stays(compiler: Compiler, maps: MapSet) -> None:
+    """No descriptor keeps one of them in the kernel."""
+    bad = "return *(__u8 *)(long)skb->data;"
+    bodies = {"good": "return 0;", "first": bad, "second": bad, "fine": "return 1;"}
+    objects = [compiler.compile(stage(body, name=name)) for name, body in bodies.items()]
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    with pytest.raises(VerifierError) as caught:
+        load_programs(objects, maps)
+    assert caught.value.program == "first"
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
 
 

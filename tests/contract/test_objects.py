@@ -230,6 +230,7 @@ CALLS = {
     "get": ("k",),
     "items": ("k",),
     "put": ("k", b""),
+    "put_all": ({"k": b""},),
     "compare_and_swap": ("k", 0, b""),
     "delete": ("k",),
     "close": (),
@@ -246,6 +247,22 @@ async def test_a_store_method_that_misbehaves_is_a_store_that_cannot_be_used(
     with pytest.raises(StoreError, match=f'plugin "bad": Store.{name} '):
         await getattr(active.store, name)(*CALLS[name])
     assert shop.record("bad", manager).state == "failed"
+
+
+async def test_a_store_without_batches_is_written_to_entry_by_entry(shop: Workshop) -> None:
+    """As plugins are that were made for contract 1.1."""
+    source = """\
+class T(S):
+    def __init__(self): self.values = {}
+    async def put(self, key, value):
+        self.values[key] = value
+        return 1
+    async def items(self, prefix):
+        return tuple(Entry(key, value, 1) for key, value in self.values.items())
+"""
+    _, active = await store_active(shop, source)
+    await active.store.put_all({"a": b"1", "b": b"2"})
+    assert {entry.key: entry.value for entry in await active.store.items("")} == {"a": b"1", "b": b"2"}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ BY_DECLARATION: dict[str, st.SearchStrategy[Any]] = {
     "__u8 {}[6]": st.binary(min_size=6, max_size=6),
     "struct addr {}": st.ip_addresses(),
     "struct prefix {}": networks,
+    "__be32 {}": st.ip_addresses(v=4),
+    "struct prefix4 {}": networks.filter(lambda network: network.version == 4),
 }
 
 
@@ -92,11 +94,11 @@ def test_what_is_encoded_decodes_to_the_same(cls: type, data: st.DataObject) -> 
 @pytest.mark.parametrize("cls", STRUCTS, ids=lambda cls: cls.__name__)
 @given(data=st.data())
 def test_any_bytes_a_map_may_hold_decode(cls: type, data: st.DataObject) -> None:
-    """The kernel refuses prefix lengths over 128; apart from that a stranger may write anything into a map."""
+    """The kernel refuses prefix lengths over that of the address; else a stranger may write anything into a map."""
     raw = bytearray(data.draw(st.binary(min_size=layout_of(cls).size, max_size=layout_of(cls).size)))
     for member in layout_of(cls).members:
-        if member.ctype.c == "struct prefix {}":
-            raw[member.offset : member.offset + 4] = struct.pack("=I", data.draw(st.integers(0, 128)))
+        if most := {"struct prefix {}": 128, "struct prefix4 {}": 32}.get(member.ctype.c):
+            raw[member.offset : member.offset + 4] = struct.pack("=I", data.draw(st.integers(0, most)))
     assert isinstance(decode(cls, bytes(raw)), cls)
 
 

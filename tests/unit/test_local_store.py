@@ -336,6 +336,13 @@ async def test_a_key_that_is_no_text_is_refused_and_harms_nothing(path: Path) ->
         assert await store.put("k", b"v") == 1
 
 
+async def test_of_many_entries_one_that_cannot_be_written_keeps_all_out(path: Path) -> None:
+    async with opened(path) as store:
+        with pytest.raises(Invalid, match="surrogates not allowed"):
+            await store.put_all({"a": b"1", "\ud800": b"2"})
+        assert await store.items("") == ()
+
+
 async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = LocalStore(tmp_path / "file" / "store.db", NEVER_S)

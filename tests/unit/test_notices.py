@@ -19,14 +19,16 @@ from netloom.edge.messages import (
     traffic_header,
 )
 
-HOST, LXC, FOREIGN = 3, 7, 9
+HOST, LXC, FOREIGN, UPLINK = 3, 7, 9, 11
 KNOWN = Known(
     host_devices=frozenset({HOST}),
     workload_devices=frozenset({LXC}),
     tables=frozenset({"netloom_a", "netloom_a_guard"}),
+    prefiltered_device=UPLINK,
 )
 OF_HOST = Notice(frozenset({Aspect.HOST, Aspect.ROUTES}))
 ROUTES = Notice(frozenset({Aspect.ROUTES}))
+OF_PREFILTER = Notice(frozenset({Aspect.PREFILTER}))
 OF_LXC = Notice(devices=frozenset({LXC}))
 NOTHING = Notice()
 NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE = 16, 17, 20, 21, 24, 25
@@ -55,6 +57,8 @@ CASES = [
     (DELLINK, link_header(index=HOST), 0, OF_HOST),
     (NEWLINK, link_header(index=LXC), 0, OF_LXC),
     (NEWLINK, link_header(index=FOREIGN), 0, NOTHING),
+    (NEWLINK, link_header(index=UPLINK), 0, OF_PREFILTER),
+    (NEWADDR, address_header(2, 32, UPLINK), 0, NOTHING),
     (DELADDR, address_header(2, 32, HOST), 0, OF_HOST),
     (NEWADDR, address_header(2, 32, FOREIGN), 0, NOTHING),
     (DELROUTE, route(76), 0, ROUTES),

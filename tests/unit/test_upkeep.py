@@ -51,6 +51,7 @@ def upkeep_of(steps: Steps) -> Upkeep:
         endpoints=part,
         policies=part,
         routing=part,
+        prefilter=part,
         journal=steps.journal,
     )
 

@@ -27,10 +27,21 @@ SERIES = ("6.1", "6.12")
 LIMIT_S = 570.0
 """For one kernel, all kernels running at once: together they stay below ten minutes."""
 ROOT = Path(__file__).parents[2]
-SUITE = ("tests/bpf", "tests/kernel/test_families.py", "tests/kernel/test_filters.py", "tests/e2e/test_smoke.py")
+SUITE = (
+    "tests/bpf",
+    "tests/kernel/test_families.py",
+    "tests/kernel/test_filters.py",
+    "tests/kernel/test_xdp.py",
+    "tests/e2e/test_smoke.py",
+)
 NOT_OF_THE_KERNEL = ("tests/bpf/test_toolchain_compiler.py", "tests/bpf/test_toolchain_maps.py")
 """What proves something of our compiler and readers, which is the same under any kernel."""
-COMPILING = ("tests/bpf/test_configurations.py", "tests/bpf/test_pipeline.py", "tests/bpf/test_plugin_stage.py")
+COMPILING = (
+    "tests/bpf/test_configurations.py",
+    "tests/bpf/test_pipeline.py",
+    "tests/bpf/test_plugin_stage.py",
+    "tests/bpf/test_prefilter.py",
+)
 """Tests that between them need every program of the suite."""
 
 

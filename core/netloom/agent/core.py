@@ -1,8 +1,8 @@
 """The agent of one node: builds its parts in order, runs them, and takes them down.
 
-Start: configuration and plugins, lock, kernel features, store, data path (programs loaded, nothing open yet),
-endpoints of an earlier run, first complete view of the cluster, and only then writes to the tables, the node's
-own record, and the API's doors. Stop: doors, loops, store; the data path stays and goes on working.
+Start, after lock, plugins and the compiler's beginning (``headstart``): kernel features, store, data path (programs
+loaded, nothing open yet), endpoints of an earlier run, first complete view of the cluster, and only then writes to the
+tables, the node's own record, and the API's doors. Stop: doors, loops, store; the data path stays and goes on working.
 """
 
 from __future__ import annotations
@@ -19,29 +19,32 @@ from pathlib import Path
 import structlog
 
 from netloom import __version__
-from netloom.agent import observe, views
+from netloom.agent import observe, policy_views, views
 from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.controllers import Controllers
 from netloom.agent.datapath import Datapath, DatapathPlan
 from netloom.agent.detachments import Detachments
 from netloom.agent.endpoints import EndpointManager, Parts
+from netloom.agent.headstart import HeadStart
 from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
-from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
+from netloom.agent.monitor import BATCH_INTERVAL_S, LOSS_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
 from netloom.agent.policies import Policies
 from netloom.agent.policy_tables import PolicyTables
+from netloom.agent.prefilter.manager import Prefilter, prefilter_of
 from netloom.agent.repairs import RepairJournal
+from netloom.agent.residents import Resident
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
 from netloom.agent.walk.node import NodeFacts
 from netloom.agent.walk.walker import Sources, Walker
 from netloom.agent.watch import Watch
+from netloom.agent.witness import witness_of
 from netloom.bpf import features
 from netloom.config.load import Loaded
-from netloom.edge.lock import node_lock
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
@@ -60,12 +63,15 @@ class Agent:
     mtu_bytes: int
     endpoints: EndpointManager
     detachments: Detachments
+    prefilter: Prefilter
     monitor: Monitor
 
-    def __init__(self, loaded: Loaded, plugins: PluginManager) -> None:
+    def __init__(self, loaded: Loaded, plugins: PluginManager, started: HeadStart) -> None:
         self._loaded = loaded
         self._settings = loaded.settings
         self._plugins = plugins
+        self._active = started.active
+        self._compiling = started.compiling
         self._controllers = Controllers()
         self._log = structlog.get_logger()
         self._started_at = time.time()
@@ -80,6 +86,7 @@ class Agent:
             # What there is now stays: without it a full collection takes a millisecond, with it tens.
             gc.collect()
             gc.freeze()
+            gc.enable()
             self._log.info("agent.ready", node=self.node.name, seconds=round(time.time() - self._started_at, 3))
             await stop.wait()
             self._log.info("agent.stopping", node=self.node.name)
@@ -89,9 +96,6 @@ class Agent:
         paths, name = self._settings.paths, self._settings.node.name
         group = group_id(self._settings.api.group)
         run_dir, state_dir = paths.run_dir / name, paths.state_dir / name
-        stack.enter_context(node_lock(run_dir, name))
-        stack.callback(self._plugins.close)
-        self._active = await self._plugins.activate(self._settings, self._loaded.sections)
         features.mount_bpffs(paths.bpf_dir)
         features.probe()
         self._kernel = KernelThread()
@@ -125,6 +129,7 @@ class Agent:
             prefixes=active.ipam.prefixes,
             gateways=active.ipam.gateways,
             programs=active.programs,
+            compiling=self._compiling,
         )
 
     def _build(self, state_dir: Path, socket: Path) -> None:
@@ -149,7 +154,9 @@ class Agent:
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
-        self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
+        self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
+        witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
+        self.monitor = observe.monitor_of(self.datapath, witness, self._plugins, self._settings.observe.flows)
         self.walker = Walker(
             Sources(
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
@@ -162,10 +169,16 @@ class Agent:
             endpoints=self.endpoints,
             policies=self.policies,
             routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+            prefilter=self.prefilter,
             journal=self.repairs,
         )
 
+    def _resident_at(self, address: bytes) -> Resident | None:
+        return self.endpoints.residents.at(address) or self.cluster.residents.at(address)
+
     async def _bring_up(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self.prefilter.close)
+        await self.prefilter.restore()
         self.tables.claim("world", world_claims())
         self._upkeep.claim_node()
         await self.endpoints.restore()
@@ -189,6 +202,7 @@ class Agent:
         await self._finish_detachments()
         self._controllers.every("detachments", self._settings.resync_interval_s, self._finish_detachments)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
+        self._controllers.every("losses", LOSS_INTERVAL_S, self.monitor.note_losses)
 
     async def _follow_cluster(self) -> None:
         first = True
@@ -240,6 +254,9 @@ class Agent:
         """Whether endpoints may be changed."""
         return self._ready
 
+    def _all_nodes(self) -> tuple[Node, ...]:
+        return (self.node, *(known.node for known in self.cluster.nodes().values()))
+
     def _walk_facts(self) -> NodeFacts:
         return NodeFacts(
             node=self.node,
@@ -251,6 +268,7 @@ class Agent:
             masquerade=self._settings.masquerade,
             programs={program.id: program.name for program in self.datapath.generation.programs()},
             specs={name: item.spec for name, item in self.datapath.maps.items()},
+            prefiltered=self.prefilter.refusing,
         )
 
     def require_ready(self) -> None:
@@ -271,13 +289,15 @@ class Agent:
         await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
-        missing = self._upkeep.missing
-        failing = any(controller["state"] == "failing" for controller in controllers)
+        missing, policy = self._upkeep.missing, policy_views.status_view(self.policies)
+        failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
         records = self._plugins.records()
         return {
             "node": self.node.name,
             "version": __version__,
-            "state": ("degraded" if failing or unwritten or missing else "ok") if self._ready else "starting",
+            "state": ("degraded" if failing or unwritten or missing or policy["closed"] else "ok")
+            if self._ready
+            else "starting",
             "started_at": views.instant(self._started_at),
             "uptime_s": round(time.time() - self._started_at, 1),
             "pid": os.getpid(),
@@ -287,6 +307,7 @@ class Agent:
             "underlay": observe.underlay_view(self.datapath),
             **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
+            "prefilter": self.prefilter.summary(),
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
             "store": self._store_view(),
@@ -298,7 +319,8 @@ class Agent:
             "repairs": views.repairs_view(self.repairs),
             "unwritten": unwritten,
             "missing": missing,
-            "monitor": {"listeners": self.monitor.listeners, "lost": observe.lost_events(self.datapath)},
+            "policy": policy,
+            "monitor": observe.monitor_view(self.datapath, self.monitor),
             "programs": observe.program_list(self.datapath),
             "plugins": {
                 "active": sum(record.state == "active" for record in records),
@@ -370,6 +392,8 @@ class Agent:
             "nodes": 1 + len(self.cluster.nodes()),
             "identities": len(self.identity_list()),
             "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
-            "monitor_listeners": self.monitor.listeners,
+            "monitor": observe.monitor_view(self.datapath, self.monitor),
+            "verdicts": self.monitor.verdicts(),
+            "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),
         }

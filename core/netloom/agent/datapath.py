@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -18,7 +18,6 @@ from netloom.agent.direct import DirectWay
 from netloom.agent.generation import (
     Compiled,
     Generation,
-    compile_generation,
     next_directory,
     remove_others,
 )
@@ -28,7 +27,6 @@ from netloom.agent.queues import limited_interfaces, repair_queues
 from netloom.agent.removals import Removals
 from netloom.agent.repairs import Repair
 from netloom.agent.tables import Driver
-from netloom.bpf.compiler import Compiler
 from netloom.bpf.grace import wait_for_running_programs
 from netloom.bpf.maps import MapSet
 from netloom.bpf.ring import EventRing
@@ -66,6 +64,8 @@ class DatapathPlan:
     prefixes: tuple[Network, ...]
     gateways: tuple[Address, ...]
     programs: tuple[OwnedProgram, ...]
+    compiling: Awaitable[Compiled]
+    """Gives the programs once they are compiled."""
 
 
 class Datapath:
@@ -78,7 +78,7 @@ class Datapath:
         self._plan = plan
         self._kernel = kernel
         self._log = structlog.get_logger()
-        self._trace = False
+        self._trace = registry.TraceFlag(0)
         self._policy_epoch = 0
         self._firewall_seen: tuple[int, tuple[Network, ...]] | None = None
         self._directory = plan.settings.paths.bpf_dir / plan.settings.node.name
@@ -88,7 +88,6 @@ class Datapath:
 
         A device without any program gets this run's at once; it is closed until the tables are written.
         """
-        compiling = asyncio.create_task(asyncio.to_thread(self._compile))
         try:
             self._removals = Removals(self._plan.settings.node.name)
             await self._kernel.run(self._prepare_host)
@@ -98,7 +97,7 @@ class Datapath:
             self._policy_epoch = (self._epoch_before() + 1) % EPOCHS
             self._write_node_config()
         finally:
-            compiled = await compiling
+            compiled = await self._plan.compiling
         compiled = compiled.at_underlay(self._direct.device)
         self._generation = Generation(next_directory(self._directory / "generations"), compiled, self._maps.all)
         await self._kernel.run(self._attach_where_none_is)
@@ -180,8 +179,8 @@ class Datapath:
         """A reader of the events; the caller closes it."""
         return EventRing(self._maps.all.of(registry.EVENTS))
 
-    def set_trace(self, wanted: bool) -> None:
-        """Have programs report every packet, or drops alone."""
+    def set_trace(self, wanted: registry.TraceFlag) -> None:
+        """Have programs report every packet, or every verdict, or both; otherwise drops and some of the verdicts."""
         self._trace = wanted
         self._write_node_config()
 
@@ -276,9 +275,6 @@ class Datapath:
         """Indexes of the node's own devices."""
         return self._devices.watched()
 
-    def _compile(self) -> Compiled:
-        return compile_generation(Compiler(self._plan.settings.paths.cache_dir), self._plan.programs)
-
     def _prepare_host(self) -> None:
         settings = self._plan.settings
         self._netlink = Netlink(settings.node.name, settings.datapath.attach)
@@ -344,7 +340,7 @@ class Datapath:
             tunnel_ifindex=device.ifindex if device else 0,
             underlay_ifindex=self._direct.ifindex,
             mtu_bytes=self.mtu_bytes,
-            trace=registry.TraceFlag.PACKETS if self._trace else 0,
+            trace=self._trace,
             policy_epoch=self._policy_epoch,
             policy_flags=0 if self._plan.settings.policy.cut_connections else registry.PolicyFlag.KEEP_CONNECTIONS,
             host_mac=self.host.mac,

@@ -18,7 +18,7 @@ from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import WORKLOAD_DEVICES, core_programs
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
-from netloom.bpf.programs import LoadedProgram, fill_slots, held_by_slots, load_program
+from netloom.bpf.programs import LoadedProgram, fill_slots, held_by_slots, load_programs
 from netloom.datapath.registry import CALLS, CallSlot
 from netloom.model.errors import KernelError, PluginError, Unavailable
 from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
@@ -94,8 +94,7 @@ class Generation:
         self._calls = MapSet.open(directory, [CALLS])
         self._programs: dict[str, LoadedProgram] = {}
         try:
-            for compiled_object in compiled.objects:
-                self._programs[compiled_object.name] = load_program(compiled_object, shared | self._calls)
+            self._programs = load_programs(compiled.objects, shared | self._calls)
             fill_slots(self._calls, self._stages())
             for name, program in self._programs.items():
                 program.pin(directory / name)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,13 +53,18 @@ def _clean(config: Path | None) -> None:
 
 
 async def _serve(config: Path | None) -> None:
-    from netloom.agent.core import Agent
+    gc.disable()  # until the agent is ready: nearly all that is made meanwhile stays, so looking for garbage is in vain
+    from netloom.agent.headstart import begin
 
     plugins, loaded = _load(config)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Agent(loaded, plugins).run(stop)
+    async with AsyncExitStack() as stack:
+        started = await begin(stack, loaded, plugins)
+        from netloom.agent.core import Agent  # not before: it takes a while, in which the compiler is at work
+
+        await Agent(loaded, plugins, started).run(stop)
 
 
 def main() -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import structlog
 
-from netloom.bpf.maps import MapSet, unpin_resized
+from netloom.bpf.maps import MapSet
 from netloom.bpf.pins import SCRATCH_SUFFIX
+from netloom.bpf.resized import unpin_resized
 from netloom.datapath import registry
 from netloom.datapath.maps import MapSpec
 from netloom.plugins.manager import OwnedProgram

@@ -45,6 +45,8 @@ class Aspect(Enum):
     """The node's own devices, their addresses, and the settings."""
     ROUTES = "routes"
     FIREWALL = "firewall"
+    PREFILTER = "prefilter"
+    """Its program on the underlay device, and its entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Known:
     workload_devices: frozenset[int]
     tables: frozenset[str]
     """Of the firewall."""
+    prefiltered_device: int = 0
+    """Index of the device the prefilter has its program on; 0 without."""
 
     @property
     def devices(self) -> frozenset[int]:
@@ -114,10 +118,16 @@ def _read(kind: int, flags: int, message: bytes, known: Known) -> Notice:
         return _of_host() if ifindex in known.host_devices or ifindex == _ALL_DEVICES else Notice()
     if kind in _LINK | _ADDRESS | _TRAFFIC:
         (ifindex,) = _INDEX.unpack_from(message, HEADER_BYTES)
-        if ifindex in known.host_devices and kind not in _TRAFFIC:
-            return _of_host()
-        return Notice(devices=known.devices & {ifindex})
+        return _of_device(kind, ifindex, known)
     return Notice()
+
+
+def _of_device(kind: int, ifindex: int, known: Known) -> Notice:
+    if ifindex in known.host_devices and kind not in _TRAFFIC:
+        return _of_host()
+    prefiltered = kind in _LINK and ifindex == known.prefiltered_device
+    aspects = frozenset({Aspect.PREFILTER}) if prefiltered else frozenset[Aspect]()
+    return Notice(aspects, known.devices & {ifindex})
 
 
 def _of_host() -> Notice:

@@ -23,7 +23,8 @@ from netloom.model.labels import Labels
 from netloom.model.node import RemoteAddress
 from netloom.model.policy import Policy, PolicyName
 from netloom.model.ports import NamedPort
-from netloom.plugins.contract import Store, StoreEvent
+from netloom.plugins.batches import BatchStore
+from netloom.plugins.contract import StoreEvent
 from netloom.policy.port_names import PortNames
 from netloom.policy.read import decode_policy
 from netloom.policy.repository import Repository, Update
@@ -54,7 +55,7 @@ class Policies:
     """What stands, and what of it is written. Changes are made from the event loop, one at a time, and do not wait."""
 
     def __init__(
-        self, store: Store, tables: PolicyTables, settings: PolicySettings, bump_epoch: Callable[[], None]
+        self, store: BatchStore, tables: PolicyTables, settings: PolicySettings, bump_epoch: Callable[[], None]
     ) -> None:
         """``bump_epoch``: called when programs must ask again about connections they have allowed."""
         self._store = store
@@ -98,6 +99,20 @@ class Policies:
         """Keys of records in the store that hold no policy that can be read, with the reason."""
         return dict(self._unreadable)
 
+    @property
+    def settings(self) -> PolicySettings:
+        """How this node enforces them."""
+        return self._settings
+
+    def usage(self) -> Mapping[int, int]:
+        """Entries in each subject's table."""
+        return self._tables.usage()
+
+    @property
+    def room(self) -> int:
+        """Entries that a subject's table can have."""
+        return self._tables.room
+
     def policy(self, name: PolicyName) -> Policy:
         """One policy. Raises NotFound."""
         found = self.repository.policy(name)
@@ -108,11 +123,10 @@ class Policies:
     async def put(self, policies: Sequence[Policy]) -> int:
         """Give policies to the whole cluster, each in place of the one of its name; returns the revision.
 
-        They are in the store, and enforced on this node, when this returns. Raises StoreError, after which some may
-        be in the store and others not: the same call again makes it whole.
+        They are in the store, and enforced on this node, when this returns. Raises StoreError, after which a store
+        without batches may hold some and not others: the same call again makes it whole.
         """
-        for policy in policies:
-            await self._store.put(key_of(policy.name), policy.document.encode())
+        await self._store.put_all({key_of(policy.name): policy.document.encode() for policy in policies})
         self._take_policies({key_of(policy.name): policy for policy in policies})
         self.apply()
         return self.revision
@@ -152,25 +166,28 @@ class Policies:
         policies = {key: value for key, value in found.items() if key.startswith(POLICIES)}
         if first:
             policies = dict.fromkeys(self._names) | policies
-        self._take_policies({key: self._read(key, value) for key, value in policies.items()})
         self._take_identities({key: value for key, value in found.items() if key.startswith(IDENTITIES)})
+        self._take_policies({key: self._read(key, value) for key, value in policies.items()})
 
     def _read(self, key: str, value: bytes | None) -> Policy | None:
         """What stands there, or, for a record that cannot be read, what stood there: a damaged one lets nobody in."""
         self._unreadable.pop(key, None)
         if value is None:
             return None
+        name = self._names.get(key)
+        known = self.repository.policy(name) if name else None
+        if known is not None and known.document.encode() == value:
+            return known  # what this agent has just put, as a rule
         try:
             return _decoded(key, value)
         except (ConfigError, Invalid) as error:
             self._unreadable[key] = str(error)
             self._log.error("policy.record_ignored", key=key, error=str(error))
-        name = self._names.get(key)
-        return self.repository.policy(name) if name else None
+        return known
 
     def _take_policies(self, policies: Mapping[str, Policy | None]) -> None:
         """Nothing happens for those that stand already."""
-        wanted = {key: self._audited(policy) for key, policy in policies.items() if policy is not None}
+        wanted = {key: self.as_enforced(policy) for key, policy in policies.items() if policy is not None}
         new = {key: policy for key, policy in wanted.items() if self._is_new(policy)}
         gone = [key for key, policy in policies.items() if policy is None and key in self._names]
         if gone:
@@ -183,7 +200,8 @@ class Policies:
         known = self.repository.policy(policy.name)
         return known != policy or known.document != policy.document
 
-    def _audited(self, policy: Policy) -> Policy:
+    def as_enforced(self, policy: Policy) -> Policy:
+        """A policy as this node's settings have it."""
         return replace(policy, audit=True) if self._settings.audit else policy
 
     def _take_identities(self, found: Mapping[str, bytes | None]) -> None:

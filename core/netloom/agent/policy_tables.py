@@ -7,15 +7,22 @@ fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import structlog
 
+from netloom.agent.policy_entries import (
+    Table,
+    change_of,
+    effects_in,
+    entries_in,
+    put_changes,
+    raw_entries_in,
+)
 from netloom.agent.repairs import Repair
-from netloom.bpf.maps import BpfMap, MapSet, create_map, open_inner
+from netloom.bpf.maps import MapSet, create_map, open_inner
 from netloom.datapath.enforcement import (
     CIDRS,
     POLICIES,
@@ -24,18 +31,15 @@ from netloom.datapath.enforcement import (
     CidrInfo,
     CidrKey,
     Isolation,
-    PolicyInfo,
     SubjectFlag,
     SubjectInfo,
     SubjectKey,
 )
-from netloom.datapath.enforcement import PolicyKey as KernelKey
-from netloom.datapath.layout import decode, encode
 from netloom.datapath.maps import InnerMap
 from netloom.model.address import Network
 from netloom.model.errors import Exhausted, NetloomError
 from netloom.model.identity import IdentityId
-from netloom.policy.steps import Change, Steps, in_order, longest_match
+from netloom.policy.steps import in_order, longest_match
 from netloom.policy.table import (
     AUDIT_DENY,
     DENY,
@@ -49,17 +53,23 @@ from netloom.policy.table import (
 
 ENTRIES_CHECKED = 4096
 """Of tables, in one resync: the rest has its turn in those that follow."""
-Table = BpfMap[KernelKey, PolicyInfo]
 
 
 @dataclass(slots=True)
 class _Held:
     """What the kernel holds for a subject."""
 
+    identity: int
     info: SubjectInfo | None = None
     """None: nothing, which is closed."""
     table: PolicyTable = field(default_factory=PolicyTable)
     inner: Table | None = None
+    filled: Table | None = None
+    """That is to take the place of ``inner``."""
+    stands: bool = False
+    """Whether ``policies`` has an entry for it."""
+    count: int = 0
+    """Entries of ``table``; counting them anew would cost more than a change does."""
     known: dict[PolicyKey, int] | None = None
     """Entries by effects where an earlier agent wrote them, or one write failed: ``table`` does not say them then."""
     wanted: PolicyTable | None = None
@@ -77,6 +87,7 @@ class PolicyTables:
         self._spec = replace(POLICY_TABLE, max_entries=table_entries)
         self._held: dict[int, _Held] = {}
         self._prefixes: dict[Network, int] = {}
+        self._last_prefixes: Mapping[Network, int] | None = None
         self._turn = 0
         self.closed: dict[int, str] = {}
         """Subjects that are closed, with the reason."""
@@ -86,16 +97,25 @@ class PolicyTables:
         """Take up what an earlier agent left. Raises KernelError."""
         self._prefixes = {key.prefix: info.number for key, info in self._cidrs.items().items()}
         for key, info in self._subjects.items().items():
-            self._held[key.identity] = _Held(info=info, known={})
+            self._held[key.identity] = _Held(key.identity, info=info, known={})
         for key, inner in self._policies.items().items():
-            held = self._held.setdefault(key.identity, _Held(known={}))
-            held.inner = open_inner(inner.map, self._spec)
-            held.known = _entries(held.inner) if held.inner is not None else {}
+            held = self._held.setdefault(key.identity, _Held(key.identity, known={}))
+            held.inner, held.stands = open_inner(inner.map, self._spec), True
+            held.known = entries_in(held.inner) if held.inner is not None else {}
 
     @property
     def prefixes(self) -> Mapping[Network, int]:
         """Numbers of prefixes as the kernel has them, without those that are none."""
         return {network: number for network, number in self._prefixes.items() if number}
+
+    @property
+    def room(self) -> int:
+        """Entries that a subject's table can have."""
+        return self._spec.max_entries
+
+    def usage(self) -> dict[int, int]:
+        """Entries in the table of each subject."""
+        return {number: held.count if held.known is None else len(held.known) for number, held in self._held.items()}
 
     def write(
         self,
@@ -105,31 +125,33 @@ class PolicyTables:
     ) -> bool:
         """Make the kernel hold these; says whether anything was changed.
 
-        ``prefixes`` are all that are wanted. Raises NetloomError when subjects or prefixes cannot be written; a table
-        that cannot be written closes its subject instead.
+        ``prefixes`` are all that are wanted; what is the very object of the last call is known to be written. Raises
+        NetloomError when subjects or prefixes cannot be written; a table that cannot be written closes its subject
+        instead.
         """
-        before = [key for key, number in self._prefixes.items() if prefixes.get(key) != number]
+        changed = prefixes is not self._last_prefixes
+        before = [key for key, number in self._prefixes.items() if prefixes.get(key) != number] if changed else []
         for network in before:
             self._cidrs.delete(CidrKey(network))
             del self._prefixes[network]
-        written = [self._write_one(identity, table) for identity, table in tables.items()]
-        removed = [self._remove(identity) for identity in gone]
-        added = [(network, number) for network, number in prefixes.items() if network not in self._prefixes]
-        for network, number in added:
+        written = self._write_all(tables)
+        removed = self._remove_all(gone)
+        added = {key: number for key, number in prefixes.items() if key not in self._prefixes} if changed else {}
+        for network, number in added.items():
             self._cidrs.put(CidrKey(network), CidrInfo(number))
             self._prefixes[network] = number
-        return bool(before or any(written) or any(removed) or added)
+        self._last_prefixes = prefixes
+        return bool(before or written or removed or added)
 
     def keep_only(self, subjects: Iterable[IdentityId]) -> bool:
         """Remove whatever else an earlier agent left."""
-        removed = [self._remove(IdentityId(identity)) for identity in self._held.keys() - set(subjects)]
-        return any(removed)
+        return self._remove_all(self._held.keys() - set(subjects))
 
     def retry(self) -> bool:
         """Try again to write the tables of closed subjects; says whether one is open again."""
-        tried = [(number, wanted) for number, held in self._held.items() if (wanted := held.wanted) is not None]
-        written = [self._write_one(IdentityId(identity), wanted) for identity, wanted in tried]
-        return any(written)
+        return self._write_all(
+            {IdentityId(number): wanted for number, held in self._held.items() if (wanted := held.wanted) is not None}
+        )
 
     def check(self) -> list[Repair]:
         """Compare with the kernel and put right what differs; of large tables a part at a time. Raises NetloomError."""
@@ -148,95 +170,141 @@ class PolicyTables:
     def close(self) -> None:
         """Let go of the tables; they stay."""
         for held in self._held.values():
-            if held.inner is not None:
-                held.inner.close()
+            _let_go(held.inner)
 
-    # --- one subject ------------------------------------------------------------------------
+    # --- subjects ---------------------------------------------------------------------------
 
-    def _write_one(self, identity: IdentityId, table: PolicyTable) -> bool:
-        held = self._held.setdefault(identity, _Held())
-        if held.known is None and held.info == _info(table) and held.table == table:
-            return False
+    def _write_all(self, tables: Mapping[IdentityId, PolicyTable]) -> bool:
+        """Whatever fails on the way leaves each with a table that is no more open than its old or its new one.
+
+        Tables that are new are handed over together, and those that nobody wants any more are dropped together: each
+        time the kernel waits until no program uses what stood there, as long for one as for a hundred.
+        """
+        changed = {identity: table for identity, table in tables.items() if self._is_new(identity, table)}
+        begun = [identity for identity, table in changed.items() if self._tried(self._begin, identity, table)]
+        for identity in self._hand_over(begun, changed):
+            self._tried(self._settle, identity, changed[identity])
+        self._drop_tables(
+            held
+            for identity in changed
+            if (held := self._held[identity]).info is not None and not held.info.flags & SubjectFlag.HAS_TABLE
+        )
+        return bool(changed)
+
+    def _is_new(self, identity: int, table: PolicyTable) -> bool:
+        held = self._held.setdefault(identity, _Held(identity))
+        return held.known is not None or held.info != _info(table) or held.table != table
+
+    def _tried(self, step: Callable[[_Held, PolicyTable], None], identity: int, table: PolicyTable) -> bool:
+        """Take a step for one subject. Where it fails the subject is closed, and goes no further."""
+        held = self._held[identity]
         try:
-            self._change(identity, held, table)
+            step(held, table)
         except NetloomError as error:
-            return self._shut(identity, held, table, error)
-        held.table, held.known, held.wanted = table, None, None
-        if self.closed.pop(identity, None):
-            self._log.info("policy.subject_open", identity=identity)
+            self._shut(held, table, error)
+            return False
         return True
 
-    def _change(self, identity: IdentityId, held: _Held, table: PolicyTable) -> None:
-        """Whatever fails on the way leaves a table that is no more open than the old or the new one."""
-        info, room = _info(table), self._spec.max_entries
-        if (count := _count(table)) > room:
-            raise Exhausted(
-                f"the policy table of identity {identity} has room for {room} entries, and its policies want "
-                f"{count}: raise maps.policy_entries, or let policies name fewer peers and ports"
-            )
+    def _begin(self, held: _Held, table: PolicyTable) -> None:
+        """Change the entries of a table where it stands; or fill a new one that is to take its place."""
+        info, before_info = _info(table), held.info
+        change, old = _change(held, table)
+        before = held.count if held.known is None else len(held.known)
+        held.count = before + change.growth
+        self._check_room(held)
         if not info.flags & SubjectFlag.HAS_TABLE:
-            self._put_subject(identity, held, info)
-            self._drop_table(identity, held)
             return
-        inner, before_info = held.inner, held.info
+        inner = held.inner
         if inner is None or before_info is None or not before_info.flags & SubjectFlag.HAS_TABLE:
-            self._put_table(identity, held, table)
-            self._put_subject(identity, held, info)
-            return
-        steps, before = _steps(held, table), _count(held.table) if held.known is None else len(held.known)
-        if before + len(steps) <= room:
-            _put(inner, steps.denials)
-            self._put_subject(identity, held, _mildest(before_info, info))
-            _put(inner, steps.allowances)
-            self._put_subject(identity, held, info)
-            _put(inner, steps.rest)
+            self._fill(held, effects_in(table) if before else change.upserts)
+        elif before + len(change.upserts) <= self._spec.max_entries:
+            steps = in_order(change, old, table)
+            put_changes(inner, steps.denials)
+            self._put_subject(held, _mildest(before_info, info))
+            put_changes(inner, steps.allowances)
+            self._put_subject(held, info)
+            put_changes(inner, steps.rest)
         else:
-            self._put_subject(identity, held, _strictest(before_info, info))
-            self._put_table(identity, held, table)
-            self._put_subject(identity, held, info)
+            self._put_subject(held, _strictest(before_info, info))
+            self._fill(held, effects_in(table))
 
-    def _put_table(self, identity: int, held: _Held, table: PolicyTable) -> None:
-        """A new table in the place of the old one, in one step."""
-        inner = create_map(self._spec)
+    def _check_room(self, held: _Held) -> None:
+        if held.count > (room := self._spec.max_entries):
+            raise Exhausted(
+                f"the policy table of identity {held.identity} has room for {room} entries, and its policies want "
+                f"{held.count}: raise maps.policy_entries, or let policies name fewer peers and ports"
+            )
+
+    def _fill(self, held: _Held, effects: Mapping[PolicyKey, int]) -> None:
+        _let_go(held.filled)
+        held.filled = create_map(self._spec)
+        put_changes(held.filled, tuple(effects.items()))
+
+    def _hand_over(
+        self, identities: Iterable[IdentityId], tables: Mapping[IdentityId, PolicyTable]
+    ) -> list[IdentityId]:
+        """Put filled tables in the places of old ones, each in one step; gives the identities that may go on."""
+        going_on = list(identities)
+        filled = {SubjectKey(identity): InnerMap(table.fd) for identity, table in self._filled(going_on)}
         try:
-            _put(inner, _effects(table).items())
-            self._policies.put(SubjectKey(identity), InnerMap(inner.fd))
-        except NetloomError:
-            inner.close()
-            raise
-        if held.inner is not None:
-            held.inner.close()
-        held.inner = inner
+            if filled:
+                self._policies.put_all(filled)
+        except NetloomError:  # some may have found room
+            going_on = [
+                identity for identity in going_on if self._tried(self._hand_over_one, identity, tables[identity])
+            ]
+        for identity, table in self._filled(going_on):
+            held = self._held[identity]
+            _let_go(held.inner)
+            held.inner, held.filled, held.stands = table, None, True
+        return going_on
 
-    def _drop_table(self, identity: int, held: _Held) -> None:
-        self._policies.delete(SubjectKey(identity))
-        if held.inner is not None:
-            held.inner.close()
-            held.inner = None
+    def _hand_over_one(self, held: _Held, _table: PolicyTable) -> None:
+        if held.filled is not None:
+            self._policies.put(SubjectKey(held.identity), InnerMap(held.filled.fd))
 
-    def _put_subject(self, identity: int, held: _Held, info: SubjectInfo) -> None:
+    def _filled(self, identities: Iterable[IdentityId]) -> list[tuple[IdentityId, Table]]:
+        return [(identity, table) for identity in identities if (table := self._held[identity].filled) is not None]
+
+    def _settle(self, held: _Held, table: PolicyTable) -> None:
+        """All entries are in place."""
+        self._put_subject(held, _info(table))
+        held.table, held.known, held.wanted = table, None, None
+        if self.closed.pop(held.identity, None):
+            self._log.info("policy.subject_open", identity=held.identity)
+
+    def _put_subject(self, held: _Held, info: SubjectInfo) -> None:
         if held.info != info:
-            self._subjects.put(SubjectKey(identity), info)
+            self._subjects.put(SubjectKey(held.identity), info)
             held.info = info
 
-    def _shut(self, identity: IdentityId, held: _Held, wanted: PolicyTable, error: NetloomError) -> bool:
+    def _shut(self, held: _Held, wanted: PolicyTable, error: NetloomError) -> None:
         """Close a subject. Raises NetloomError when even that is impossible: without an entry it is closed too."""
-        held.wanted = wanted
-        held.known = _entries(held.inner) if held.inner is not None else {}
-        if self.closed.get(identity) != str(error):
-            self._log.error("policy.subject_closed", identity=identity, error=str(error))
-        self.closed[identity] = str(error)
-        self._put_subject(identity, held, replace(_info(wanted), flags=SubjectFlag.HAS_TABLE | SubjectFlag.CLOSED))
-        return True
+        _let_go(held.filled)
+        held.filled, held.wanted = None, wanted
+        held.known = entries_in(held.inner) if held.inner is not None else {}
+        if self.closed.get(held.identity) != str(error):
+            self._log.error("policy.subject_closed", identity=held.identity, error=str(error))
+        self.closed[held.identity] = str(error)
+        self._put_subject(held, replace(_info(wanted), flags=SubjectFlag.HAS_TABLE | SubjectFlag.CLOSED))
 
-    def _remove(self, identity: IdentityId) -> bool:
-        held = self._held.pop(identity, None)
-        self.closed.pop(identity, None)
-        if held is None:
-            return False
-        self._subjects.delete(SubjectKey(identity))
-        self._drop_table(identity, held)
-        return True
+    def _remove_all(self, identities: Iterable[int]) -> bool:
+        removed = [held for identity in identities if (held := self._held.pop(identity, None)) is not None]
+        for held in removed:
+            self.closed.pop(held.identity, None)
+        if removed:
+            self._subjects.delete_all(SubjectKey(held.identity) for held in removed)
+            self._drop_tables(removed)
+        return bool(removed)
+
+    def _drop_tables(self, unused: Iterable[_Held]) -> None:
+        """Those that no program looks into any more."""
+        standing = [held for held in unused if held.stands]
+        if standing:
+            self._policies.delete_all(SubjectKey(held.identity) for held in standing)
+        for held in standing:
+            _let_go(held.inner)
+            held.inner, held.stands = None, False
 
     # --- comparing --------------------------------------------------------------------------
 
@@ -270,12 +338,17 @@ class PolicyTables:
         if found is None or found.map != held.inner.id:
             self._policies.put(SubjectKey(identity), InnerMap(held.inner.fd))
             return 1, [name]
-        known, wanted = _entries(held.inner), _effects(held.table)
-        if known == wanted:
-            return len(wanted), []
-        steps = in_order(_change(known, wanted), partial(longest_match, known), held.table)
-        _put(held.inner, (*steps.denials, *steps.allowances, *steps.rest))
+        if dict(held.inner.raw_items()) == raw_entries_in(held.table):
+            return held.count, []
+        known, wanted = entries_in(held.inner), effects_in(held.table)
+        steps = in_order(change_of(known, wanted), partial(longest_match, known), held.table)
+        put_changes(held.inner, (*steps.denials, *steps.allowances, *steps.rest))
         return len(wanted), [f"{name}: {len(steps)} entries"]
+
+
+def _let_go(table: Table | None) -> None:
+    if table is not None:
+        table.close()
 
 
 def _info(table: PolicyTable) -> SubjectInfo:
@@ -302,41 +375,8 @@ def _strictest(old: SubjectInfo, new: SubjectInfo) -> SubjectInfo:
     return SubjectInfo(old.ingress | new.ingress, old.egress | new.egress, old.flags | new.flags)
 
 
-def _effects(table: PolicyTable) -> dict[PolicyKey, int]:
-    return {key: entry.effects for key, entry in table.entries()}
-
-
-def _count(table: PolicyTable) -> int:
-    return sum(len(one.entries) for direction in Direction for one in table.of(direction).slices.values())
-
-
-def _steps(held: _Held, table: PolicyTable) -> Steps:
-    """What leads from what is held to a table; where that is a table too, it costs what they do not share."""
+def _change(held: _Held, table: PolicyTable) -> tuple[TableChange, Callable[[PolicyKey], int]]:
+    """What leads from what is held to a table, and effects as they are before; it costs what tables do not share."""
     if held.known is None:
-        return in_order(difference(held.table, table), held.table.effects_for, table)
-    return in_order(_change(held.known, _effects(table)), partial(longest_match, held.known), table)
-
-
-def _change(known: Mapping[PolicyKey, int], wanted: Mapping[PolicyKey, int]) -> TableChange:
-    upserts = {key: effects for key, effects in wanted.items() if known.get(key) != effects}
-    return TableChange(upserts, frozenset(known.keys() - wanted.keys()))
-
-
-def _raw(key: PolicyKey) -> bytes:
-    return encode(KernelKey(key.prefix_bits, key.peer, int(key.direction), key.protocol, key.port))
-
-
-def _put(inner: Table, changes: Iterable[Change]) -> None:
-    for key, effects in changes:
-        if effects is None:
-            inner.delete_raw(_raw(key))
-        else:
-            inner.put_raw(_raw(key), bytes([effects]))
-
-
-def _entries(inner: BpfMap[Any, Any]) -> dict[PolicyKey, int]:
-    found = {}
-    for raw_key, raw in inner.raw_items():
-        key = decode(KernelKey, raw_key)
-        found[PolicyKey(key.prefix_bits, key.peer, Direction(key.direction), key.protocol, key.port)] = raw[0]
-    return found
+        return difference(held.table, table), held.table.effects_for
+    return change_of(held.known, effects_in(table)), partial(longest_match, held.known)

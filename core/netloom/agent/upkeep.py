@@ -16,6 +16,7 @@ from netloom.agent.datapath import Datapath
 from netloom.agent.endpoints import EndpointManager
 from netloom.agent.notices import Aspect, Known, Notice
 from netloom.agent.policies import Policies
+from netloom.agent.prefilter.manager import Prefilter
 from netloom.agent.repairs import Repair, RepairJournal
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
@@ -37,6 +38,7 @@ class Upkeep:
     endpoints: EndpointManager
     policies: Policies
     routing: Routing
+    prefilter: Prefilter
     journal: RepairJournal
     _settled: bool = False
     """Whether all was put in place once: what is done before is no repair."""
@@ -53,7 +55,14 @@ class Upkeep:
         if not self.cluster.in_sync.is_set():
             raise StoreError("the store has not told of the cluster yet; the data path goes on as it was left")
         async with self._one_at_a_time:
-            steps = (self._host, self._inner_maps, self.routing.refresh, self._tables_and_programs, self._pins)
+            steps = (
+                self._host,
+                self._inner_maps,
+                self.routing.refresh,
+                self._tables_and_programs,
+                self._pins,
+                self._prefilter,
+            )
             await _all(self._firewall, *steps)
             self._settled = True
 
@@ -65,6 +74,7 @@ class Upkeep:
             Aspect.FIREWALL: (self._firewall,),
             Aspect.HOST: (self._host, self.tables.apply),
             Aspect.ROUTES: (self._routes,),
+            Aspect.PREFILTER: (self._prefilter,),
         }
         async with self._one_at_a_time:
             todo = [step for aspect, found in steps.items() if aspect in notice.aspects for step in found]
@@ -87,6 +97,7 @@ class Upkeep:
             host_devices=self.datapath.watched(),
             workload_devices=frozenset(endpoint.ifindex for endpoint in self.endpoints.ready()),
             tables=firewall_tables(self.datapath.node.name),
+            prefiltered_device=self.prefilter.watched,
         )
 
     @property
@@ -148,6 +159,9 @@ class Upkeep:
 
     async def _pins(self) -> None:
         self._note(self.datapath.repair_pins())
+
+    async def _prefilter(self) -> None:
+        self._note(await self.prefilter.repair())
 
     async def _inner_maps(self) -> None:
         self._note(self.datapath.repair_inner_maps())

@@ -17,5 +17,6 @@ VERIFIED_INSTRUCTIONS: Final = {
     "from_underlay": 40_000,
     "icmp_error": 5_000,
     "neighbor": 15_000,
+    "prefilter": 500,
 }
 """Most instructions the verifier may walk for a program, by its name."""

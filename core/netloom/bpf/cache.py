@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from netloom.bpf.objects import ProgramObject, is_sound
+from netloom.bpf.objects import ProgramKind, ProgramObject, is_sound
 from netloom.model.errors import KernelError
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the file's shape changes: older files are then compiled anew."""
 KEEP_FILES = 256
 """Programs kept; the oldest go first. One is a few ten kilobytes."""
@@ -34,6 +34,7 @@ def encode_object(program: ProgramObject) -> bytes:
         "name": program.name,
         "instructions": program.instructions.hex(),
         "maps": [list(ref) for ref in program.map_refs],
+        "kind": program.kind.value,
     }
     return json.dumps({"program": body, "sha256": _checksum(body)}, indent=0).encode()
 
@@ -46,7 +47,8 @@ def decode_object(raw: bytes) -> ProgramObject | None:
         if whole["sha256"] != _checksum(body):
             return None
         refs = tuple((int(index), str(name)) for index, name in body["maps"])
-        program = ProgramObject(str(body["name"]), bytes.fromhex(body["instructions"]), refs)
+        kind = ProgramKind(body["kind"])
+        program = ProgramObject(str(body["name"]), bytes.fromhex(body["instructions"]), refs, kind)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return program if is_sound(program) else None

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from netloom.datapath.registry import CallSlot
-from netloom.plugins.contract import AttachPoint, BpfProgram
+from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
 
 WORKLOAD_DEVICES = "lxc*"
 """Device name of an attach point that stands for the host side of every workload."""
@@ -28,15 +28,20 @@ def package_dir() -> Path:
 
 def core_programs() -> tuple[BpfProgram, ...]:
     """Every program of the data path that belongs to no plugin. Raises FileNotFoundError in a broken installation."""
-    return tuple(
-        BpfProgram(
-            name=name,
-            file=f"{name}.bpf.c",
-            source=(package_dir() / f"{name}.bpf.c").read_text(encoding="utf-8"),
-            target=target,
-        )
-        for name, target in _TARGETS.items()
-    )
+    return tuple(_program(name, target) for name, target in _TARGETS.items())
+
+
+def prefilter_program() -> BpfProgram:
+    """The one program for XDP, which is no part of the pipeline: it is attached while there is something to refuse.
+
+    Raises as :func:`core_programs`.
+    """
+    return _program("prefilter", AttachPoint(UNDERLAY, "ingress"))
+
+
+def _program(name: str, target: AttachPoint | CallSlot) -> BpfProgram:
+    file = f"{name}.bpf.c"
+    return BpfProgram(name=name, file=file, source=(package_dir() / file).read_text(encoding="utf-8"), target=target)
 
 
 def read_headers() -> dict[str, str]:

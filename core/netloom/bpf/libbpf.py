@@ -20,6 +20,10 @@ LIBRARY = "libbpf.so.1"
 
 PROG_TYPE_SCHED_CLS = 3
 """BPF_PROG_TYPE_SCHED_CLS (linux/bpf.h): programs for tc."""
+PROG_TYPE_XDP = 6
+"""BPF_PROG_TYPE_XDP."""
+XDP_HAS_FRAGS = 1 << 5
+"""BPF_F_XDP_HAS_FRAGS (Linux 5.18): the program may be given frames of several buffers, of which it sees the first."""
 
 BPF_ANY = 0
 """Create an entry or replace it."""
@@ -168,6 +172,8 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
     "bpf_map_get_fd_by_id": (c_int, (c_uint32,)),
     "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_map_update_batch": (c_int, (c_int, c_void_p, c_void_p, POINTER(c_uint32), POINTER(BatchOpts))),
+    "bpf_map_delete_batch": (c_int, (c_int, c_void_p, POINTER(c_uint32), POINTER(BatchOpts))),
     "bpf_map_lookup_batch": (
         c_int,
         (c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), POINTER(BatchOpts)),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
-from netloom.bpf import libbpf, pins
+from netloom.bpf import batch, libbpf, pins
 from netloom.bpf.walk import raw_entries
 from netloom.datapath.layout import decode, encode
 from netloom.datapath.maps import MapKind, MapSpec
@@ -81,18 +81,24 @@ class BpfMap(Generic[K, V]):
         raw = encode(value)
         if self._percpu:
             raw = raw.ljust(self._stride, b"\0") * libbpf.possible_cpus()
-        result = libbpf.library().bpf_map_update_elem(self._fd, encode(key), raw, libbpf.BPF_ANY)
-        if -result in _FULL and self.spec.kind not in _PREALLOCATED:
-            raise Exhausted(
-                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {key} was not written'
-            )
-        libbpf.check(result, "write", self._entry(key))
+        self._write(encode(key), raw, key)
+
+    def put_all(self, entries: Mapping[K, V]) -> None:
+        """As :meth:`put` for each in turn, at once where the kernel can; those before one that fails are written."""
+        self._refuse(self._percpu, "put()")
+        keys = tuple(entries)
+        pairs = [(encode(key), encode(value)) for key, value in entries.items()]
+        batch.put_all(self._fd, pairs, lambda at, result: self._check_written(result, keys[at]))
 
     def delete(self, key: K) -> None:
         """Remove an entry; no error when there is none. Raises KernelError."""
         result = libbpf.library().bpf_map_delete_elem(self._fd, encode(key))
-        if result != -errno.ENOENT:
+        if result not in (0, -errno.ENOENT):
             libbpf.check(result, "delete", self._entry(key))
+
+    def delete_all(self, keys: Iterable[K]) -> None:
+        """As :meth:`delete` for each in turn, at once where the kernel can."""
+        self.delete_all_raw([encode(key) for key in keys])
 
     def items(self) -> dict[K, V]:
         """All entries, in the kernel's order; what changes meanwhile may be in or not. Raises KernelError."""
@@ -117,15 +123,21 @@ class BpfMap(Generic[K, V]):
         return self._raw_entries()
 
     def put_raw(self, key: bytes, value: bytes) -> None:
-        """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises KernelError."""
-        result = libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY)
-        libbpf.check(result, "write", f"{self._object} at {key.hex()}")
+        """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises Exhausted, KernelError."""
+        self._write(key, value, key)
+
+    def put_all_raw(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """As :meth:`put_raw` for each in turn, at once where the kernel can; not of a per-CPU map."""
+        self._refuse(self._percpu, "put_raw()")
+        batch.put_all(self._fd, entries, lambda at, result: self._check_written(result, entries[at][0]))
 
     def delete_raw(self, key: bytes) -> None:
         """Remove an entry by its undecoded key; no error when there is none. Raises KernelError."""
-        result = libbpf.library().bpf_map_delete_elem(self._fd, key)
-        if result != -errno.ENOENT:
-            libbpf.check(result, "delete", f"{self._object} at {key.hex()}")
+        self._check_deleted(libbpf.library().bpf_map_delete_elem(self._fd, key), key)
+
+    def delete_all_raw(self, keys: Sequence[bytes]) -> None:
+        """As :meth:`delete_raw` for each in turn, at once where the kernel can."""
+        batch.delete_all(self._fd, keys, lambda at, result: self._check_deleted(result, keys[at]))
 
     @property
     def id(self) -> int:
@@ -168,6 +180,24 @@ class BpfMap(Generic[K, V]):
     @property
     def _object(self) -> str:
         return f'eBPF map "{self.spec.name}"'
+
+    def _write(self, key: bytes, value: bytes, name: object) -> None:
+        self._check_written(libbpf.library().bpf_map_update_elem(self._fd, key, value, libbpf.BPF_ANY), name)
+
+    def _check_written(self, result: int, name: object) -> None:
+        """``name``: a key, decoded or not."""
+        if result >= 0:
+            return
+        text = name.hex() if isinstance(name, bytes) else str(name)
+        if -result in _FULL and self.spec.kind not in _PREALLOCATED:
+            raise Exhausted(
+                f'eBPF map "{self.spec.name}" is full: it holds {self.spec.max_entries} entries; {text} was not written'
+            )
+        libbpf.check(result, "write", f"{self._object} at {text}")
+
+    def _check_deleted(self, result: int, key: bytes) -> None:
+        if result not in (0, -errno.ENOENT):
+            libbpf.check(result, "delete", f"{self._object} at {key.hex()}")
 
     def _entry(self, key: K) -> str:
         return f"{self._object} at {key}"
@@ -221,26 +251,6 @@ def check_layout(fd: int, spec: MapSpec[Any, Any], path: Path) -> None:
     ):
         if expected != found:
             raise MapLayoutMismatch(str(path), field, expected=expected, found=found)
-
-
-def unpin_resized(path: Path, spec: MapSpec[Any, Any]) -> int | None:
-    """Remove the pin of a map that differs from ``spec`` in its size alone; returns that size, None if it stays.
-
-    Programs at work keep the map. Raises KernelError.
-    """
-    fd = libbpf.library().bpf_obj_get(os.fsencode(path))
-    if fd < 0:
-        return None
-    try:
-        check_layout(fd, spec, path)
-    except MapLayoutMismatch as mismatch:
-        if mismatch.field != "max_entries":
-            return None
-        path.unlink(missing_ok=True)
-        return mismatch.found
-    finally:
-        os.close(fd)
-    return None
 
 
 def open_map(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 INSTRUCTION_BYTES = 8
 """Size of one ``struct bpf_insn`` (linux/bpf.h)."""
@@ -17,6 +18,18 @@ _IMMEDIATE_AT = 4
 """Offset of ``imm`` in ``struct bpf_insn``."""
 
 
+class ProgramKind(Enum):
+    """Where in the kernel a program runs; the value is what object files call it."""
+
+    TC = "tc"
+    XDP = "xdp"
+
+    @property
+    def context(self) -> str:
+        """The struct a program's one parameter points to, in C."""
+        return {ProgramKind.TC: "__sk_buff", ProgramKind.XDP: "xdp_md"}[self]
+
+
 @dataclass(frozen=True, slots=True)
 class ProgramObject:
     """One compiled program, free of anything that belongs to a process or a kernel."""
@@ -26,6 +39,7 @@ class ProgramObject:
     """``struct bpf_insn`` array in host byte order; constants that refer to maps are 0."""
     map_refs: tuple[tuple[int, str], ...]
     """Index of each instruction that refers to a map, and the map's name."""
+    kind: ProgramKind = ProgramKind.TC
 
     def linked(self, fd_of: Callable[[str], int]) -> bytes:
         """The instructions with every map referred to by its file descriptor."""

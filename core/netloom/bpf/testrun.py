@@ -1,4 +1,7 @@
-"""Running a loaded program on a made-up packet (BPF_PROG_TEST_RUN), without any device."""
+"""Running a loaded program on a made-up packet (BPF_PROG_TEST_RUN), without any device.
+
+:func:`run` for programs of tc, :func:`run_xdp` for those of XDP.
+"""
 
 from __future__ import annotations
 
@@ -82,26 +85,43 @@ def run(
     ``ifindex`` names an existing device of this network namespace; 0 and 1 are the loopback device. With
     ``repeat``, the packet goes through as often, changed by each run. Raises KernelError.
     """
-    received = ctypes.create_string_buffer(len(packet) + GROWTH_BYTES)
     context = SkBuff(ifindex=ifindex, gso_size=gso_size, mark=mark)
     after = SkBuff()
     options = libbpf.TestRunOpts(
         sz=sizeof(libbpf.TestRunOpts),
-        data_in=ctypes.cast(ctypes.c_char_p(packet), ctypes.c_void_p),
-        data_out=ctypes.cast(received, ctypes.c_void_p),
-        data_size_in=len(packet),
-        data_size_out=len(received),
         ctx_in=ctypes.cast(ctypes.pointer(context), ctypes.c_void_p),
         ctx_out=ctypes.cast(ctypes.pointer(after), ctypes.c_void_p),
         ctx_size_in=sizeof(context),
         ctx_size_out=sizeof(after),
         repeat=repeat,
     )
+    left = _run(program, packet, options)
+    verdict = ctypes.c_int32(options.retval).value
+    return RunResult(verdict=verdict, packet=left, mark=after.mark, duration_ns=options.duration)
+
+
+@dataclass(frozen=True, slots=True)
+class XdpResult:
+    """What a program for XDP did with a frame."""
+
+    verdict: int
+    """An XDP_ number (linux/bpf.h): 1 drops, 2 lets pass."""
+    packet: bytes
+    """The frame as it left the program."""
+
+
+def run_xdp(program: LoadedProgram, packet: bytes) -> XdpResult:
+    """Run ``program`` on a frame of at least 14 bytes, as if a driver had received it. Raises KernelError."""
+    options = libbpf.TestRunOpts(sz=sizeof(libbpf.TestRunOpts), repeat=1)
+    left = _run(program, packet, options)
+    return XdpResult(verdict=options.retval, packet=left)
+
+
+def _run(program: LoadedProgram, packet: bytes, options: libbpf.TestRunOpts) -> bytes:
+    """The packet as it left the program; what else there is to know stands in ``options``."""
+    received = ctypes.create_string_buffer(len(packet) + GROWTH_BYTES)
+    options.data_in, options.data_size_in = ctypes.cast(ctypes.c_char_p(packet), ctypes.c_void_p), len(packet)
+    options.data_out, options.data_size_out = ctypes.cast(received, ctypes.c_void_p), len(received)
     result = libbpf.library().bpf_prog_test_run_opts(program.fd, options)
     libbpf.check(result, "run", f'eBPF program "{program.name}" on a packet of {len(packet)} bytes')
-    return RunResult(
-        verdict=ctypes.c_int32(options.retval).value,
-        packet=received.raw[: options.data_size_out],
-        mark=after.mark,
-        duration_ns=options.duration,
-    )
+    return received.raw[: options.data_size_out]

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from netloom.bpf import libbpf
+from netloom.bpf.batch import NO_BATCHES
 from netloom.datapath.maps import MapSpec
 
 BATCH_ENTRIES = 512
 """Entries asked for at once; doubled while a single hash bucket holds more."""
 _TOKEN_BYTES = 4
 """A hash table's place in a walk is a bucket number; other maps' is a key."""
-_NO_BATCHES = (errno.EOPNOTSUPP, libbpf.ENOTSUPP, errno.EINVAL)
-"""Program arrays and old kernels: tries have batches since Linux 5.14, per-CPU arrays since 5.13."""
 
 Entries = Iterator[tuple[bytes, bytes]]
 
@@ -50,7 +49,7 @@ class _Batches:
     def first(self) -> bool:
         """Read the first batch; False when the kernel has no batches for this map."""
         self._result = self._read()
-        return -self._result not in _NO_BATCHES
+        return -self._result not in NO_BATCHES
 
     def entries(self) -> Entries:
         """Entries of the batch at hand and of all that follow."""

@@ -55,7 +55,7 @@ class PathSettings:
     """``paths``: where files live; each gets a directory per node below it."""
 
     run_dir: Annotated[Path, Doc("API socket and lock.")] = Path("/run/netloom")
-    state_dir: Annotated[Path, Doc("Endpoints, to survive restarts.")] = Path("/var/lib/netloom")
+    state_dir: Annotated[Path, Doc("Endpoints and the prefilter, to survive restarts.")] = Path("/var/lib/netloom")
     cache_dir: Annotated[Path, Doc("Compiled eBPF objects, by content hash; safe to delete.")] = Path(
         "/var/cache/netloom"
     )
@@ -86,6 +86,10 @@ class MapSettings:
     ] = 512000
     tunnels: Annotated[int, Range(16, 1 << 20), Doc("Pod prefixes of other nodes.")] = 65536
     peers: Annotated[int, Range(16, 1 << 20), Doc("Underlay addresses of other nodes.")] = 65536
+    prefilter_ip4: Annotated[int, Range(1, 1 << 24), Doc("Single IPv4 addresses the prefilter refuses.")] = 131072
+    prefilter_ip6: Annotated[int, Range(1, 1 << 24), Doc("Single IPv6 addresses the prefilter refuses.")] = 131072
+    prefilter_net4: Annotated[int, Range(1, 1 << 24), Doc("Ranges of IPv4 addresses the prefilter refuses.")] = 512000
+    prefilter_net6: Annotated[int, Range(1, 1 << 24), Doc("Ranges of IPv6 addresses the prefilter refuses.")] = 512000
     subjects: Annotated[int, Range(16, 1 << 20), Doc("Identities of this node's pods, each with its policies.")] = 65535
     cidrs: Annotated[int, Range(16, 1 << 24), Doc("Prefixes that policies name.")] = 512000
     policy_entries: Annotated[
@@ -131,6 +135,17 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObserveSettings:
+    """``observe``: what the agent remembers of packets."""
+
+    flows: Annotated[
+        int,
+        Range(16, 1 << 20),
+        Doc("Drops and verdicts kept in memory, the last ones, up to 1 KiB each: what `netctl observe` looks back on."),
+    ] = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole node config, without the plugins' own sections (``plugins.<name>``)."""
 
@@ -152,5 +167,6 @@ class Settings:
     datapath: DatapathSettings = field(default_factory=DatapathSettings)
     maps: MapSettings = field(default_factory=MapSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     log: LogSettings = field(default_factory=LogSettings)
     api: ApiSettings = field(default_factory=ApiSettings)

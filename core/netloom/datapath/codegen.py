@@ -92,6 +92,13 @@ struct prefix {
 \tstruct addr address;
 };
 _Static_assert(sizeof(struct prefix) == 20, "size of struct prefix");
+
+/* The same over the four bytes of an IPv4 address. */
+struct prefix4 {
+\t__u32 prefix_len;
+\t__be32 address;
+};
+_Static_assert(sizeof(struct prefix4) == 8, "size of struct prefix4");
 """
 
 

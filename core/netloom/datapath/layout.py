@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from netloom.model.address import Address, Network, pack, pack_prefix, unpack, unpack_prefix
@@ -62,6 +63,18 @@ def _decode_prefix(raw: bytes) -> Network:
     return unpack_prefix(*_PREFIX.unpack(raw))
 
 
+_PREFIX4 = struct.Struct("=I4s")
+
+
+def _encode_prefix4(network: IPv4Network) -> bytes:
+    return _PREFIX4.pack(network.prefixlen, network.network_address.packed)
+
+
+def _decode_prefix4(raw: bytes) -> IPv4Network:
+    prefix_len, address = _PREFIX4.unpack(raw)
+    return IPv4Network((address, prefix_len), strict=False)
+
+
 U8 = Annotated[int, _number("__u8 {}", "B")]
 U16 = Annotated[int, _number("__u16 {}", "H")]
 U32 = Annotated[int, _number("__u32 {}", "I")]
@@ -72,6 +85,10 @@ Addr = Annotated[Address, CType("struct addr {}", "16s", 4, pack, unpack)]
 """An address of either family; IPv4 is v4-mapped."""
 Prefix = Annotated[Network, CType("struct prefix {}", "20s", 4, _encode_prefix, _decode_prefix)]
 """Key of a longest-prefix map: 32-bit length in bits over the 16-byte form, then the 16 bytes."""
+Addr4 = Annotated[IPv4Address, CType("__be32 {}", "4s", 4, lambda address: address.packed, IPv4Address)]
+"""An IPv4 address alone, where a quarter of the bytes to hash is worth a map of its own."""
+Prefix4 = Annotated[IPv4Network, CType("struct prefix4 {}", "8s", 4, _encode_prefix4, _decode_prefix4)]
+"""As Prefix, over four bytes."""
 
 
 @dataclass(frozen=True, slots=True)

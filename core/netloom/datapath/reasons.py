@@ -89,6 +89,11 @@ class DropReason(IntEnum):
         "Policy incomplete",
         "The endpoint's policies did not fit into its table, so nothing passes: see `netctl status`.",
     )
+    PREFILTERED = (
+        225,
+        "Prefiltered",
+        "Its source stands in the node's prefilter (counted alone, no event): see `netctl prefilter list`.",
+    )
     VERDICT_UNTOLD = (
         254,
         "Verdict untold",

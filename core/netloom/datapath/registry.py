@@ -14,6 +14,7 @@ from netloom.datapath.connections import CONNECTION_MAPS
 from netloom.datapath.enforcement import POLICY_MAPS
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, CType, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
+from netloom.datapath.prefilter import PREFILTER_MAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +361,7 @@ MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     SCRATCH,
     *CONNECTION_MAPS,
     *POLICY_MAPS,
+    *PREFILTER_MAPS,
 )
 
 

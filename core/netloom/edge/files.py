@@ -10,18 +10,18 @@ from netloom.model.errors import Invalid, NetloomError, NotFound
 
 _MODE = 0o600
 _MAX_BYTES = 1 << 20
-"""No file of ours comes near; a damaged one must not fill the memory."""
+"""Hardly a file of ours comes near; a damaged one must not fill the memory."""
 
 
 class FileError(NetloomError):
     """A file cannot be read or written."""
 
 
-def write_atomic(path: Path, data: bytes, mode: int = _MODE) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = _MODE, *, synced: bool = False) -> None:
     """Put ``data`` in the place of what the file held; a reader, or a crash, sees the old bytes or the new.
 
-    Not synced to the disk: what these files tell of (interfaces, namespaces) does not outlive the machine's power
-    either. Raises FileError.
+    Not synced to the disk unless asked: what most of these files tell of (interfaces, namespaces) does not outlive the
+    machine's power either. Raises FileError.
     """
     scratch = f"{path.parent}/.{path.name}.new"
     try:
@@ -30,26 +30,39 @@ def write_atomic(path: Path, data: bytes, mode: int = _MODE) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(fd, rest) :]
+            if synced:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.rename(scratch, path)  # noqa: PTH104 - half of an attachment's file work would be pathlib's
+        if synced:
+            _sync_directory(path.parent)
     except OSError as error:
         with suppress(OSError):
             os.unlink(scratch)  # noqa: PTH108 - as above
         raise FileError(f'file "{path}" cannot be written: {error.strerror}') from error
 
 
-def read_bytes(path: Path) -> bytes:
-    """All of it. Raises NotFound, Invalid when it is longer than 1 MiB, or FileError."""
+def _sync_directory(path: Path) -> None:
+    """A name is on the disk when its directory is."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_bytes(path: Path, max_bytes: int = _MAX_BYTES) -> bytes:
+    """All of it. Raises NotFound, Invalid when it is longer than ``max_bytes``, or FileError."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except FileNotFoundError as error:
         raise NotFound(f'file "{path}" does not exist') from error
     except OSError as error:
         raise FileError(f'file "{path}" cannot be read: {error.strerror}') from error
-    if len(data) > _MAX_BYTES:
-        raise Invalid(f'file "{path}" is longer than {_MAX_BYTES} bytes, which no file of Netloom\'s is')
+    if len(data) > max_bytes:
+        raise Invalid(f'file "{path}" is longer than {max_bytes} bytes, which no such file of Netloom\'s is')
     return data
 
 

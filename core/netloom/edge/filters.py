@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal, TypeVar
 
-from netloom.edge import requests, tcx
+from netloom.edge import loaded, requests, tcx
 from netloom.edge.answers import FilterInfo, filter_info
 from netloom.edge.netns import call_in_netns, is_own_netns
 from netloom.edge.ownership import FILTER_PRIORITY
@@ -118,14 +118,14 @@ class Filters:
         return call() if is_own_netns(self._netns_fd) else call_in_netns(self._netns_fd, call)
 
 
-def _tcx_info(program: tcx.Program) -> FilterInfo:
+def _tcx_info(program: loaded.Program) -> FilterInfo:
     return FilterInfo(kind="tcx", name=program.name, program_id=program.id, tag=program.tag)
 
 
 def _put_by_tcx(place: Attachment, program_fd: int, program_name: str) -> None:
     """The first of ours is replaced, any other taken off; without one, the program goes before all others."""
     ours = [program for program in tcx.programs(place) if _tcx_info(program).ours]
-    wanted = tcx.program_id(program_fd)
+    wanted = loaded.program_id(program_fd)
     there = any(program.id == wanted for program in ours)
     for program in ours:
         if program.id == wanted:

@@ -118,14 +118,15 @@ def clean_host(netlink: Netlink) -> tuple[str, ...]:
 
     Call it in a thread of that namespace, while no agent runs.
 
-    Routes, filters on other people's devices, links (with workloads' interfaces), the firewall tables. Kernel
-    settings stay as they are: somebody else may rely on forwarding by now.
+    Routes, filters and XDP programs on other people's devices, links (with workloads' interfaces), the firewall tables.
+    Kernel settings stay as they are: somebody else may rely on forwarding by now.
     """
     removed = []
     for prefix in netlink.routes():
         netlink.delete_route(prefix)
         removed.append(f"route {prefix}")
     removed += [f"filter {place}" for place in netlink.detach_all_filters()]
+    removed += [f"XDP program of {name}" for name in netlink.xdp.devices_with_ours() if netlink.xdp.detach(name)]
     removed += [f"link {link.name}" for link in netlink.delete_own_links()]
     removed += remove_firewall(netlink.node)
     return tuple(removed)

@@ -27,6 +27,7 @@ from netloom.edge.filters import Choice, Filters
 from netloom.edge.ownership import link_alias
 from netloom.edge.requests import Attachment, Direction, VethEnd
 from netloom.edge.rtnl import RtnlSocket
+from netloom.edge.xdp import Xdp
 from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
 from netloom.plugins.contract import DeviceSpec, RouteSpec
@@ -54,6 +55,7 @@ class Netlink:
         self.alias = link_alias(node)
         self.socket = RtnlSocket()
         self.filters = Filters(self.socket, attach)
+        self.xdp = Xdp(self.socket)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ links     link group LINK_GROUP, which the kernel sets with the creation itself;
 routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone
 filters   name begins with FILTER_PREFIX, at priority FILTER_PRIORITY and handle FILTER_HANDLE
 queues    handle QUEUE_HANDLE
-programs  attached by tcx: the kernel's name of it begins with PROGRAM_PREFIX (netloom.datapath.program_names)
+programs  attached by tcx or to XDP: the kernel's name of it begins with PROGRAM_PREFIX (netloom.datapath.program_names)
 firewall  tables ``netloom_<hash of the node's name>`` and the same with ``_guard``, of family inet
 ========  =====================================================================================================
 """

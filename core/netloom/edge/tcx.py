@@ -1,8 +1,8 @@
 """Programs on devices by tcx (Linux 6.6): bpf(2) keeps a list for each direction of a device, run before any tc filter.
 
 A program attached like this stays for as long as its device, whoever attached it, and takes the place of another in
-one step. Structures are those of ``union bpf_attr`` (linux/bpf.h); Debian 12's libbpf knows none of this, so bpf(2) is
-called as it is. It looks for devices in the network namespace of the calling thread.
+one step. Debian 12's libbpf knows none of this (see :mod:`netloom.edge.loaded`). The kernel looks for devices in the
+network namespace of the calling thread.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ import os
 import platform
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from netloom.edge.loaded import Program, bpf, callable_here, describe, open_program
 from netloom.edge.requests import Attachment, Direction
 from netloom.model.errors import KernelError, Unsupported
 
 SINCE = "6.6"
-_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-"""Number of bpf(2), from asm/unistd.h of each machine."""
-_PROG_ATTACH, _PROG_DETACH, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 8, 9, 13, 15, 16
+_PROG_ATTACH, _PROG_DETACH, _PROG_QUERY = 8, 9, 16
 _KIND: Mapping[Direction, int] = {"ingress": 46, "egress": 47}
 """BPF_TCX_INGRESS, BPF_TCX_EGRESS."""
 _REPLACE = 1 << 2
@@ -34,32 +32,17 @@ _QUERY = struct.Struct("=IIIIQI4xQQQQ")
 """target_ifindex, attach_type, query_flags, attach_flags, prog_ids, count, prog_attach_flags, link_ids,
 link_attach_flags, revision."""
 _COUNT_AT = 24
-_INFO = struct.Struct("=IIQ")
-"""bpf_fd, info_len, info."""
-_PROGRAM = struct.Struct("=4xI8s48x16s")
-"""``struct bpf_prog_info`` to the end of its name: id, tag, name."""
 _MOST = 64
 """BPF_MPROG_MAX: programs in one list."""
 _LOOPBACK = 1
 """Index of the loopback device in every network namespace."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """A program in a list, as the kernel describes it."""
-
-    id: int
-    name: str
-    """At most 15 characters."""
-    tag: str
-    """The kernel's hash of the instructions, 16 hex digits."""
-
-
 @functools.cache
 def supported() -> bool:
     """Whether the kernel has tcx, by asking it what hangs on the loopback device."""
     query = ctypes.create_string_buffer(_QUERY.pack(_LOOPBACK, _KIND["ingress"], 0, 0, 0, 0, 0, 0, 0, 0), _QUERY.size)
-    return platform.machine() in _SYSCALL and _bpf(_PROG_QUERY, query)[1] == 0
+    return callable_here() and bpf(_PROG_QUERY, query)[1] == 0
 
 
 def require() -> None:
@@ -71,7 +54,7 @@ def require() -> None:
 
 def programs(place: Attachment) -> tuple[Program, ...]:
     """All programs of the list, first to last, whoever attached them; none where there is no such device."""
-    found = map(_describe, _numbers(place))
+    found = map(describe, _numbers(place))
     return tuple(program for program in found if program is not None)
 
 
@@ -83,7 +66,7 @@ def attach_first(place: Attachment, program_fd: int, name: str) -> None:
 
 def replace(place: Attachment, program_fd: int, name: str, old: Program) -> bool:
     """Put a program in the place of another in one step; False when that one has left meanwhile. Raises KernelError."""
-    old_fd = _open(old.id)
+    old_fd = open_program(old.id)
     if old_fd is None:
         return False
     try:
@@ -95,7 +78,7 @@ def replace(place: Attachment, program_fd: int, name: str, old: Program) -> bool
 
 def detach(place: Attachment, program: Program) -> bool:
     """Take a program off the list; says whether it was there. Raises KernelError."""
-    program_fd = _open(program.id)
+    program_fd = open_program(program.id)
     if program_fd is None:
         return False
     try:
@@ -105,18 +88,12 @@ def detach(place: Attachment, program: Program) -> bool:
         os.close(program_fd)
 
 
-def program_id(program_fd: int) -> int | None:
-    """Number of an open program; None when the descriptor is none of a program."""
-    found = _read(program_fd)
-    return found.id if isinstance(found, Program) else None
-
-
 def _numbers(place: Attachment) -> tuple[int, ...]:
     """Of the programs in the list."""
     room = (ctypes.c_uint32 * _MOST)()
     head = (place.ifindex, _KIND[place.direction], 0, 0, ctypes.addressof(room), _MOST, 0, 0, 0, 0)
     query = ctypes.create_string_buffer(_QUERY.pack(*head), _QUERY.size)
-    _, number = _bpf(_PROG_QUERY, query)
+    _, number = bpf(_PROG_QUERY, query)
     if number in (errno.ENODEV, errno.ENOENT):
         return ()
     if number:
@@ -125,55 +102,9 @@ def _numbers(place: Attachment) -> tuple[int, ...]:
     return tuple(room[:count])
 
 
-def _describe(number: int) -> Program | None:
-    """None when the program has gone meanwhile."""
-    fd = _open(number)
-    if fd is None:
-        return None
-    try:
-        found = _read(fd)
-    finally:
-        os.close(fd)
-    if isinstance(found, Program):
-        return found
-    raise KernelError("inspect", f"program {number}", found)
-
-
-def _read(program_fd: int) -> Program | int:
-    """What the kernel says of an open program, or the number of its error."""
-    raw = ctypes.create_string_buffer(_PROGRAM.size)
-    request = _INFO.pack(program_fd, _PROGRAM.size, ctypes.addressof(raw))
-    _, error = _bpf(_OBJ_GET_INFO_BY_FD, ctypes.create_string_buffer(request, _INFO.size))
-    if error:
-        return error
-    number, tag, name = _PROGRAM.unpack(raw.raw)
-    return Program(id=number, name=name.rstrip(b"\0").decode(errors="replace"), tag=tag.hex())
-
-
-def _open(number: int) -> int | None:
-    """A descriptor of a program; None when it does not exist any more."""
-    fd, error = _bpf(_PROG_GET_FD_BY_ID, ctypes.create_string_buffer(struct.pack("=III", number, 0, 0), 12))
-    if error == errno.ENOENT:
-        return None
-    if error:
-        raise KernelError("open", f"program {number}", error)
-    return fd
-
-
 def _call(command: int, attributes: bytes, op: str, obj: str, accept: int = 0) -> bool:
     """Whether it was done; False for the one error that is accepted."""
-    _, number = _bpf(command, ctypes.create_string_buffer(attributes, len(attributes)))
+    _, number = bpf(command, ctypes.create_string_buffer(attributes, len(attributes)))
     if number and number != accept:
         raise KernelError(op, obj, number)
     return not number
-
-
-def _bpf(command: int, attributes: ctypes.Array[ctypes.c_char]) -> tuple[int, int]:
-    """What bpf(2) returned, and its error number or 0."""
-    result = _libc().syscall(_SYSCALL[platform.machine()], command, attributes, len(attributes))
-    return result, ctypes.get_errno() if result < 0 else 0
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)

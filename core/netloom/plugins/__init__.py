@@ -4,6 +4,7 @@ from netloom.config.annotations import Doc, Length, Pattern, Range
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Mac, Prefix
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.registry import CallSlot
+from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import (
     CONTRACT_VERSION,
     UNDERLAY,
@@ -50,6 +51,7 @@ __all__ = [
     "AddressRequest",
     "Allocation",
     "AttachPoint",
+    "BatchStore",
     "Be16",
     "BpfProgram",
     "CallSlot",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from netloom.model.errors import Invalid, NetloomError, StoreError
 from netloom.model.node import Node
 from netloom.plugins import accept
 from netloom.plugins.accept import IpamFacts, ModeFacts
+from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import (
     AddressRequest,
     Allocation,
@@ -171,6 +172,14 @@ class GuardedStore:
     async def put(self, key: str, value: bytes) -> int:
         """Raises StoreError."""
         return int(await self._call("put", partial(self._store.put, key, value), partial(accept.of, int)))
+
+    async def put_all(self, values: Mapping[str, bytes]) -> None:
+        """Raises StoreError, after which a store without batches may hold some of them."""
+        if isinstance(self._store, BatchStore):
+            await self._call("put_all", partial(self._store.put_all, values), accept.nothing)
+            return
+        for key, value in values.items():
+            await self.put(key, value)
 
     async def compare_and_swap(self, key: str, expected_revision: int, value: bytes) -> bool:
         """Raises StoreError."""

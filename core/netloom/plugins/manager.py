@@ -18,6 +18,7 @@ from netloom.config.schema import closest
 from netloom.config.settings import Settings
 from netloom.model.errors import ConfigError, NetloomError, PluginError, Problem
 from netloom.plugins import accept, discovery
+from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
     UNDERLAY,
@@ -29,7 +30,6 @@ from netloom.plugins.contract import (
     NetworkMode,
     Role,
     Router,
-    Store,
 )
 from netloom.plugins.discovery import Plugin
 from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
@@ -69,7 +69,7 @@ class Active:
 
     ipam: Ipam
     mode: NetworkMode
-    store: Store
+    store: BatchStore
     routers: tuple[Router, ...]
     protocols: tuple[L7Protocol, ...]
     programs: tuple[OwnedProgram, ...]

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from netloom.plugins import contract, hookspecs
+from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import Ipam, NetworkMode, Parser, Router, Store
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "plugins.md"
 MARK = "<!-- From here on: rendered by `python -m netloom.plugins.reference` -->\n"
-OBJECTS = (Ipam, NetworkMode, Store, Router, Parser)
+OBJECTS = (Ipam, NetworkMode, Store, BatchStore, Router, Parser)
 
 
 def hooks() -> dict[str, Callable[..., Any]]:

@@ -3,7 +3,9 @@
 A *group* is a criterion with the peers that meet it now. Policies hold groups, so a selector that stands in a thousand
 policies is evaluated once for each identity. Selectors are indexed by one label they ask for, and identities by their
 labels: a new identity is shown only to selectors that could select it, and a new selector only to identities that it
-could select. What asks for nothing positive is shown everything.
+could select. Of the labels a selector asks for the index takes the one that the fewest have when the selector comes:
+with ten thousand identities that is the namespace for most, and with one namespace the application. What asks for
+nothing positive is shown everything.
 
 **Reserved identities** (host, world, ...) are selected only by selectors that ask for one of their labels. A
 selector that merely says what must not be, or nothing at all, means endpoints: an empty one that reached the world
@@ -18,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId, Reserved, reserved_identities
-from netloom.model.labels import NAMESPACE_KEY, Label, Labels
-from netloom.model.policy import CidrPeer, Entity, Operator, Requirement, Selector
+from netloom.model.labels import Label, Labels
+from netloom.model.policy import CidrPeer, Entity, Operator, Selector
 from netloom.policy.table import ANY_PEER
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def has_policy(labels: Labels | None) -> bool:
 
 def selects(selector: Selector, labels: Labels) -> bool:
     """Whether a selector selects an identity, with the law about reserved ones."""
-    if is_reserved(labels) and not any(item.operator in _POSITIVE for item in selector.requirements):
+    if not any(item.operator in _POSITIVE for item in selector.requirements) and is_reserved(labels):
         return False
     return selector.selects(labels)
 
@@ -97,6 +99,7 @@ class Selections:
         self._holders: dict[int, set[Group]] = {}
         self._by_label: dict[tuple[str, str], dict[IdentityId, None]] = {}
         self._asking: dict[tuple[str, str], dict[Group, None]] = {}
+        self._places: dict[Group, tuple[tuple[str, str], ...]] = {}
         self._showing: dict[Group, None] = {}
         self.anybody = Group(None, {ANY_PEER})
         for identity in reserved_identities():
@@ -109,6 +112,10 @@ class Selections:
     def identities(self) -> Iterable[IdentityId]:
         """All that are known, reserved ones too."""
         return self._labels.keys()
+
+    def groups(self) -> Iterable[Group]:
+        """All that somebody uses."""
+        return self._groups.values()
 
     def holders(self, peer: int) -> set[Group]:
         """Groups an identity is in."""
@@ -152,8 +159,8 @@ class Selections:
         group = self._groups.get(criterion)
         if group is None:
             group = self._groups[criterion] = Group(criterion)
-            self._place(group)
-            for identity in self._possible(criterion):
+            keys = self._place(group)
+            for identity in self._possible(keys):
                 if meets(criterion, self._labels[identity]):
                     group.members.add(identity)
                     self._holders[identity].add(group)
@@ -172,14 +179,22 @@ class Selections:
         for identity in group.members:
             self._holders[identity].discard(group)
 
-    def _place(self, group: Group) -> None:
-        for key in _asked(group.criterion):
+    def _place(self, group: Group) -> tuple[tuple[str, str], ...]:
+        """Put a group into the index; gives its keys there, none when it is shown everything."""
+        keys = self._places[group] = min(_asked(group.criterion), key=self._width, default=())
+        for key in keys:
             self._asking.setdefault(key, {})[group] = None
-        if not _asked(group.criterion):
+        if not keys:
             self._showing[group] = None
+        return keys
+
+    def _width(self, keys: tuple[tuple[str, str], ...]) -> tuple[int, int]:
+        """How many identities a group would have to look at, and how many groups are there already."""
+        identities = sum(len(self._by_label.get(key, ())) for key in keys)
+        return identities, sum(len(self._asking.get(key, ())) for key in keys)
 
     def _displace(self, group: Group) -> None:
-        for key in _asked(group.criterion):
+        for key in self._places.pop(group):
             del self._asking[key][group]
             if not self._asking[key]:
                 del self._asking[key]
@@ -192,13 +207,12 @@ class Selections:
             seen.update(self._asking.get(key, {}))
         yield from seen
 
-    def _possible(self, criterion: Criterion) -> Iterable[IdentityId]:
-        """Identities that could meet a criterion; none twice."""
-        asked = _asked(criterion)
-        if not asked:
+    def _possible(self, keys: tuple[tuple[str, str], ...]) -> Iterable[IdentityId]:
+        """Identities that could meet what a group of these keys asks for; none twice."""
+        if not keys:
             return self._labels.keys()
         found: dict[IdentityId, None] = {}
-        for key in asked:
+        for key in keys:
             found.update(self._by_label.get(key, {}))
         return found
 
@@ -212,20 +226,12 @@ def _keys(labels: Iterable[Label]) -> set[tuple[str, str]]:
     return {(label.key, value) for label in labels for value in (label.value, _EXISTS)}
 
 
-def _asked(criterion: Criterion | CidrPeer | None) -> tuple[tuple[str, str], ...]:
-    """What a criterion is indexed by: the requirement that is likely to hold for fewest; empty: none is positive."""
-    if not isinstance(criterion, Selector):
-        return ()
-    positive = [item for item in criterion.requirements if item.operator in _POSITIVE]
-    if not positive:
-        return ()
-    best = min(positive, key=_width)
-    return tuple((best.key, value) for value in dict.fromkeys(best.values or (_EXISTS,)))
-
-
-def _width(requirement: Requirement) -> tuple[bool, bool, int]:
-    """Namespaces hold many endpoints, and a key alone holds more than a key with its value."""
-    return requirement.key == NAMESPACE_KEY, requirement.operator is Operator.EXISTS, len(requirement.values)
+def _asked(criterion: Criterion | CidrPeer | None) -> Iterator[tuple[tuple[str, str], ...]]:
+    """What a criterion can be indexed by: each positive requirement with every value it may have."""
+    if isinstance(criterion, Selector):
+        for item in criterion.requirements:
+            if item.operator in _POSITIVE:
+                yield tuple((item.key, value) for value in dict.fromkeys(item.values or (_EXISTS,)))
 
 
 def _has(group: Group, labels: Labels) -> bool:

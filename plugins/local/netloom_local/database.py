@@ -15,7 +15,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +136,13 @@ class Database:
         """Write; returns the new revision."""
         with self._opened("written") as connection, _transaction(connection):
             return _write(connection, key, value)
+
+    def put_all(self, values: Mapping[str, bytes]) -> bool:
+        """Write all or none; says whether there was something to write."""
+        with self._opened("written") as connection, _transaction(connection):
+            for key, value in values.items():
+                _write(connection, key, value)
+            return bool(values)
 
     def compare_and_swap(self, key: str, expected_revision: int, value: bytes) -> bool:
         """Write if the key is at that revision (0: does not exist); says whether it did."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,10 @@ class LocalStore:
     async def put(self, key: str, value: bytes) -> int:
         """Write; returns the new revision."""
         return await self._change(partial(self._database.put, key, value))
+
+    async def put_all(self, values: Mapping[str, bytes]) -> None:
+        """Write all or none."""
+        await self._change(partial(self._database.put_all, dict(values)))
 
     async def compare_and_swap(self, key: str, expected_revision: int, value: bytes) -> bool:
         """Write only if the key is at that revision (0: does not exist)."""

@@ -12,12 +12,13 @@ from netloom.agent.walk.stack import UNKNOWN_MAC, addresses, neighbor_mac
 from netloom.agent.walk.state import AtHook, Found, Step, Walk
 from netloom.bpf.twin import Arrival
 from netloom.datapath import craft
+from netloom.datapath.reasons import DropReason
 from netloom.edge.answers import LinkInfo
 from netloom.edge.paths import NoPath, Path, Question
 from netloom.model.address import Address
 from netloom.model.endpoint import Endpoint
 from netloom.model.errors import NotFound
-from netloom.model.walk import Ending, Fate, Place
+from netloom.model.walk import Drop, Ending, Fate, Place
 
 MakeProbe = Callable[[Address], craft.Probe]
 """The packet, once its source is known."""
@@ -175,15 +176,27 @@ def from_world(walk: Walk, probe: craft.Probe) -> Step:
     next_hop = probe.source if isinstance(path, NoPath) else path.via or probe.source
     mac, _ = neighbor_mac(walk, link, next_hop)
     router = _GATEWAY_MAC if mac == UNKNOWN_MAC else mac
-    frame = craft.ethernet(craft.ip_packet(probe), source=router, destination=link.mac)
-    return AtHook(link=link, hook="ingress", frame=frame)
+    return _arriving(walk, link, craft.ethernet(craft.ip_packet(probe), source=router, destination=link.mac))
 
 
 def from_wire(walk: Walk, frame: bytes) -> Step:
     """A frame that another node sent; routers between the two have put this node's MAC address in."""
     link = walk.around.named_link(walk.around.facts.underlay_device)
-    addressed = craft.with_macs(frame, source=frame[6:12], destination=link.mac)
-    return AtHook(link=link, hook="ingress", frame=addressed)
+    return _arriving(walk, link, craft.with_macs(frame, source=frame[6:12], destination=link.mac))
+
+
+def _arriving(walk: Walk, link: LinkInfo, frame: bytes) -> Step:
+    """From the wire: the prefilter is asked before anybody else sees the frame. Its set is asked, not its program."""
+    ends = addresses(frame)
+    refused = walk.around.facts.prefiltered(ends[0]) if ends else ""
+    if not refused:
+        return AtHook(link=link, hook="ingress", frame=frame)
+    reason = DropReason.PREFILTERED
+    drop = Drop(reason=reason, name=reason.name, text=reason.text, hint=reason.hint, direction="ingress")
+    text = f"dropped: {reason.text}, since {refused} is refused"
+    walk.drop = drop
+    walk.note(Place.DEVICE, Found(text=text, device=link.name, hook="ingress", drop=drop), frame, frame)
+    return Ending(fate=Fate.DROPPED, text=reason.text, drop=drop)
 
 
 def onto_wire(walk: Walk, at: AtHook) -> Step:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from netloom.agent.walk.calls import stages
@@ -51,6 +51,8 @@ class NodeFacts:
     """Names of the programs at work, by the kernel's number."""
     specs: Mapping[str, MapSpec[Any, Any]]
     """Every map, by name."""
+    prefiltered: Callable[[Address], str] = field(default=lambda _: "")
+    """The prefix for which packets from an address are refused at the underlay device; "" when they are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

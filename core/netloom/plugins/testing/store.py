@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from netloom.model.errors import StoreError
+from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import Store, StoreEvent
 from netloom.plugins.testing.expect import raises
 
@@ -76,6 +77,25 @@ class StoreConformance:
                 await store.put(key, b"")
             assert [entry.key for entry in await store.items("nodes/")] == ["nodes/%", "nodes/a", "nodes/b"]
             assert len(await store.items("")) == 5
+
+        self.run(scenario)
+
+    def test_what_is_put_at_once_is_there_and_told_as_if_put_one_by_one(self) -> None:
+        """Of stores that are BatchStores; in place of what was there, and nothing else."""
+
+        async def scenario(store: Store) -> None:
+            if not isinstance(store, BatchStore):
+                return
+            first = await store.put("nodes/b", b"old")
+            watch = store.watch("nodes/")
+            await _next(watch)
+            wanted = {f"nodes/{name}": name.encode() * 1000 for name in "cab"}
+            await store.put_all(wanted)
+            assert {entry.key: entry.value for entry in await store.items("")} == wanted
+            assert all(entry.revision > first for entry in await store.items(""))
+            assert await _until(watch, wanted, {"nodes/b": b"old"}) == wanted
+            await store.put_all({})
+            assert len(await store.items("")) == 3
 
         self.run(scenario)
 
