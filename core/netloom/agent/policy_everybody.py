@@ -11,6 +11,7 @@ from netloom.agent import policy_views as views
 from netloom.agent.policies import Policies
 from netloom.agent.policy_changes import File, read_aside
 from netloom.agent.policy_questions import Sources, caveats, standing_view
+from netloom.agent.policy_seen import SeenSource
 from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.labels import Label
@@ -20,7 +21,7 @@ from netloom.policy.matrix import matrix
 from netloom.policy.names import find_policies
 from netloom.policy.selection import is_reserved
 from netloom.policy.snapshot import snapshot
-from netloom.policy.whatif import Comparison, FlowChange, what_if
+from netloom.policy.whatif import Comparison, FlowChange, Seen, what_if
 
 MAX_ENDS: Final = 250
 """Of a matrix: more are neither read nor drawn, and would take the agent's time."""
@@ -55,7 +56,7 @@ class Everybody:
         if not found.policies and not without:
             raise Invalid("nothing would be another: the files hold no policy, and none is to be deleted")
         population = self._population(Whom())
-        flows = {source.name: tuple(source.read()) for source in self._sources.seen}
+        flows = {source.name: await _read(source) for source in self._sources.seen}
         more = tuple(map(self._policies.as_enforced, found.policies))
 
         def compare() -> tuple[Comparison, int]:
@@ -170,3 +171,7 @@ def _verdict_view(found: Trace) -> views.Json:
         "because": [views.source_view(source) for side in guilty for source in side.decision.sources],
         "isolated_by": [str(name) for side in guilty for name in side.decision.isolated_by] if by_default else [],
     }
+
+
+async def _read(source: SeenSource) -> tuple[Seen, ...]:
+    return await asyncio.to_thread(lambda: tuple(source.read())) if source.is_slow else tuple(source.read())

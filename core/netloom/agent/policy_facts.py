@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from netloom.agent.datapath import Datapath
 from netloom.agent.policy_questions import Sources
+from netloom.agent.policy_seen import connections
 from netloom.datapath.registry import ENDPOINTS, IPCACHE, TUNNELS, EndpointKey, IpcacheFlag, IpcacheKey, TunnelKey
 from netloom.model.address import Address, host_prefix
 from netloom.model.identity import Reserved
@@ -23,6 +24,7 @@ def sources_of(agent: Agent) -> Sources:
         gateways=lambda: tuple(agent.node.gateways),
         addresses=lambda: _addresses(agent),
         identity_at=lambda address: identity_at(agent.datapath, address),
+        seen=(connections(agent.connections.live),),
     )
 
 

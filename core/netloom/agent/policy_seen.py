@@ -105,6 +105,8 @@ class SeenSource:
     name: str
     """In words, for answers: ``connections``."""
     read: Callable[[], Iterable[Seen]]
+    is_slow: bool = False
+    """Whether it is to be read in a thread, and may be."""
 
 
 def connections(live: Callable[[], Iterable[LiveConnection]]) -> SeenSource:
@@ -120,7 +122,7 @@ def connections(live: Callable[[], Iterable[LiveConnection]]) -> SeenSource:
                     (number, one.service),
                 )
 
-    return SeenSource(name="connections", read=read)
+    return SeenSource(name="connections", read=read, is_slow=True)
 
 
 def events(recent: Callable[[], Iterable[SeenEvent]]) -> SeenSource:
