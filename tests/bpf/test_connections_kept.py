@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from yarl import URL
@@ -22,6 +23,7 @@ from netloom.datapath.connections import (
     ConnectionKey,
 )
 from netloom.datapath.layout import encode
+from netloom.datapath.maps import MapSpec
 from netloom.model.errors import Invalid
 from netloom.plan.sweeps import FIRST_PAUSE_S
 from support.maps import small
@@ -30,12 +32,13 @@ pytestmark = pytest.mark.bpf
 
 HOUR_NS = 3600 * 10**9
 LIVE = ConnectionInfo(0, 1, 60, 0, 0, 300, 301, 1, 80, 0)
-FULL = replace(CONNECTIONS_TCP, max_entries=CONNECTIONS_TCP.max_entries)
+FULL = CONNECTIONS_TCP
 
 
 @pytest.fixture
 def maps() -> Iterator[MapSet]:
-    with MapSet.ephemeral(map(small, CONNECTION_MAPS)) as opened:
+    specs: tuple[MapSpec[Any, Any], ...] = CONNECTION_MAPS
+    with MapSet.ephemeral(map(small, specs)) as opened:
         yield opened
 
 
@@ -127,7 +130,7 @@ async def test_an_answer_says_how_many_there_are_when_it_holds_fewer(maps: MapSe
 
 async def test_the_loop_goes_on_while_a_full_table_is_swept() -> None:
     """Half a million entries, half of which have expired."""
-    with MapSet.ephemeral((replace(CONNECTIONS_TCP, max_entries=FULL.max_entries), small(CONNECTIONS_ANY))) as maps:
+    with MapSet.ephemeral((FULL, small(CONNECTIONS_ANY))) as maps:
         now_ns = time.monotonic_ns()
         infos = [encode(replace(LIVE, expires_ns=now_ns + offset)) for offset in (-1, HOUR_NS)]
         first = encode(ConnectionKey(ip_address("10.0.0.1"), ip_address("10.0.0.2"), 0, 80, 6))

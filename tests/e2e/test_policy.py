@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,8 +84,11 @@ class Given:
         """Wait until the other node has heard of what one has, and enforces it."""
         wanted = self._objects(node)
         for other in NODES:
-            assert wait_until(lambda other=other: self._objects(other) == wanted, WITHIN_S)
+            assert wait_until(partial(self._has, other, wanted), WITHIN_S)
             self._cluster.netctl(other, "policy", "wait")
+
+    def _has(self, node: str, wanted: list[Any]) -> bool:
+        return self._objects(node) == wanted
 
     def _objects(self, node: str) -> list[Any]:
         view = self._cluster.lab.api(node, "/v1/policies?objects=true")
