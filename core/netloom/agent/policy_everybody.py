@@ -55,24 +55,25 @@ class Everybody:
         if not found.policies and not without:
             raise Invalid("nothing would be another: the files hold no policy, and none is to be deleted")
         population = self._population(Whom())
-        flows = {source.name: tuple(source.read()) for source in self._sources.seen}
         more = tuple(map(self._policies.as_enforced, found.policies))
 
-        def compare() -> tuple[Comparison, int]:
+        def compare() -> tuple[Comparison, int, dict[str, int]]:
+            flows = {source.name: dict.fromkeys(source.read()) for source in self._sources.seen}
             before, after = standing.build(), standing.build(more=more, without=without)
             everybody = census(population, (before, after))
             too_many = len(everybody) > MAX_ENDS
-            seen = [flow for found in flows.values() for flow in found]
-            return what_if(before, after, seen, () if too_many else everybody), len(everybody) if too_many else 0
+            seen = dict.fromkeys(flow for found in flows.values() for flow in found)
+            compared = what_if(before, after, seen, () if too_many else everybody)
+            return compared, len(everybody) if too_many else 0, {name: len(found) for name, found in flows.items()}
 
-        compared, too_many = await asyncio.to_thread(compare)
+        compared, too_many, counts = await asyncio.to_thread(compare)
         notes = (
             [f"{too_many} ends are too many to compare who reaches whom, at most {MAX_ENDS} are"] if too_many else []
         )
         return {
             **standing_view(self._policies),
             "notes": [*notes, *caveats(self._policies)],
-            "replayed": {name: len(found) for name, found in flows.items()},
+            "replayed": {"flows": compared.replayed, "sources": counts},
             "flows": [_flow_view(change) for change in compared.flows[:MAX_SHOWN]],
             "flow_changes": len(compared.flows),
             "cells": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from netloom.agent import policy_seen
 from netloom.agent.datapath import Datapath
 from netloom.agent.policy_questions import Sources
 from netloom.datapath.registry import ENDPOINTS, IPCACHE, TUNNELS, EndpointKey, IpcacheFlag, IpcacheKey, TunnelKey
@@ -23,6 +24,7 @@ def sources_of(agent: Agent) -> Sources:
         gateways=lambda: tuple(agent.node.gateways),
         addresses=lambda: _addresses(agent),
         identity_at=lambda address: identity_at(agent.datapath, address),
+        seen=(policy_seen.events(agent.monitor.log.recent),),
     )
 
 
