@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def sources_of(agent: Agent) -> Sources:
-    """Of one node."""
+    """Of one node; the agent's parts are looked up when they are asked for."""
     return Sources(
-        endpoints=agent.endpoints.ready,
+        endpoints=lambda: agent.endpoints.ready(),  # noqa: PLW0108
         gateways=lambda: tuple(agent.node.gateways),
         addresses=lambda: _addresses(agent),
         identity_at=lambda address: identity_at(agent.datapath, address),
-        seen=(policy_seen.events(agent.monitor.log.recent),),
+        seen=(policy_seen.events(lambda: agent.monitor.log.recent()),),  # noqa: PLW0108
     )
 
 
