@@ -27,7 +27,8 @@ _PORTS_OF_ENTRY = 40
 """As many as one list may have."""
 
 NONE, ONE, MANY = "no policy", "1 rule", "10,000 rules"
-BRIDGE, BRIDGE_ONE, BRIDGE_MANY, BRIDGE_SET = "bridge", "nft, 1 rule", "nft, 10,000 rules", "nft, set of 10,000"
+BRIDGE, BRIDGE_ONE, BRIDGE_MANY = "bridge, no rules", "nftables, 1 rule", "nftables, 10,000"
+BRIDGE_SET = "nftables, set of 10,000"
 OURS = (NONE, ONE, MANY)
 PEERS = (BRIDGE, BRIDGE_ONE, BRIDGE_MANY, BRIDGE_SET)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -98,7 +99,7 @@ def test_endpoints_have_policies_and_nodes_the_world_and_strangers_have_none() -
 # --- prefixes -----------------------------------------------------------------------------------
 
 
-def kernel_lookup(entries: dict[Network, int], address: Address) -> int:
+def kernel_lookup(entries: Mapping[Network, int], address: Address) -> int:
     """One trie over 16 bytes for both families, as the kernel has it."""
     found = (-1, 0)
     bits = int.from_bytes(pack(address), "big")
