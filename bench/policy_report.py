@@ -12,12 +12,12 @@ _MS = 1e3
 _NS_TO_MS = 1e-6
 _MIB = 1 << 20
 _TIMES: tuple[tuple[str, Callable[[Scale], float]], ...] = (
-    ("one more policy", lambda scale: scale.policy_s),
-    ("one more for all pods", lambda scale: scale.wide_policy_s),
-    ("one more identity", lambda scale: scale.identity_s),
-    ("one more for all pods", lambda scale: scale.wide_identity_s),
+    ("for one pod", lambda scale: scale.policy_s),
+    ("for all pods", lambda scale: scale.wide_policy_s),
+    ("for some pods", lambda scale: scale.identity_s),
+    ("for all pods", lambda scale: scale.wide_identity_s),
 )
-"""The four that an operator notices, two of policies and two of identities."""
+"""Two of policies, two of identities."""
 _PANELS = (
     ("Milliseconds until one more policy is enforced", _TIMES[:2]),
     ("... until one more identity is", _TIMES[2:]),
