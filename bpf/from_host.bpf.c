@@ -27,9 +27,8 @@ static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const 
 		return drop(flow, DROP_INVALID_PACKET);
 	if (endpoint) {
 		flow->destination_identity = endpoint->identity;
-		rc = admit(skb, flow, packet, node, LOCAL_DESTINATION);
-		if (rc)
-			flow->endpoint_id = endpoint->id;
+		flow->endpoint_id = endpoint->id;
+		rc = admit(skb, flow, packet, node, endpoint, 0);
 		return rc ? rc : deliver_from_egress(skb, flow, endpoint);
 	}
 	rc = locate(flow, &packet->destination);

@@ -19,6 +19,7 @@ struct admission {
 	__u64 now_ns;		/* in ticks: much cheaper than to the nanosecond, and as good for lifetimes */
 	union identities identities;
 	struct l4 l4;
+	__u16 receiver_id;	/* of an endpoint of this node */
 	__u8 local;
 	__u8 is_from_high;	/* sent by the higher end of the key */
 	__u8 is_known;		/* there is a connection */
@@ -97,21 +98,17 @@ static __always_inline bool is_current(const struct connection_info *entry, cons
 	return entry->epoch == node->policy_epoch || node->policy_flags & POLICY_FLAG_KEEP_CONNECTIONS;
 }
 
-/* Ask the policies of one end; 0 when the packet may go on. */
+/* Ask the policies of one end, which `flow` tells of meanwhile; 0 when the packet may go on. */
 static __always_inline int ask_end(struct __sk_buff *skb, struct flow *flow, const struct node_config *node,
 				   const struct question *question, const struct admission *admission)
 {
-	__u8 packet_direction = flow->direction;
-	int verdict;
+	int verdict = ask(flow, question);
 
-	flow->direction = question->direction;
-	verdict = ask(flow, question);
 	if (verdict < 0)
 		return verdict;
 	/* One that was judged before and is allowed still is no news. */
 	if (!admission->is_known || verdict != POLICY_VERDICT_ALLOWED)
 		tell(skb, flow, node, admission->now_ns, verdict);
-	flow->direction = packet_direction;
 	return 0;
 }
 
@@ -123,6 +120,8 @@ static __always_inline int ask_ends(struct __sk_buff *skb, struct flow *flow, co
 				    const struct node_config *node, const struct admission *admission)
 {
 	struct question question = { .service = flow->service, .protocol = admission->l4.protocol };
+	__u16 endpoint_id = flow->endpoint_id;
+	__u8 direction = flow->direction;
 	int rc;
 
 #pragma clang loop unroll(disable)
@@ -137,10 +136,15 @@ static __always_inline int ask_ends(struct __sk_buff *skb, struct flow *flow, co
 		question.peer = is_beginner ? who->destination : who->source;
 		question.cidr = cidr_of(is_sender ? &packet->destination : &packet->source);
 		question.direction = is_beginner ? DIR_EGRESS : DIR_INGRESS;
+		flow->direction = question.direction;
+		if (!is_sender)
+			flow->endpoint_id = admission->receiver_id;
 		rc = ask_end(skb, flow, node, &question, admission);
 		if (rc)
 			return rc;
 	}
+	flow->direction = direction;
+	flow->endpoint_id = endpoint_id;
 	return 0;
 }
 
@@ -244,11 +248,12 @@ static __always_inline int admit_by_policy(struct __sk_buff *skb, struct flow *f
 }
 
 /*
- * 0 when the packet may go on; its identities are known, and it stands in the scratch. `local` says which of its ends
- * are endpoints of this node, at least one. Cost: 1 LRU hash for a packet of a connection that is known.
+ * 0 when the packet may go on; its identities are known, and it stands in the scratch. At least one of its ends is an
+ * endpoint of this node: the sender, which `flow` names, where `local` says so, and a `receiver` that is not NULL.
+ * Cost: 1 LRU hash for a packet of a connection that is known.
  */
 static __always_inline int admit(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-				 const struct node_config *node, __u8 local)
+				 const struct node_config *node, const struct endpoint_info *receiver, __u8 local)
 {
 	struct admission *admission = admission_beside(packet);
 	struct connection_info *entry;
@@ -258,7 +263,8 @@ static __always_inline int admit(struct __sk_buff *skb, struct flow *flow, const
 		return rc;
 	entry = track(admission, packet);
 	identify(admission, flow, entry);
-	admission->local = local;
+	admission->local = receiver ? local | LOCAL_DESTINATION : local;
+	admission->receiver_id = receiver ? receiver->id : 0;
 	forget();
 	flow->service = entry ? entry->service : admission->l4.service;
 	flow->tracking = !admission->is_known ? TRACKING_NEW : admission->is_reply ? TRACKING_REPLY : TRACKING_ESTABLISHED;

@@ -35,12 +35,9 @@ static __always_inline int forward_away(struct __sk_buff *skb, struct flow *flow
 static __always_inline int admit_from_workload(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
 					       const struct node_config *node, const struct endpoint_info *endpoint)
 {
-	bool is_here = endpoint && !(endpoint->flags & ENDPOINT_FLAG_HOST);
-	int rc = admit(skb, flow, packet, node, is_here ? LOCAL_SOURCE | LOCAL_DESTINATION : LOCAL_SOURCE);
-
-	if (rc && is_here && flow->direction == DIR_INGRESS)
-		flow->endpoint_id = endpoint->id;
-	return rc;
+	if (endpoint && endpoint->flags & ENDPOINT_FLAG_HOST)
+		endpoint = NULL;
+	return admit(skb, flow, packet, node, endpoint, LOCAL_SOURCE);
 }
 
 /* Cost: 1 hash for an endpoint of this node, 1 or 2 longest-prefix matches more for any other, and that of admit(). */

@@ -43,7 +43,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct flow *flow, con
 	if (endpoint->flags & ENDPOINT_FLAG_HOST)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_HOST);
 	flow->endpoint_id = endpoint->id;
-	rc = admit(skb, flow, packet, node, LOCAL_DESTINATION);
+	rc = admit(skb, flow, packet, node, endpoint, 0);
 	return rc ? rc : deliver_from_ingress(skb, flow, endpoint);
 }
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from netloom.bpf.testrun import run
 from netloom.datapath import registry
 from netloom.datapath.connections import ConnectionFlag, ConnectionInfo, Tracking
 from netloom.datapath.reasons import DropReason
@@ -18,11 +19,12 @@ from netloom.policy.table import Direction
 from support import packets
 from support.maps import ROOM
 from support.packets import ACK, FIN, RST, SYN, TCP, UDP
-from support.pipeline import ALICE, BOB, CAROL, DAVE, Pipeline
+from support.pipeline import ALICE, BOB, CAROL, DAVE, LOOPBACK, Pipeline
 from support.talk import EPOCH, A, B, C, D, End, H, N, Talk, W, allowing, everything, to_port
 
 pytestmark = pytest.mark.bpf
 
+REDIRECT = 7
 PASSES = None
 """The reason a packet is not dropped for."""
 IN, OUT = Direction.INGRESS, Direction.EGRESS
@@ -33,7 +35,7 @@ GRE = 47
 
 @pytest.fixture(params=[False, True], ids=["ipv4", "ipv6"])
 def talk(pipeline: Pipeline, request: pytest.FixtureRequest) -> Talk:
-    """ALICE may begin TCP to port 80 and UDP to port 53 of anybody; BOB may be asked so; neither may do anything else."""
+    """ALICE may ask anybody at TCP port 80 and UDP port 53, BOB be asked there; neither may do anything else."""
     ports = [(80, TCP), (53, UDP), (0, GRE)]
     pipeline.write_policy(ALICE.identity, allowing(*(to_port(OUT, *port) for port in ports)))
     pipeline.write_policy(BOB.identity, allowing(*(to_port(IN, *port) for port in ports)))
@@ -161,8 +163,14 @@ def test_replies_are_told_as_such(talk: Talk) -> None:
 
 
 def test_a_full_table_forgets_the_oldest_and_refuses_nobody(talk: Talk) -> None:
-    refused = [talk.udp(A, B, ports=(port, 53)).reason for port in range(1000, 1000 + 2 * ROOM)]
-    assert set(refused) == {PASSES}
+    talk.udp(A, B)
+    ends = (A.address(talk.six), B.address(talk.six))
+    for port in range(1000, 1000 + 2 * ROOM):
+        packet = packets.ip(
+            packets.udp(source_port=port, destination_port=53), source=ends[0], destination=ends[1], protocol=UDP
+        )
+        frame = packets.ethernet(packet, source=ALICE.mac, destination=ALICE.node_mac)
+        assert run(talk.pipeline.programs["from_container"], frame, ifindex=LOOPBACK).verdict == REDIRECT
     assert len(talk.pipeline.connections()) <= ROOM
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 import pytest
@@ -10,17 +11,22 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from netloom.bpf.testrun import run
+from netloom.datapath.connections import FRAGMENTS
 from netloom.datapath.maps import Index
 from netloom.datapath.reasons import Direction, DropReason
 from netloom.datapath.registry import HANDOFF, EventType, Flow
+from netloom.policy.table import Direction as PolicyDirection
 from support import packets
 from support.emulated import fewer
-from support.packets import ARP, ETHERNET_BYTES, ICMP, ICMP6, IPV4, IPV6, TCP
+from support.packets import ARP, ETHERNET_BYTES, ICMP, ICMP6, IPV4, IPV6, MORE_FRAGMENTS, TCP, UDP
 from support.pipeline import ALICE, BOB, CAROL, GATEWAYS, LOOPBACK, REASONS, UNDERLAY, WORLD, Pipeline, sent_by, to
+from support.talk import C, Talk, allowing, to_port
 
 pytestmark = pytest.mark.bpf
 
 SHOT, REDIRECT = 2, 7
+LEFT = -1
+"""TC_ACT_UNSPEC."""
 LEAST_BYTES = {IPV4: ETHERNET_BYTES + 20, IPV6: ETHERNET_BYTES + 40}
 """Linux 6.18 runs no program on a made-up IP packet shorter than its header: test_wire.py sends such."""
 ENTRIES = ["from_container", "from_host", "from_overlay"]
@@ -40,6 +46,21 @@ HONEST = {
     ),
     "arp": sent_by(ALICE, packets.arp(sender=ALICE.ipv4, sender_mac=ALICE.mac, target=BOB.ipv4), ARP),
     "nd": sent_by(ALICE, packets.solicitation(source=ALICE.ipv6, target=BOB.ipv6, mac=ALICE.mac)),
+    "first fragment": sent_by(
+        ALICE,
+        packets.ipv4(
+            packets.udp(bytes(32)), source=ALICE.ipv4, destination=BOB.ipv4, protocol=UDP, fragment=MORE_FRAGMENTS
+        ),
+    ),
+    "first fragment6": to(
+        BOB.ipv6, packets.fragment_header(UDP, more=True) + packets.udp(bytes(32)), protocol=packets.FRAGMENT
+    ),
+    "error": to(BOB.ipv4, packets.icmp(3, payload=to(WORLD[0])[ETHERNET_BYTES:]), protocol=ICMP),
+    "error6": to(
+        BOB.ipv6,
+        packets.icmp6(1, payload=to(WORLD[1])[ETHERNET_BYTES:], ends=(ALICE.ipv6, BOB.ipv6)),
+        protocol=ICMP6,
+    ),
     "dying": to(BOB.ipv4, ttl=1),
     "huge": to(BOB.ipv6, packets.udp(bytes(1500))),
 }
@@ -91,6 +112,14 @@ def test_any_bytes_are_dropped_or_sent_on(pipeline: Pipeline, program: str, fram
     told = program == "icmp_error" and result.verdict == REDIRECT
     assert result.verdict in (SHOT, REDIRECT)
     assert len(drops) == (1 if result.verdict == SHOT or told else 0)
+
+
+@fuzzing
+@given(frame=frames)
+def test_any_bytes_on_the_underlay_are_left_alone_or_accounted_for(pipeline: Pipeline, frame: bytes) -> None:
+    """Nothing there is refused that is not beyond doubt a tunnel packet."""
+    assert run(pipeline.programs["from_underlay"], frame, ifindex=LOOPBACK).verdict == LEFT
+    assert pipeline.events() == ()
 
 
 changes = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), min_size=1, max_size=4)
@@ -150,3 +179,82 @@ def test_answers_have_whole_checksums(pipeline: Pipeline, name: str, bytes_at: l
     else:
         length = struct.unpack_from(">H", answer, 18)[0]
         assert packets.checksum(answer[22:54] + struct.pack(">II", length, ICMP6) + answer[54:]) == 0
+
+
+# --- from another node, and in fragments --------------------------------------------------------
+
+INNER = {name: frame for name, frame in HONEST.items() if frame[12:14] == b"\x08\0" and name not in ("ping", "dying")}
+"""What a remote workload may say, too: IPv4, which test runs take out of tunnels on all kernels."""
+
+
+@pytest.mark.parametrize("name", INNER)
+@fuzzing
+@given(bytes_at=changes)
+def test_what_another_node_sends_is_delivered_or_its_drop_is_told(
+    pipeline: Pipeline, name: str, bytes_at: list[tuple[int, int]]
+) -> None:
+    """Whatever its workload has made of it, and whatever the address it is for."""
+    talk = Talk(pipeline, six=False)
+    spoken = bytearray(changed(INNER[name], bytes_at)[ETHERNET_BYTES:])
+    spoken[0] = 0x45
+    spoken[12:20] = CAROL.ipv4.packed + BOB.ipv4.packed
+    outcome = talk.send_packet(C, bytes(spoken))
+    assert (outcome.verdict, len(outcome.drops)) in ((REDIRECT, 0), (SHOT, 1))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A fragment, or a whole packet where it is the first and the last."""
+
+    number: int
+    offset: int
+    more: bool
+    port: int
+    protocol: int
+
+
+pieces = st.builds(
+    Piece,
+    st.integers(1, 2),
+    st.sampled_from([0, 0, 0, 1, 2, 3, 185]),
+    st.sampled_from([True, True, False]),
+    st.sampled_from([53, 22]),
+    st.sampled_from([UDP, TCP]),
+)
+
+
+def cut(piece: Piece, six: bool) -> bytes:
+    made = packets.tcp if piece.protocol == TCP else packets.udp
+    body = made(bytes(24), destination_port=piece.port)
+    if six:
+        head = struct.pack(">BBHI", piece.protocol, 0, piece.offset << 3 | piece.more, piece.number)
+        return packets.ipv6(head + body, source=ALICE.ipv6, destination=BOB.ipv6, protocol=packets.FRAGMENT)
+    flags = MORE_FRAGMENTS * piece.more | piece.offset
+    whole = packets.ipv4(body, source=ALICE.ipv4, destination=BOB.ipv4, protocol=piece.protocol, fragment=flags)
+    return whole[:4] + struct.pack(">H", piece.number) + whole[6:]
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["ipv4", "ipv6"])
+@fuzzing
+@given(sent=st.lists(pieces, min_size=2, max_size=8))
+def test_overlapping_fragments_get_nothing_past_a_policy(pipeline: Pipeline, six: bool, sent: list[Piece]) -> None:
+    """In whatever order and place: a later one fares as the last first one of its packet did, or is dropped."""
+    for key, _ in pipeline.maps[FRAGMENTS.name].raw_items():
+        pipeline.maps[FRAGMENTS.name].delete_raw(key)
+    allowed = [to_port(direction, 53, protocol) for direction in PolicyDirection for protocol in (UDP, TCP)]
+    for pod in (ALICE, BOB):
+        pipeline.write_policy(pod.identity, allowing(*allowed))
+    ports: dict[tuple[int, int], int] = {}
+    for piece in sent:
+        name = (piece.number, 0 if six else piece.protocol)
+        expected: DropReason | None
+        if piece.offset == 1:
+            expected = DropReason.INVALID_PACKET
+        elif piece.offset and name not in ports:
+            expected = DropReason.FRAGMENT_NOT_FOUND
+        else:
+            port = ports[name] if piece.offset else piece.port
+            expected = None if port == 53 else DropReason.POLICY
+            if not piece.offset and piece.more:
+                ports[name] = port
+        assert pipeline.run("from_container", sent_by(ALICE, cut(piece, six))).reason == expected

@@ -15,6 +15,7 @@ from netloom.bpf.assemble import CALL
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.core_programs import core_programs, read_headers
 from netloom.bpf.helpers import PROBE_READ_KERNEL
+from netloom.bpf.objects import ProgramKind
 from netloom.model.errors import CompileError, Unsupported
 from support.toolchain import stage
 
@@ -116,12 +117,15 @@ def test_a_warning_is_an_error(tmp_path: Path) -> None:
         Compiler(tmp_path).compile(stage("int forgotten = 1; return 0;"))
 
 
-def test_a_program_without_its_function_says_which_is_missing(tmp_path: Path) -> None:
-    """The name of a program is the name of its function."""
+@pytest.mark.parametrize(
+    ("kind", "context"), [(ProgramKind.TC, "__sk_buff"), (ProgramKind.XDP, "xdp_md")], ids=["tc", "xdp"]
+)
+def test_a_program_without_its_function_says_which_is_missing(tmp_path: Path, kind: ProgramKind, context: str) -> None:
+    """The name of a program is the name of its function, which takes what programs of its kind are given."""
     program = stage("return 0;")
     renamed = type(program)(name="other", file=program.file, source=program.source, target=program.target)
-    with pytest.raises(CompileError, match=r'no function "int other\(struct __sk_buff \*\)"'):
-        Compiler(tmp_path).compile(renamed)
+    with pytest.raises(CompileError, match=rf'no function "int other\(struct {context} \*\)"'):
+        Compiler(tmp_path).compile(renamed, kind=kind)
 
 
 def test_one_program_that_fails_does_not_lose_the_others(tmp_path: Path, children: list[Any]) -> None:

@@ -148,3 +148,22 @@ def test_every_config_in_the_documentation_can_be_used(page: str, text: str) -> 
     manager = PluginManager.discover()
     load_text(yaml.safe_dump(tree), page, manager.section_types())
     manager.close()
+
+
+def test_every_upstream_test_of_network_policies_stands_here() -> None:
+    """All 50, none twice, each as a function of the file that the page names; no test is left out but our own."""
+    text = (ROOT / "docs/conformance.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.+?) \| `(test_\w+\.py)::(test_\w+)(\[\w+\])?` \| passes \|", text, re.MULTILINE)
+    assert [int(number) for number, *_ in rows] == list(range(1, 51))
+    assert len({name for _, name, *_ in rows}) == len({tuple(test) for _, _, *test in rows}) == 50
+    folder = ROOT / "tests/e2e/netpol"
+    tests = {
+        path.name: set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+        for path in folder.glob("test_*.py")
+    }
+    assert {(file, test) for _, _, file, test, _ in rows} == {
+        (file, test)
+        for file, found in tests.items()
+        for test in found
+        if file not in ("test_blocks.py", "test_empire.py")
+    }

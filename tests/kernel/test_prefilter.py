@@ -64,15 +64,25 @@ def test_a_set_that_cannot_be_kept_is_taken_back(running: Node) -> None:
     assert (running.in_kernel(), running.cidrs, running.names()) == ({}, [], [])
 
 
+def test_jumbo_frames_do_not_keep_it_from_the_driver(node: Node) -> None:
+    """The program says that it can be given frames of several buffers."""
+    for device in ("eth0", "uplink"):
+        node.netns.run("ip", "link", "set", device, "mtu", "9000")
+    node.start()
+    assert node.refuse(*SET)["mode"] == "native"
+
+
 # --- strangers ----------------------------------------------------------------------------------
 
 
-def test_a_strangers_program_is_left_and_named(running: Node, foreign: int) -> None:
-    """Nothing is refused, and nothing stays behind of the attempt."""
-    running.attach_foreign(foreign)
-    status, answer = running.ask("PATCH", SET)
+def test_a_strangers_program_is_left_and_named(node: Node, foreign: int) -> None:
+    """Nothing is refused, and nothing stays behind of the attempt, not even until the next resync."""
+    node.write_config(resync_s=3600)
+    node.start()
+    node.attach_foreign(foreign)
+    status, answer = node.ask("PATCH", SET)
     assert (status, '"stranger" (program' in answer["error"]["message"]) == (409, True)
-    assert (running.names(), running.cidrs, running.in_kernel()) == ([("stranger", "native")], [], {})
+    assert (node.names(), node.cidrs, node.in_kernel()) == ([("stranger", "native")], [], {})
 
 
 def test_a_stranger_who_takes_the_place_degrades_the_node_until_he_leaves(running: Node, foreign: int) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.policy_answers import POLICY_ANSWERS
+
 PREFILTER_STATE: dict[str, Any] = {
     "revision": 4,
     "count": 3,
@@ -75,7 +77,15 @@ STATUS: dict[str, Any] = {
     },
     "unwritten": {"ipcache": 2},
     "missing": ["lxc0d15ea5e0001"],
-    "monitor": {"listeners": 1, "lost": 0},
+    "policy": {
+        "policies": 3,
+        "revision": 5,
+        "enforced_revision": 4,
+        "enforcement": "default",
+        "audit": False,
+        "closed": [{"identity": 257, "reason": "the policy table of identity 257 has room for 16 entries"}],
+    },
+    "monitor": {"listeners": 1, "flows": 17, "lost": 0, "untold": 0},
     "programs": [
         {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043, "budget": 15000},
         {"name": "forward", "id": 72, "tag": "8f0a3bd0e2b5e1c9", "instructions": 612, "budget": None},
@@ -292,44 +302,7 @@ CONFIG: list[dict[str, Any]] = [
     {"key": "hooks.disabled", "value": ["loud"], "origin": "/etc/netloom/node.yaml:7"},
 ]
 
-VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.1"}
-
-DROP: dict[str, Any] = {
-    "kind": "drop",
-    "at_ns": 1772359200000000000,
-    "code": 132,
-    "text": "Invalid source ip",
-    "direction": "egress",
-    "source_identity": 256,
-    "destination_identity": 0,
-    "endpoint_id": 1,
-    "ifindex": 16,
-    "hash": 51966,
-    "packet_bytes": 98,
-    "line": 64,
-    "packet": {
-        "protocol": "icmp",
-        "source": "10.9.9.9",
-        "destination": "10.244.1.3",
-        "source_port": None,
-        "destination_port": None,
-        "detail": "EchoRequest",
-    },
-    "summary": (
-        "xx drop (Invalid source ip) flow 0xcafe to endpoint 0, identity 256->0: 10.9.9.9 -> 10.244.1.3 EchoRequest"
-    ),
-}
-
-TRACE: dict[str, Any] = DROP | {
-    "kind": "trace",
-    "code": 0,
-    "text": "to endpoint",
-    "direction": "ingress",
-    "endpoint_id": 2,
-    "summary": "-> endpoint 2 flow 0xcafe, identity 256->257: 10.244.1.2 -> 10.244.1.3 EchoRequest",
-}
-
-LOST: dict[str, Any] = {"kind": "lost", "count": 12}
+VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.2"}
 
 ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/status"): STATUS,
@@ -350,6 +323,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/prefilter"): PREFILTER_CHANGED,
     ("PUT", "/v1/prefilter"): PREFILTER_CHANGED,
     ("DELETE", "/v1/prefilter"): PREFILTER_CHANGED,
+    **POLICY_ANSWERS,
     ("DELETE", "/v1/nodes/node3"): {"removed": True},
     ("DELETE", "/v1/nodes/node9"): {"removed": False},
 }

@@ -27,7 +27,9 @@ class RecordedAgent:
         self.raw: dict[str, bytes] = {}
         """Bodies, by path, that are sent as they are."""
         self.events: list[bytes] = []
-        """Lines of ``/v1/monitor``."""
+        """Lines of ``/v1/monitor`` and ``/v1/flows``."""
+        self.refused_stream: tuple[int, str, str] | None = None
+        """Status, kind and message with which streams are refused."""
         self.pause_s = 0.0
         """How long the monitor is silent before its first line."""
         self.endless = False
@@ -60,6 +62,7 @@ class RecordedAgent:
             [
                 web.post(TARGET, self._call),
                 web.get("/v1/monitor", self._monitor),
+                web.get("/v1/flows", self._monitor),
                 web.route("*", "/{path:.*}", self._answer),
             ]
         )
@@ -97,6 +100,9 @@ class RecordedAgent:
 
     async def _monitor(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs, None))
+        if self.refused_stream:
+            status, kind, message = self.refused_stream
+            return web.json_response({"error": {"kind": kind, "message": message}}, status=status)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         response.enable_chunked_encoding()
         await response.prepare(request)

@@ -66,7 +66,6 @@ A, B = _end(ALICE, "from_container"), _end(BOB, "from_container")
 C, D = _end(CAROL, "from_underlay"), _end(DAVE, "from_underlay")
 W, H, N = End(*WORLD), End(*GATEWAYS), End(*OTHER_NODE)
 """The world, the node itself, the other node."""
-PODS_HERE = (ALICE, BOB)
 
 
 class Talk:
@@ -75,6 +74,8 @@ class Talk:
     def __init__(self, pipeline: Pipeline, six: bool) -> None:
         self.pipeline = pipeline
         self.six = six
+        self.pods: tuple[Pod, ...] = (ALICE, BOB)
+        """Of this node."""
         self.identities: dict[int, int] = {}
         """Of workloads here whose labels have changed, by their number."""
         pipeline.maps.of(registry.PEERS).put(registry.PeerKey(UNDERLAY), registry.PeerInfo(Reserved.REMOTE_NODE))
@@ -124,7 +125,7 @@ class Talk:
         return self.pipeline.run("from_host", frame)
 
     def _from_here(self, sender: Pod, packet: bytes) -> Outcome:
-        for pod in (*(one for one in PODS_HERE if one is not sender), sender):  # the speaker last: its device wins
+        for pod in (*(one for one in self.pods if one is not sender), sender):  # the speaker last: its device wins
             identity = self.identities.get(pod.id, pod.identity)
             self.pipeline.write_pod(replace(pod, ifindex=LOOPBACK if pod is sender else ELSEWHERE, identity=identity))
         return self.pipeline.run(

@@ -105,7 +105,8 @@ def complete(socket: Path, *words: str) -> list[str]:
     [
         (("netctl", "en"), ["endpoint"]),
         (("netctl", "bpf", "ipcache", ""), ["list"]),
-        (("netctl", "monitor", "--type", ""), ["drop", "trace"]),
+        (("netctl", "monitor", "--type", ""), ["drop", "trace", "policy-verdict"]),
+        (("netctl", "monitor", "-t", "drop,tr"), ["drop,trace"]),
         (("netctl", "endpoint", "get", ""), ["1", "2"]),
         (("netctl", "map", "get", "ev"), ["events"]),
     ],

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from support import answers
+from support import flow_answers
 from support.netctl import Netctl
 from support.recorded_agent import RecordedAgent
 
 NETCTL = Path(sys.executable).with_name("netctl")
-DROP, TRACE, LOST = (json.dumps(event).encode() for event in (answers.DROP, answers.TRACE, answers.LOST))
+DROP, TRACE, LOST = (json.dumps(event).encode() for event in (flow_answers.DROP, flow_answers.TRACE, flow_answers.LOST))
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def start(agent: RecordedAgent, *arguments: str) -> subprocess.Popen[str]:
 def test_events_are_shown_in_a_line_each_until_the_agent_stops(ask: Netctl) -> None:
     status, out, err = ask("monitor")
     assert out.splitlines() == [
-        answers.DROP["summary"],
-        answers.TRACE["summary"],
-        "!! 12 events were lost: they came faster than they could be read",
+        flow_answers.DROP["summary"],
+        flow_answers.TRACE["summary"],
+        "!! 12 events were lost: they came faster than the agent could read them",
     ]
     assert (status, err.endswith("has stopped\n")) == (3, True)
 
@@ -47,12 +47,17 @@ def test_events_are_shown_in_a_line_each_until_the_agent_stops(ask: Netctl) -> N
 @pytest.mark.usefixtures("watched")
 def test_as_json_an_event_is_what_the_agent_sent(ask: Netctl) -> None:
     lines = ask("monitor", "-o", "json").out.splitlines()
-    assert [json.loads(line) for line in lines] == [answers.DROP, answers.TRACE, answers.LOST]
+    assert [json.loads(line) for line in lines] == [flow_answers.DROP, flow_answers.TRACE, flow_answers.LOST]
 
 
 @pytest.mark.parametrize(
     ("arguments", "asked"),
-    [((), "drop%2Ctrace"), (("-t", "drop"), "drop"), (("--type", "trace", "--type", "drop"), "trace%2Cdrop")],
+    [
+        ((), "drop%2Ctrace%2Cpolicy-verdict"),
+        (("-t", "drop"), "drop"),
+        (("--type", "trace", "--type", "drop"), "trace%2Cdrop"),
+        (("-t", "policy-verdict,drop", "-t", "drop"), "policy-verdict%2Cdrop"),
+    ],
 )
 def test_only_the_kinds_wanted_are_asked_for(
     ask: Netctl, watched: RecordedAgent, arguments: tuple[str, ...], asked: str
@@ -65,11 +70,11 @@ def test_only_the_kinds_wanted_are_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        (("--related-to", "1"), [answers.DROP]),
-        (("--related-to", "1", "--related-to", "2"), [answers.DROP, answers.TRACE]),
-        (("--from", "1"), [answers.DROP]),
+        (("--related-to", "1"), [flow_answers.DROP]),
+        (("--related-to", "1", "--related-to", "2"), [flow_answers.DROP, flow_answers.TRACE]),
+        (("--from", "1"), [flow_answers.DROP]),
         (("--from", "2"), []),
-        (("--to", "2"), [answers.TRACE]),
+        (("--to", "2"), [flow_answers.TRACE]),
         (("--to", "1"), []),
     ],
 )
@@ -78,17 +83,18 @@ def test_events_of_other_endpoints_are_left_out_but_losses_never(
     ask: Netctl, arguments: tuple[str, ...], shown: list[dict[str, Any]]
 ) -> None:
     lines = ask("monitor", "-o", "json", *arguments).out.splitlines()
-    assert [*shown, answers.LOST] == [json.loads(line) for line in lines]
+    assert [*shown, flow_answers.LOST] == [json.loads(line) for line in lines]
 
 
 def test_silence_is_no_time_out(ask: Netctl, watched: RecordedAgent) -> None:
     ask.monkeypatch.setattr("netloom.cli.client.TIMEOUT_S", 0.1)
     watched.pause_s = 0.3
-    assert answers.DROP["summary"] in ask("monitor").out
+    assert flow_answers.DROP["summary"] in ask("monitor").out
 
 
 def test_a_bad_filter_is_told_before_anything_is_watched(ask: Netctl, agent: RecordedAgent) -> None:
     assert ask("monitor", "--from", "zero").status == 2
+    assert ask("monitor", "-t", "drop,nonsense").status == 2
     assert agent.requests == []
 
 
@@ -96,7 +102,7 @@ def test_an_interrupt_ends_it_quietly(watched: RecordedAgent) -> None:
     watched.endless = True
     with start(watched) as process:
         assert process.stdout is not None
-        assert [f"{answers.DROP['summary']}\n"] == [process.stdout.readline()]
+        assert [f"{flow_answers.DROP['summary']}\n"] == [process.stdout.readline()]
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     assert (process.returncode, err.strip()) == (130, "Watching; press Ctrl-C to stop.")

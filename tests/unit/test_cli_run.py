@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from netloom.agent.openapi import OPERATIONS, SCHEMAS, Operation
+from netloom.agent.openapi import OPERATIONS, SCHEMAS
+from netloom.agent.openapi_parts import Operation
 from netloom.cli.errors import AgentAway, Ambiguous
 from netloom.cli.sockets import agents, find_socket
 from support import answers

@@ -27,9 +27,11 @@ STATUS = text(
     Nodes:          2/3 reachable; not node3: see `netctl node list`
     Endpoints:      2
     Identities:     13
+    Policies:       3, revision 5, enforced is 4
+                    Identity 257 is closed: the policy table of identity 257 has room for 16 entries
     Programs:       2 loaded, attached by tcx, to pods' interfaces by clsact
     Plugins:        3 active, 0 failed
-    Monitor:        1 listening, 0 events lost
+    Monitor:        1 listening, 17 flows kept, 0 events lost, 0 verdicts untold
     Repairs:        1
                     2026-07-01T12:00:00+00:00   filter ingress of lxc0123456789ab: attached
     Not written:    2 entries of ipcache
@@ -144,7 +146,7 @@ LISTS = {
         """,
     "version": """
         Client:   0.1.0
-        Agent:    0.1.0, plugin contract 1.1, kernel 6.18.44
+        Agent:    0.1.0, plugin contract 1.2, kernel 6.18.44
         """,
 }
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.datapath.packets import MAX_EXTENSIONS, read_packet
+from netloom.datapath.packets import MAX_EXTENSIONS, Ends, read_ends, read_packet
 from netloom.model.flow import Packet
 
 A4, B4 = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
@@ -75,7 +75,7 @@ CASES = {
     "ping6": (ipv6(58, b"\x81\x00"), between(6, "icmp6", "EchoReply")),
     "too big": (ipv6(58, b"\x02\x00"), between(6, "icmp6", "PacketTooBig")),
     "icmpv6 over ipv4 is a number": (ipv4(58, b"\x81\x00"), between(4, "58")),
-    "sctp": (ipv4(132, b""), between(4, "132")),
+    "sctp": (ipv4(132, udp()), between(4, "sctp", ports=(40000, 53))),
     "arp request": (arp(1), between(4, "arp", "request")),
     "arp reply": (arp(2), between(4, "arp", "reply")),
     "another arp operation": (arp(8), between(4, "arp", "operation 8")),
@@ -143,3 +143,30 @@ def test_addresses_are_read_whatever_follows(
     frame = ethernet(0x86DD, struct.pack(">IHBB", 6 << 28, len(rest), number, 1) + source.packed + target.packed + rest)
     packet = read_packet(frame)
     assert (packet.source, packet.destination) == (ip_address(source.packed), ip_address(target.packed))
+
+
+@pytest.mark.parametrize(
+    ("frame", "ends"),
+    [
+        (ipv4(6, tcp(SYN)), Ends(A4.packed, B4.packed, 6)),
+        (ipv4(17, udp(), options=bytes(8)), Ends(A4.packed, B4.packed, 17)),
+        (ipv6(6, tcp(SYN)), Ends(A6.packed, B6.packed, 6)),
+        (ipv6(0, HOP_BY_HOP + udp()), Ends(A6.packed, B6.packed, 17)),
+        (arp(1), None),
+        (ipv4(6, b"")[:33], None),
+        (ipv6(6, b"")[:53], None),
+        (b"", None),
+    ],
+    ids=["ipv4", "options", "ipv6", "extension", "arp", "ipv4 cut short", "ipv6 cut short", "nothing"],
+)
+def test_ends_are_read_without_the_rest(frame: bytes, ends: Ends | None) -> None:
+    assert read_ends(frame) == ends
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"\x08\x00", b"\x86\xdd"]))
+def test_ends_are_those_that_the_packet_says(body: bytes, ethertype: bytes) -> None:
+    """Whatever the bytes: where both readers find addresses, they find the same."""
+    frame = bytes(12) + ethertype + body
+    ends, packet = read_ends(frame), read_packet(frame)
+    if ends is not None and packet.source is not None and packet.destination is not None:
+        assert (ends.source, ends.destination) == (packet.source.packed, packet.destination.packed)

@@ -75,7 +75,7 @@ def test_pods_are_selected_by_kubernetes_own_labels_in_the_policys_namespace() -
         ("{namespaceSelector: {}}", asks(ANY_NAMESPACE)),
         (
             "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: x}}}",
-            asks(("k8s", NAMESPACE_LABEL + "kubernetes.io/metadata.name", "In", ("x",))),
+            asks(namespace("x")),
         ),
         (
             "{namespaceSelector: {matchLabels: {t: x}}, podSelector: {matchLabels: {a: b}}}",

@@ -92,6 +92,15 @@ def test_an_object_as_a_cluster_serves_it_is_read() -> None:
     assert found.rules[0].description == "Shops are open."
 
 
+def test_a_description_beside_the_spec_stands_for_rules_without_one() -> None:
+    """Where Cilium's first examples have it."""
+    text = ONE.replace("spec:\n", "description: Of all.\nspec:\n")
+    assert policy(text).rules[0].description == "Of all."
+    assert decode_policy(policy(text).document) == policy(text)
+    assert policy(f"{text}  description: Its own.\n").rules[0].description == "Its own."
+    assert problems(text.replace("Of all.", "[]")) == ["p.yaml:5: description: found a list, expected text"]
+
+
 def test_a_document_keeps_what_the_operator_wrote_and_no_more() -> None:
     assert json.loads(policy(SERVED).document) == {
         "apiVersion": "cilium.io/v2",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,24 +13,28 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from netloom.agent import metrics, views
+from netloom.agent import metrics, policy_views, views
 from netloom.agent.cni import CniCalls
 from netloom.agent.endpoint_changes import read_patch
 from netloom.agent.openapi import document
+from netloom.agent.policy_api import PolicyApi
 from netloom.agent.prefilter.request import Verb, read_change
+from netloom.agent.streams import Streams
 from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
+from netloom.model.endpoint import Endpoint
 from netloom.model.errors import (
+    ConfigError,
     Conflict,
     Exhausted,
     Invalid,
     NetloomError,
     NotFound,
+    Problem,
     StoreError,
     Unavailable,
     Unsupported,
 )
-from netloom.model.flow import Flow, FlowKind
 
 if TYPE_CHECKING:
     from netloom.agent.core import Agent
@@ -45,6 +48,7 @@ MAX_PREFILTER_BYTES = 64 << 20
 
 _STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
     (Invalid, 400, "invalid"),
+    (ConfigError, 400, "invalid"),
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
     (Exhausted, 507, "exhausted"),
@@ -61,20 +65,21 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
-def _error(status: int, kind: str, message: str) -> web.Response:
-    return _json({"error": {"kind": kind, "message": message}}, status)
+def _error(status: int, kind: str, message: str, problems: tuple[Problem, ...] = ()) -> web.Response:
+    more = {"problems": [views.plain(problem) for problem in problems]} if problems else {}
+    return _json({"error": {"kind": kind, "message": message, **more}}, status)
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits."""
+    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits; of files, with all ``problems``."""
     try:
         return await handler(request)
     except NetloomError as error:
         status, kind = next((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls))
         if status >= 500:
             structlog.get_logger().error("api.failed", path=request.path, error=str(error))
-        return _error(status, kind, str(error))
+        return _error(status, kind, str(error), error.problems if isinstance(error, ConfigError) else ())
     except web.HTTPException as error:
         kind = "not_found" if error.status == 404 else "invalid"
         return _error(error.status, kind, f"{request.method} {request.path}: {error.reason}; see /v1/openapi.json")
@@ -86,6 +91,7 @@ class Api:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._calls = CniCalls(agent)
+        self._streams = Streams(lambda: agent.monitor)
         self._app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
         self._app.add_routes(self._routes())
         self._runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -111,7 +117,7 @@ class Api:
             "/v1/status": self._agent.status,
             "/v1/version": self._agent.version,
             "/v1/config": self._agent.config,
-            "/v1/endpoints": lambda: [views.endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
+            "/v1/endpoints": lambda: [self._endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
             "/v1/identities": self._agent.identity_list,
             "/v1/nodes": self._agent.node_list,
             "/v1/maps": self._agent.map_list,
@@ -124,22 +130,28 @@ class Api:
             web.get("/v1/endpoints/{id}", self._endpoint),
             web.patch("/v1/endpoints/{id}", self._change_endpoint),
             web.get("/v1/maps/{name}", self._map),
-            web.get("/v1/monitor", self._monitor),
+            web.get("/v1/monitor", self._streams.monitor),
+            web.get("/v1/flows", self._streams.flows),
             web.post(TARGET, self._call),
             web.delete("/v1/nodes/{name}", self._forget_node),
             web.post("/v1/walk", self._walk),
             web.get("/v1/prefilter", self._prefilter),
             *(web.route(verb.value, "/v1/prefilter", self._change_prefilter) for verb in Verb),
+            *PolicyApi(self._agent).routes(),
             web.get("/metrics", self._metrics),
         ]
 
     async def _endpoint(self, request: web.Request) -> web.Response:
-        return _json(views.endpoint_view(self._agent.endpoints.get(_endpoint_number(request))))
+        return _json(self._endpoint_view(self._agent.endpoints.get(_endpoint_number(request))))
 
     async def _change_endpoint(self, request: web.Request) -> web.Response:
         self._agent.require_ready()
         number, patch = _endpoint_number(request), read_patch(await request.read())
-        return _json(views.endpoint_view(await asyncio.shield(self._agent.endpoints.change(number, patch))))
+        return _json(self._endpoint_view(await asyncio.shield(self._agent.endpoints.change(number, patch))))
+
+    def _endpoint_view(self, endpoint: Endpoint) -> views.Json:
+        policy = policy_views.enforcement(self._agent.policies, endpoint.identity)
+        return {**views.endpoint_view(endpoint), "policy": policy}
 
     async def _map(self, request: web.Request) -> web.Response:
         return _json(self._agent.map_dump(request.match_info["name"]))
@@ -174,21 +186,6 @@ class Api:
             body=metrics.render(self._agent.metrics_snapshot), headers={"Content-Type": metrics.CONTENT_TYPE}
         )
 
-    async def _monitor(self, request: web.Request) -> web.StreamResponse:
-        kinds = {kind for kind in request.query.get("type", "drop,trace").split(",") if kind}
-        if unknown := kinds - {kind.value for kind in FlowKind}:
-            raise Invalid(f"monitor type {', '.join(sorted(unknown))} is unknown; expected drop or trace")
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        response.enable_chunked_encoding()
-        with (
-            self._agent.monitor.listen(traces=FlowKind.TRACE.value in kinds) as listener,
-            suppress(ConnectionResetError),  # the client has left
-        ):
-            await response.prepare(request)
-            while True:
-                await _send(response, *await listener.next(), kinds)
-        return response
-
 
 async def _read_body(request: web.Request, most: int) -> bytes:
     """A body that may be longer than the application's own limit."""
@@ -205,15 +202,6 @@ def _endpoint_number(request: web.Request) -> int:
     if not text.isdigit():
         raise Invalid(f'endpoint "{text[:40]}" is not a number; see `netctl endpoint list`')
     return int(text[:9])
-
-
-async def _send(response: web.StreamResponse, flows: Iterable[Flow], lost: int, kinds: set[str]) -> None:
-    """Write flows of the kinds wanted, and how many were lost, a line each."""
-    lines = [msgspec.json.encode(views.flow_view(flow)) for flow in flows if flow.kind.value in kinds]
-    if lost:
-        lines.append(msgspec.json.encode({"kind": "lost", "count": lost}))
-    if lines:
-        await response.write(b"\n".join(lines) + b"\n")
 
 
 def _reader(read: Callable[[], Any]) -> Handler:

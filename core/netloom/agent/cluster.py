@@ -10,6 +10,7 @@ import structlog
 
 from netloom.agent.identities import IDENTITIES, Identities, labels_of
 from netloom.agent.records import decode_address, decode_node, encode_address, encode_node
+from netloom.agent.residents import Resident, Residents
 from netloom.agent.tables import Tables
 from netloom.model.address import Address
 from netloom.model.errors import Conflict, Invalid, StoreError
@@ -64,6 +65,8 @@ class Cluster:
         self._addresses: dict[str, RemoteAddress] = {}
         self._seen: set[str] = set()
         self._published: dict[str, bytes] = {}
+        self.residents = Residents()
+        """Pods of other nodes."""
         self.in_sync = asyncio.Event()
         self.robbed = False
         """Whether the store lost something of this node since the last :meth:`republish`."""
@@ -196,12 +199,14 @@ class Cluster:
         if key.startswith(f"{ADDRESSES}{self._local.node.name}/"):
             return
         if value is None:
-            self._addresses.pop(key, None)
+            gone = self._addresses.pop(key, None)
+            self.residents.drop(key, (gone.address,) if gone else ())
             self._tables.withdraw(key)
             self._hear(key, None)
             return
         remote = decode_address(value, f'address record "{key}"')
         self._addresses[key] = remote
+        self.residents.put(key, (remote.address,), Resident(remote.pod))
         self._hear(key, remote)
         self._claim_address(key, remote)
 

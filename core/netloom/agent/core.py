@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from netloom import __version__
-from netloom.agent import observe, views
+from netloom.agent import observe, policy_views, views
 from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.controllers import Controllers
@@ -29,18 +29,20 @@ from netloom.agent.endpoints import EndpointManager, Parts
 from netloom.agent.headstart import HeadStart
 from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
-from netloom.agent.monitor import BATCH_INTERVAL_S, Monitor
+from netloom.agent.monitor import BATCH_INTERVAL_S, LOSS_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
 from netloom.agent.policies import Policies
 from netloom.agent.policy_tables import PolicyTables
 from netloom.agent.prefilter.manager import Prefilter, prefilter_of
 from netloom.agent.repairs import RepairJournal
+from netloom.agent.residents import Resident
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
 from netloom.agent.walk.node import NodeFacts
 from netloom.agent.walk.walker import Sources, Walker
 from netloom.agent.watch import Watch
+from netloom.agent.witness import witness_of
 from netloom.bpf import features
 from netloom.config.load import Loaded
 from netloom.model.errors import NetloomError, StoreError, Unavailable
@@ -153,7 +155,8 @@ class Agent:
         )
         self.detachments = Detachments(socket, self.endpoints)
         self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
-        self.monitor = Monitor(self.datapath.event_ring(), self._plugins, self.datapath.set_trace)
+        witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
+        self.monitor = observe.monitor_of(self.datapath, witness, self._plugins, self._settings.observe.flows)
         self.walker = Walker(
             Sources(
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
@@ -169,6 +172,9 @@ class Agent:
             prefilter=self.prefilter,
             journal=self.repairs,
         )
+
+    def _resident_at(self, address: bytes) -> Resident | None:
+        return self.endpoints.residents.at(address) or self.cluster.residents.at(address)
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
         stack.push_async_callback(self.prefilter.close)
@@ -196,6 +202,7 @@ class Agent:
         await self._finish_detachments()
         self._controllers.every("detachments", self._settings.resync_interval_s, self._finish_detachments)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
+        self._controllers.every("losses", LOSS_INTERVAL_S, self.monitor.note_losses)
 
     async def _follow_cluster(self) -> None:
         first = True
@@ -282,13 +289,15 @@ class Agent:
         await self.refresh_pools()
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
-        missing = self._upkeep.missing
+        missing, policy = self._upkeep.missing, policy_views.status_view(self.policies)
         failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
         records = self._plugins.records()
         return {
             "node": self.node.name,
             "version": __version__,
-            "state": ("degraded" if failing or unwritten or missing else "ok") if self._ready else "starting",
+            "state": ("degraded" if failing or unwritten or missing or policy["closed"] else "ok")
+            if self._ready
+            else "starting",
             "started_at": views.instant(self._started_at),
             "uptime_s": round(time.time() - self._started_at, 1),
             "pid": os.getpid(),
@@ -310,7 +319,8 @@ class Agent:
             "repairs": views.repairs_view(self.repairs),
             "unwritten": unwritten,
             "missing": missing,
-            "monitor": {"listeners": self.monitor.listeners, "lost": observe.lost_events(self.datapath)},
+            "policy": policy,
+            "monitor": observe.monitor_view(self.datapath, self.monitor),
             "programs": observe.program_list(self.datapath),
             "plugins": {
                 "active": sum(record.state == "active" for record in records),
@@ -382,6 +392,8 @@ class Agent:
             "nodes": 1 + len(self.cluster.nodes()),
             "identities": len(self.identity_list()),
             "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
-            "monitor_listeners": self.monitor.listeners,
+            "monitor": observe.monitor_view(self.datapath, self.monitor),
+            "verdicts": self.monitor.verdicts(),
+            "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),
         }

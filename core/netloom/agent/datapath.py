@@ -78,7 +78,7 @@ class Datapath:
         self._plan = plan
         self._kernel = kernel
         self._log = structlog.get_logger()
-        self._trace = False
+        self._trace = registry.TraceFlag(0)
         self._policy_epoch = 0
         self._firewall_seen: tuple[int, tuple[Network, ...]] | None = None
         self._directory = plan.settings.paths.bpf_dir / plan.settings.node.name
@@ -179,8 +179,8 @@ class Datapath:
         """A reader of the events; the caller closes it."""
         return EventRing(self._maps.all.of(registry.EVENTS))
 
-    def set_trace(self, wanted: bool) -> None:
-        """Have programs report every packet, or drops alone."""
+    def set_trace(self, wanted: registry.TraceFlag) -> None:
+        """Have programs report every packet, or every verdict, or both; otherwise drops and some of the verdicts."""
         self._trace = wanted
         self._write_node_config()
 
@@ -340,7 +340,7 @@ class Datapath:
             tunnel_ifindex=device.ifindex if device else 0,
             underlay_ifindex=self._direct.ifindex,
             mtu_bytes=self.mtu_bytes,
-            trace=registry.TraceFlag.PACKETS if self._trace else 0,
+            trace=self._trace,
             policy_epoch=self._policy_epoch,
             policy_flags=0 if self._plan.settings.policy.cut_connections else registry.PolicyFlag.KEEP_CONNECTIONS,
             host_mac=self.host.mac,

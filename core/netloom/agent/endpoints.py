@@ -23,6 +23,7 @@ from netloom.agent.endpoint_changes import EndpointPatch, labels_after, ports_af
 from netloom.agent.identities import Identities
 from netloom.agent.policies import Policies
 from netloom.agent.records import decode_endpoint, encode_endpoint
+from netloom.agent.residents import Resident, Residents
 from netloom.agent.tables import Tables
 from netloom.agent.undo import Undo
 from netloom.edge.files import read_bytes, remove_file, remove_unfinished, write_atomic
@@ -79,6 +80,8 @@ class EndpointManager:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ids: set[int] = set()
         self._last_id = 0
+        self.residents = Residents()
+        """Pods of this node."""
         self._announcing: dict[str, asyncio.Task[None]] = {}
         self._log = structlog.get_logger()
 
@@ -254,7 +257,7 @@ class EndpointManager:
         await self._parts.ipam.release(endpoint.attachment.key)
         await self._unsave(endpoint)
         await self._free_id(endpoint.id)
-        del self._by_key[endpoint.attachment.key]
+        self._drop(endpoint.attachment.key)
 
     async def _try_to_remove(self, endpoint: Endpoint) -> None:
         """What cannot be removed now stays, disconnecting, until its runtime detaches it or the agent starts again."""
@@ -264,7 +267,7 @@ class EndpointManager:
             self._log.error("endpoint.not_removed", container=endpoint.attachment.key, error=str(error))
 
     async def _forget(self, endpoint: Endpoint) -> None:
-        self._by_key.pop(endpoint.attachment.key, None)
+        self._drop(endpoint.attachment.key)
         await self._close(endpoint)
 
     async def _close(self, endpoint: Endpoint) -> None:
@@ -305,8 +308,15 @@ class EndpointManager:
         return lock
 
     def _keep(self, endpoint: Endpoint) -> None:
-        self._by_key[endpoint.attachment.key] = endpoint
+        key = endpoint.attachment.key
+        self._by_key[key] = endpoint
+        self.residents.put(key, endpoint.addresses, Resident(endpoint.pod, endpoint.id))
         self._parts.tables.claim(_owner(endpoint), endpoint_claims(endpoint))
+
+    def _drop(self, key: str) -> None:
+        """No error when it is not kept."""
+        endpoint = self._by_key.pop(key, None)
+        self.residents.drop(key, endpoint.addresses if endpoint else ())
 
     def _file(self, endpoint: Endpoint) -> Path:
         return self._parts.directory / f"{endpoint.id}.json"

@@ -9,6 +9,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from netloom.datapath.reasons import DropReason
+
+NO_DROPS = (DropReason.VERDICT_UNTOLD, DropReason.EVENT_LOST)
+"""Reasons by which events are counted, not packets."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -45,6 +49,21 @@ class AgentCollector(Collector):
         for kind, count in now["repairs"].items():
             repairs.add_metric([kind], count)
         yield repairs
+        yield from _observed(now)
+
+
+def _observed(now: dict[str, Any]) -> Iterable[Metric]:
+    verdicts = CounterMetricFamily(
+        "netloom_policy_verdicts", "What policies said to new connections, since the start.", labels=["action"]
+    )
+    for action, count in now["verdicts"].items():
+        verdicts.add_metric([action], count)
+    lost = CounterMetricFamily("netloom_events_lost", "Events that nobody has seen.", labels=["where"])
+    for where, count in (("ring", now["monitor"]["lost"]), ("untold", now["monitor"]["untold"])):
+        lost.add_metric([where], count)
+    yield from (verdicts, lost)
+    yield GaugeMetricFamily("netloom_monitor_listeners", "Clients that listen.", value=now["monitor"]["listeners"])
+    yield GaugeMetricFamily("netloom_flows_kept", "Flows to look back on.", value=now["monitor"]["flows"])
 
 
 def _packet_counters(counters: list[dict[str, Any]]) -> Iterable[Metric]:
@@ -52,6 +71,8 @@ def _packet_counters(counters: list[dict[str, Any]]) -> Iterable[Metric]:
         forwarded = CounterMetricFamily(f"netloom_forward_{kind}", f"Forwarded {unit}.", labels=["direction"])
         dropped = CounterMetricFamily(f"netloom_drop_{kind}", f"Dropped {unit}.", labels=["reason", "direction"])
         for counter in counters:
+            if counter["reason"] in NO_DROPS:
+                continue
             if counter["reason"] == 0:
                 forwarded.add_metric([counter["direction"]], counter[unit])
             else:
@@ -65,15 +86,32 @@ def _gauges(now: dict[str, Any]) -> Iterable[Metric]:
         ("nodes", "Nodes known, this one included."),
         ("identities", "Identities known."),
         ("plugins_failed", "Plugins that broke their contract."),
-        ("monitor_listeners", "Clients that listen to the monitor."),
     ):
         yield GaugeMetricFamily(f"netloom_{name}", text, value=now[name])
+    yield from _policy_gauges(now["policy"])
     used = GaugeMetricFamily("netloom_ipam_used", "Addresses given.", labels=["prefix"])
     capacity = GaugeMetricFamily("netloom_ipam_capacity", "Addresses that can be given.", labels=["prefix"])
     for pool in now["ipam"]:
         used.add_metric([pool["prefix"]], pool["used"])
         capacity.add_metric([pool["prefix"]], float(pool["capacity"]))
     yield from (used, capacity)
+
+
+def _policy_gauges(policy: dict[str, Any]) -> Iterable[Metric]:
+    for name, text, value in (
+        ("policies", "Policies of the cluster.", policy["policies"]),
+        ("policy_revision", "Changes of policies that this agent has heard of.", policy["revision"]),
+        ("policy_enforced_revision", "The revision that programs enforce.", policy["enforced_revision"]),
+        ("policy_subjects_closed", "Identities whose policies could not be written.", len(policy["closed"])),
+        ("policy_table_room", "Entries that the table of an identity can have.", policy["room"]),
+    ):
+        yield GaugeMetricFamily(f"netloom_{name}", text, value=value)
+    entries = GaugeMetricFamily(
+        "netloom_policy_table_entries", "Entries in the table of an identity.", labels=["identity"]
+    )
+    for identity, count in policy["entries"].items():
+        entries.add_metric([str(identity)], count)
+    yield entries
 
 
 def render(snapshot: Callable[[], dict[str, Any]]) -> bytes:

@@ -6,14 +6,20 @@ from collections.abc import Mapping
 
 from netloom.agent import views
 from netloom.agent.datapath import Datapath
+from netloom.agent.flow_log import Where
+from netloom.agent.monitor import Monitor, Tap
 from netloom.agent.tables import TableState
+from netloom.agent.witness import Witness
 from netloom.bpf.budgets import VERIFIED_INSTRUCTIONS
 from netloom.datapath import registry
-from netloom.datapath.maps import Counter, MapKind
-from netloom.datapath.reasons import Direction, DropReason
-from netloom.datapath.registry import metrics_index
+from netloom.datapath.maps import Counter, Index, MapKind
+from netloom.datapath.reasons import DropReason
+from netloom.datapath.registry import METRICS_DIRECTIONS, metrics_index
 from netloom.model.errors import NotFound
+from netloom.plugins.manager import PluginManager
 
+LOSSES = {Where.RING: DropReason.EVENT_LOST, Where.UNTOLD: DropReason.VERDICT_UNTOLD}
+"""By what the kernel counts events that were never told."""
 UNREADABLE = (MapKind.RINGBUF,)
 """Kinds without entries one could list."""
 
@@ -60,11 +66,33 @@ def counters(datapath: Datapath) -> dict[int, Counter]:
     }
 
 
-def lost_events(datapath: Datapath) -> int:
-    """Events the ring had no room for, since its map was made."""
-    now = counters(datapath)
-    nothing = Counter(0, 0)
-    return sum(now.get(metrics_index(DropReason.EVENT_LOST, direction), nothing).packets for direction in Direction)
+def losses(datapath: Datapath) -> dict[Where, int]:
+    """Events that were never told, since the map of counters was made. Costs a few lookups."""
+    return {where: _counted(datapath, reason) for where, reason in LOSSES.items()}
+
+
+def _counted(datapath: Datapath, reason: DropReason) -> int:
+    """Packets of a reason in whatever direction, those that have none too."""
+    metrics = datapath.maps.of(registry.METRICS)
+    indexes = (Index(metrics_index(reason, direction)) for direction in range(METRICS_DIRECTIONS))
+    return sum(counter.packets for index in indexes for counter in metrics.get_percpu(index) or ())
+
+
+def monitor_of(datapath: Datapath, witness: Witness, plugins: PluginManager, size: int) -> Monitor:
+    """A monitor of this data path; ``size``: of its log, in flows."""
+    tap = Tap(ring=datapath.event_ring(), set_trace=datapath.set_trace, losses=lambda: losses(datapath))
+    return Monitor(tap, witness, plugins, size)
+
+
+def monitor_view(datapath: Datapath, monitor: Monitor) -> views.Json:
+    """Who listens, what is kept, and what was lost since the map of counters was made."""
+    lost = losses(datapath)
+    return {
+        "listeners": monitor.listeners,
+        "flows": len(monitor.log),
+        "lost": lost[Where.RING],
+        "untold": lost[Where.UNTOLD],
+    }
 
 
 def program_list(datapath: Datapath) -> list[views.Json]:

@@ -6,31 +6,22 @@ that are really served, and real answers with the schemas.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from netloom import __version__
+from netloom.agent.openapi_parts import (
+    MAYBE,
+    NUMBER,
+    OBJECT,
+    OBJECTS,
+    STRING,
+    STRINGS,
+    TRUTH,
+    Json,
+    Operation,
+    schema,
+)
+from netloom.agent.openapi_policies import POLICY_OPERATIONS, POLICY_SCHEMAS
 from netloom.cni.frame import CONTENT_TYPE, TARGET
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of one path."""
-
-    method: str
-    path: str
-    summary: str
-    schema: str
-    """Name of the schema of the answer; a leading ``*`` means a list of it."""
-    status: int = 200
-    body: str | None = None
-    media: str = "application/json"
-    body_media: str = "application/json"
-    parameters: tuple[tuple[str, str, str], ...] = ()
-    """Name, place (path or query), meaning."""
-
+from netloom.datapath.flow_filter import CONDITIONS, NOT
 
 OPERATIONS = (
     Operation(method="get", path="/v1/status", summary="How the agent fares", schema="Status"),
@@ -74,10 +65,25 @@ OPERATIONS = (
     Operation(
         method="get",
         path="/v1/monitor",
-        summary="Drops and traces as they happen, one JSON object a line, until the client leaves",
+        summary="Drops, verdicts and traces as they happen, one JSON object a line, until the client leaves",
         schema="Flow",
         media="application/x-ndjson",
-        parameters=(("type", "query", "drop, trace, or both with a comma between (default)"),),
+        parameters=(("type", "query", "drop, trace, policy-verdict, several with commas between; default: all"),),
+    ),
+    Operation(
+        method="get",
+        path="/v1/flows",
+        summary="Drops and verdicts of the past, and what comes then, with who was the cause; one JSON object a line",
+        schema="Flow",
+        media="application/x-ndjson",
+        parameters=(
+            ("last", "query", "at most so many of the past, the last ones; default: all that are kept"),
+            ("since", "query", "no older than so many seconds"),
+            ("follow", "query", "true: go on with what comes, until the client leaves"),
+            ("type", "query", "drop, policy-verdict, trace; default: the first two"),
+            *((name, "query", f"only flows that fit; may be repeated: {name}") for name in CONDITIONS),
+            (NOT, "query", "leave out what fits; a condition such as port=53"),
+        ),
     ),
     Operation(
         method="post",
@@ -116,24 +122,12 @@ OPERATIONS = (
         schema="PrefilterChanged",
         body="PrefilterChange",
     ),
+    *POLICY_OPERATIONS,
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
     ),
 )
-
-STRING: Json = {"type": "string"}
-NUMBER: Json = {"type": "integer"}
-MAYBE: Json = {"type": ["string", "null"]}
-STRINGS: Json = {"type": "array", "items": STRING}
-OBJECT: Json = {"type": "object"}
-OBJECTS: Json = {"type": "array", "items": OBJECT}
-TRUTH: Json = {"type": "boolean"}
-
-
-def _schema(required: Json, optional: Json | None = None) -> Json:
-    return {"type": "object", "required": list(required), "properties": required | (optional or {})}
-
 
 _PREFILTER: Json = {
     "revision": NUMBER,
@@ -146,7 +140,7 @@ _PREFILTER: Json = {
 }
 
 SCHEMAS: dict[str, Json] = {
-    "Status": _schema(
+    "Status": schema(
         {
             "node": STRING,
             "version": STRING,
@@ -173,14 +167,15 @@ SCHEMAS: dict[str, Json] = {
             "repairs": OBJECT,
             "unwritten": OBJECT,
             "missing": STRINGS,
+            "policy": OBJECT,
             "monitor": OBJECT,
             "programs": OBJECTS,
             "plugins": OBJECT,
         }
     ),
-    "Version": _schema({"version": STRING, "kernel": STRING, "contract": STRING}),
-    "Setting": _schema({"key": STRING, "value": {}, "origin": STRING}),
-    "Endpoint": _schema(
+    "Version": schema({"version": STRING, "kernel": STRING, "contract": STRING}),
+    "Setting": schema({"key": STRING, "value": {}, "origin": STRING}),
+    "Endpoint": schema(
         {
             "id": NUMBER,
             "container_id": STRING,
@@ -204,9 +199,9 @@ SCHEMAS: dict[str, Json] = {
             "policy": OBJECT,
         }
     ),
-    "EndpointPatch": _schema({"add_labels": STRINGS, "delete_labels": STRINGS, "ports": STRINGS}),
-    "Identity": _schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
-    "Node": _schema(
+    "EndpointPatch": schema({"add_labels": STRINGS, "delete_labels": STRINGS, "ports": STRINGS}),
+    "Identity": schema({"id": NUMBER, "labels": STRINGS, "refcount": NUMBER}),
+    "Node": schema(
         {
             "name": STRING,
             "local": TRUTH,
@@ -219,7 +214,7 @@ SCHEMAS: dict[str, Json] = {
             "error": STRING,
         }
     ),
-    "Map": _schema(
+    "Map": schema(
         {
             "name": STRING,
             "kind": STRING,
@@ -233,8 +228,8 @@ SCHEMAS: dict[str, Json] = {
             "unwritten": NUMBER,
         }
     ),
-    "MapDump": _schema({"name": STRING, "entries": OBJECTS}),
-    "Counter": _schema(
+    "MapDump": schema({"name": STRING, "entries": OBJECTS}),
+    "Counter": schema(
         {
             "reason": NUMBER,
             "name": STRING,
@@ -245,7 +240,7 @@ SCHEMAS: dict[str, Json] = {
             "bytes": NUMBER,
         }
     ),
-    "Plugin": _schema(
+    "Plugin": schema(
         {
             "name": STRING,
             "kind": STRING,
@@ -256,18 +251,56 @@ SCHEMAS: dict[str, Json] = {
             "error": STRING,
         }
     ),
-    "Flow": _schema({"kind": STRING}, {"summary": STRING, "packet": OBJECT, "count": NUMBER}),
+    "Flow": schema(
+        {"kind": {"type": "string", "enum": ["drop", "trace", "policy-verdict", "lost"]}, "at_ns": NUMBER},
+        {
+            "verdict": {"type": "string", "enum": ["forwarded", "dropped", "audit"]},
+            "code": NUMBER,
+            "text": STRING,
+            "direction": {"type": "string", "enum": ["ingress", "egress", ""]},
+            "tracking": {"type": "string", "enum": ["new", "established", "reply", "related", ""]},
+            "service": NUMBER,
+            "source_identity": NUMBER,
+            "source_labels": STRINGS,
+            "source_pod": STRING,
+            "destination_identity": NUMBER,
+            "destination_labels": STRINGS,
+            "destination_pod": STRING,
+            "endpoint_id": NUMBER,
+            "ifindex": NUMBER,
+            "hash": NUMBER,
+            "packet_bytes": NUMBER,
+            "packet": OBJECT,
+            "line": NUMBER,
+            "policy": {"oneOf": [{"$ref": "#/components/schemas/FlowPolicy"}, {"type": "null"}]},
+            "summary": STRING,
+            "where": {"type": "string", "enum": ["ring", "untold", "listener"]},
+            "count": NUMBER,
+        },
+    ),
+    "FlowPolicy": schema(
+        {
+            "verdict": STRING,
+            "match": STRING,
+            "cause": STRING,
+            "policies": STRINGS,
+            "rules": OBJECTS,
+            "isolated_by": STRINGS,
+            "prefix": MAYBE,
+            "outdated": TRUTH,
+        }
+    ),
     "CniCall": {
         "type": "string",
         "contentMediaType": "application/octet-stream",
         "description": "NAME=value and a zero byte for each CNI_ variable, a zero byte, then standard input",
     },
     "CniAnswer": {**OBJECT, "description": "A result or an error of the CNI specification; nothing for most commands"},
-    "Walk": _schema(
+    "Walk": schema(
         {"start": {"type": "string", "enum": ["endpoint", "host", "world", "wire"]}},
         {"endpoint": NUMBER, "packet": {"$ref": "#/components/schemas/WalkPacket"}, "frame": STRING},
     ),
-    "WalkPacket": _schema(
+    "WalkPacket": schema(
         {"destination": STRING},
         {
             "source": STRING,
@@ -279,14 +312,15 @@ SCHEMAS: dict[str, Json] = {
             "reply": TRUTH,
         },
     ),
-    "WalkPart": _schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
-    "Prefilter": _schema(_PREFILTER | {"cidrs": STRINGS}),
-    "PrefilterChange": _schema({"cidrs": STRINGS}, {"revision": {"type": ["integer", "null"]}, "force": TRUTH}),
-    "PrefilterChanged": _schema(_PREFILTER | {"added": NUMBER, "removed": NUMBER}),
-    "Removed": _schema({"removed": TRUTH}),
+    "WalkPart": schema({"node": STRING, "hops": OBJECTS, "ending": OBJECT}),
+    "Prefilter": schema(_PREFILTER | {"cidrs": STRINGS}),
+    "PrefilterChange": schema({"cidrs": STRINGS}, {"revision": {"type": ["integer", "null"]}, "force": TRUTH}),
+    "PrefilterChanged": schema(_PREFILTER | {"added": NUMBER, "removed": NUMBER}),
+    **POLICY_SCHEMAS,
+    "Removed": schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,
-    "Error": _schema({"error": _schema({"kind": STRING, "message": STRING})}),
+    "Error": schema({"error": schema({"kind": STRING, "message": STRING}, {"problems": OBJECTS})}),
 }
 
 

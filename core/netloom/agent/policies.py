@@ -99,6 +99,20 @@ class Policies:
         """Keys of records in the store that hold no policy that can be read, with the reason."""
         return dict(self._unreadable)
 
+    @property
+    def settings(self) -> PolicySettings:
+        """How this node enforces them."""
+        return self._settings
+
+    def usage(self) -> Mapping[int, int]:
+        """Entries in each subject's table."""
+        return self._tables.usage()
+
+    @property
+    def room(self) -> int:
+        """Entries that a subject's table can have."""
+        return self._tables.room
+
     def policy(self, name: PolicyName) -> Policy:
         """One policy. Raises NotFound."""
         found = self.repository.policy(name)
@@ -173,7 +187,7 @@ class Policies:
 
     def _take_policies(self, policies: Mapping[str, Policy | None]) -> None:
         """Nothing happens for those that stand already."""
-        wanted = {key: self._audited(policy) for key, policy in policies.items() if policy is not None}
+        wanted = {key: self.as_enforced(policy) for key, policy in policies.items() if policy is not None}
         new = {key: policy for key, policy in wanted.items() if self._is_new(policy)}
         gone = [key for key, policy in policies.items() if policy is None and key in self._names]
         if gone:
@@ -186,7 +200,8 @@ class Policies:
         known = self.repository.policy(policy.name)
         return known != policy or known.document != policy.document
 
-    def _audited(self, policy: Policy) -> Policy:
+    def as_enforced(self, policy: Policy) -> Policy:
+        """A policy as this node's settings have it."""
         return replace(policy, audit=True) if self._settings.audit else policy
 
     def _take_identities(self, found: Mapping[str, bytes | None]) -> None:

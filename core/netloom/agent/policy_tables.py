@@ -108,6 +108,15 @@ class PolicyTables:
         """Numbers of prefixes as the kernel has them, without those that are none."""
         return {network: number for network, number in self._prefixes.items() if number}
 
+    @property
+    def room(self) -> int:
+        """Entries that a subject's table can have."""
+        return self._spec.max_entries
+
+    def usage(self) -> dict[int, int]:
+        """Entries in the table of each subject."""
+        return {number: held.count if held.known is None else len(held.known) for number, held in self._held.items()}
+
     def write(
         self,
         tables: Mapping[IdentityId, PolicyTable],

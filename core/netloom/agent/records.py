@@ -65,7 +65,7 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddressRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint address as published."""
+    """An endpoint address as published; unknown fields of later versions are passed over."""
 
     address: str
     identity: int

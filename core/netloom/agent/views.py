@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -13,12 +13,10 @@ from typing import Any
 from netloom.agent.cluster import KnownNode
 from netloom.agent.controllers import ControllerState
 from netloom.agent.repairs import RepairJournal
-from netloom.datapath.events import format_flow
 from netloom.datapath.maps import Counter
 from netloom.datapath.reasons import Direction, DropReason
 from netloom.datapath.registry import metrics_index
 from netloom.model.endpoint import Endpoint
-from netloom.model.flow import Flow
 from netloom.model.labels import Labels
 from netloom.model.node import Node
 
@@ -53,7 +51,7 @@ def label_texts(labels: Labels) -> list[str]:
 
 
 def endpoint_view(endpoint: Endpoint) -> Json:
-    """One element of ``/v1/endpoints``."""
+    """One element of ``/v1/endpoints``, but for what policies do to it."""
     return {
         "id": endpoint.id,
         "container_id": endpoint.attachment.container_id,
@@ -74,7 +72,6 @@ def endpoint_view(endpoint: Endpoint) -> Json:
         "network": endpoint.network,
         "bandwidth": plain(endpoint.bandwidth),
         "ports": [str(port) for port in endpoint.ports],
-        "policy": {"ingress": "Disabled", "egress": "Disabled"},
     }
 
 
@@ -134,10 +131,3 @@ def counters_view(counters: Mapping[int, Counter]) -> list[Json]:
         for reason, direction, counter in found
         if counter is not None and counter.packets
     ]
-
-
-def flow_view(flow: Flow) -> Json:
-    """One line of ``/v1/monitor``."""
-    view: Json = plain(asdict(flow))
-    view["summary"] = format_flow(flow)
-    return view

@@ -29,7 +29,7 @@ WARNINGS = ("-Wall", "-Werror")
 CODE = (
     "-g0",  # BCC asks for debug information, of which nothing is kept
     "-fno-strict-aliasing",  # as the kernel itself: the same bytes of a packet are read as one header and as another
-    *("-Xclang", "-disable-llvm-passes"),  # BCC optimizes what comes out; what is left out is done for the host's CPU
+    *("-Xclang", "-disable-llvm-passes"),  # clang would optimize for the host's CPU; BCC does for eBPF, once more
 )
 """How instructions are made: a change needs a look at what the verifier walks, and at what a packet costs."""
 
@@ -73,7 +73,7 @@ class Compiler:
         """Compile programs, all of one kind, in order, each with ``-D<name>=<value>`` for every define.
 
         What was compiled before, from the same text with the same compiler, is read from the cache; the rest is
-        compiled side by side, a child for each CPU. Raises CompileError for the first program that does not compile
+        compiled side by side, on all CPUs. Raises CompileError for the first program that does not compile
         (the others are kept), Unsupported when the compiler is not installed, KernelError when the cache cannot be
         written.
         """

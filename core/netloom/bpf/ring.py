@@ -9,8 +9,8 @@ from netloom.bpf import libbpf
 from netloom.bpf.maps import BpfMap
 from netloom.model.errors import KernelError
 
-BATCH_EVENTS = 4096
-"""Most events one call of :meth:`EventRing.consume` takes, so that a flood cannot hold its caller for ever."""
+BATCH_EVENTS = 512
+"""Most events one call of :meth:`EventRing.consume` takes, so that a flood cannot hold its caller for long."""
 _STOP = -1
 
 

@@ -28,8 +28,8 @@ RING_BYTES = 1 << 18
 FORGETTING_ENTRIES = 64
 """Of a map that stands in for one that forgets: what a walk's few runs remember."""
 _ALWAYS_OWN = (MapKind.RINGBUF, MapKind.PROG_ARRAY, MapKind.LRU_HASH)
-"""Rings are written by nature, and what is looked up in a map that forgets changes what it forgets next; a program array
-leads to programs, which here are others."""
+"""Rings are written by nature, and what is looked up in a map that forgets changes what it forgets next; a program
+array leads to programs, which here are others."""
 
 _SIZED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY, MapKind.RINGBUF)
 """Maps whose size the verifier looks at, or that come in certain sizes alone."""

@@ -9,7 +9,9 @@ EXIT_USAGE = 2
 EXIT_AWAY = 3
 EXIT_CONFIG = 4
 EXIT_DROPPED = 5
-"""A walk's packet came to its end before its destination: no error, so no error's number."""
+"""A packet asked about, of a walk or a trace, does not come to its destination: no error, so no error's number."""
+EXIT_CHANGES = 6
+"""What was asked "what if" would change something; as with a dropped packet, no error's number."""
 EXIT_INTERRUPTED = 130
 """128 and SIGINT, as shells have it."""
 

@@ -19,10 +19,11 @@ COMMANDS = {
     "identity": Lazy("netloom.cli.identity:identity", "Show identities and the labels they stand for."),
     "lab": Lazy("netloom.lab.cli:lab", "Run a whole cluster inside this machine."),
     "map": Lazy("netloom.cli.maps:maps", "Show any eBPF map of the agent."),
-    "monitor": Lazy("netloom.cli.monitor:monitor", "Watch drops and traces as they happen."),
+    "monitor": Lazy("netloom.cli.monitor:monitor", "Watch drops, verdicts and traces as they happen."),
     "node": Lazy("netloom.cli.node:node", "Show the nodes of the cluster, forget one."),
+    "observe": Lazy("netloom.cli.observe.command:observe", "Show flows, who let them pass, and who did not."),
     "plugins": Lazy("netloom.cli.plugins:plugins", "Show the installed plugins and how they fare."),
-    "policy": Lazy("netloom.cli.policy:policy", "Check files of network policies."),
+    "policy": Lazy("netloom.cli.policy.command:policy", "Import network policies, ask what they do."),
     "prefilter": Lazy("netloom.cli.prefilter:prefilter", "Refuse packets by their source, at the underlay device."),
     "status": Lazy("netloom.cli.status:status", "Show how the agent of the node fares."),
     "version": Lazy("netloom.cli.version:version", "Show the versions of netctl and of the agent."),
@@ -41,7 +42,8 @@ COMMANDS = {
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 done, 1 the request failed, 2 wrong usage, 3 no agent could be reached, "
-    "4 a checked file has problems, 5 the packet of a walk is dropped.",
+    "4 files that were checked or imported have problems, 5 the packet of a walk or a policy trace is dropped, "
+    "6 what a policy what-if is about would change something.",
 )
 @click.version_option(__version__, prog_name="netctl", message="%(prog)s %(version)s")
 @target_options(envvar="NETLOOM_SOCKET")

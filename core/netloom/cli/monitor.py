@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from netloom.cli.client import Client
 from netloom.cli.commands import Command
@@ -15,7 +16,14 @@ from netloom.cli.options import completing, with_agent
 from netloom.cli.output import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
-KINDS = ("drop", "trace")
+KINDS = ("drop", "trace", "policy-verdict")
+
+LOST = {
+    "ring": "events were lost: they came faster than the agent could read them",
+    "listener": "events were lost: they came faster than they could be read here",
+    "untold": "verdicts were not told: more were allowed at once than are told while nobody watches them",
+}
+"""By where it happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +49,28 @@ def line(event: dict[str, Any], form: str) -> str:
     if form == "json":
         return json.dumps(event, ensure_ascii=False)
     if event["kind"] == "lost":
-        return f"!! {event['count']} events were lost: they came faster than they could be read"
+        return lost(event)
     return printable(event["summary"])
+
+
+def lost(event: dict[str, Any]) -> str:
+    """What is said in the place of events that are missing."""
+    return f"!! {event['count']} {LOST.get(event['where'], 'events were lost')}"
+
+
+def asked_kinds(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Kinds of events, repeated or with commas between, each once."""
+    found = tuple(dict.fromkeys(kind for word in words for kind in word.split(",")))
+    for kind in found:
+        if kind not in KINDS:
+            raise click.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}")
+    return found
+
+
+def complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The last of the kinds that stand there."""
+    before, comma, last = incomplete.rpartition(",")
+    return [CompletionItem(before + comma + kind) for kind in KINDS if kind.startswith(last)]
 
 
 def _endpoints(name: str, what: str) -> Callable[[F], F]:
@@ -57,10 +85,23 @@ def _endpoints(name: str, what: str) -> Callable[[F], F]:
 
 
 @click.command(
-    cls=Command, examples=("netctl monitor", "netctl monitor --type drop", "netctl monitor --related-to 3 -o json")
+    cls=Command,
+    examples=(
+        "netctl monitor",
+        "netctl monitor --type drop",
+        "netctl monitor -t drop,policy-verdict",
+        "netctl monitor --related-to 3 -o json",
+    ),
 )
 @click.option(
-    "-t", "--type", "kinds", multiple=True, type=click.Choice(KINDS), help="Only drops or only traces; may be repeated."
+    "-t",
+    "--type",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    callback=asked_kinds,
+    shell_complete=complete_kinds,
+    help=f"Only these: {', '.join(KINDS)}; may be repeated, or have commas between.",
 )
 @_endpoints("--related-to", "from or to")
 @_endpoints("--from", "from")
@@ -76,16 +117,17 @@ def _endpoints(name: str, what: str) -> Callable[[F], F]:
 )
 @with_agent
 def monitor(client: Client, /, kinds: tuple[str, ...], form: str, **endpoints: tuple[int, ...]) -> None:
-    """Watch drops and traces as they happen, until Ctrl-C.
+    """Watch drops, verdicts of policies and traces as they happen, until Ctrl-C.
 
-    Traces cost the data path something while somebody watches them; drops are always reported.
+    Drops are always reported. Traces cost the data path something while somebody watches them, and so do verdicts past
+    the first thousand a second. A denial is a verdict and a drop: with both kinds it is shown as both.
     """
     wanted = Filter(
         related_to=frozenset(endpoints["related_to"]),
         sent_by=frozenset(endpoints["from"]),
         sent_to=frozenset(endpoints["to"]),
     )
-    with client.stream("monitor", {"type": ",".join(kinds or KINDS)}) as events:
+    with client.stream("monitor", [("type", ",".join(kinds or KINDS))]) as events:
         click.echo("Watching; press Ctrl-C to stop.", err=True)
         for event in events:
             if event["kind"] == "lost" or wanted.wants(event):

@@ -43,8 +43,9 @@ change. Warnings and errors go to standard error.
 | 1 | the request failed: the agent said why |
 | 2 | wrong usage, words that make no sense together, or several agents run and none was named |
 | 3 | no agent could be reached |
-| 4 | a checked file, a node config or policies, has problems |
-| 5 | the packet of a `walk` is dropped |
+| 4 | a file that was checked or imported, a node config or policies, has problems |
+| 5 | the packet of a `walk` or of a `policy trace` is dropped |
+| 6 | what a `policy what-if` is about would change something |
 | 130 | interrupted by Ctrl-C |
 
 ## Completion

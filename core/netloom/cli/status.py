@@ -51,9 +51,11 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Nodes", _nodes(view["nodes"], view["unreachable"])
     yield "Endpoints", str(view["endpoints"])
     yield "Identities", str(view["identities"])
+    yield "Policies", "\n".join(_policies(view["policy"]))
     yield "Programs", f"{len(view['programs'])} loaded, attached by {_ways(view['attached_by'])}"
     yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
-    yield "Monitor", f"{monitor['listeners']} listening, {monitor['lost']} events lost"
+    lost = f"{monitor['lost']} events lost, {monitor['untold']} verdicts untold"
+    yield "Monitor", f"{monitor['listeners']} listening, {monitor['flows']} flows kept, {lost}"
     yield "Repairs", _repairs(view["repairs"])
     if view["unwritten"]:
         yield "Not written", ", ".join(f"{count} entries of {name}" for name, count in view["unwritten"].items())
@@ -98,6 +100,19 @@ def _prefilter(view: dict[str, Any]) -> str:
 def _nodes(count: int, unreachable: list[str]) -> str:
     text = f"{count - len(unreachable)}/{count} reachable"
     return f"{text}; not {', '.join(unreachable)}: see `netctl node list`" if unreachable else text
+
+
+def _policies(policy: dict[str, Any]) -> Iterator[str]:
+    """How many, how far they are enforced, and what is not."""
+    revision, enforced = policy["revision"], policy["enforced_revision"]
+    pending = "" if revision == enforced else f", enforced is {enforced}"
+    yield f"{policy['policies']}, revision {revision}{pending}"
+    if policy["enforcement"] != "default":
+        yield f"Enforcement: {policy['enforcement']}"
+    if policy["audit"]:
+        yield "Audit: what policies would deny passes, and is reported"
+    for item in policy["closed"]:
+        yield f"Identity {item['identity']} is closed: {item['reason']}"
 
 
 def _repairs(repairs: dict[str, Any]) -> str:

@@ -135,6 +135,17 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObserveSettings:
+    """``observe``: what the agent remembers of packets."""
+
+    flows: Annotated[
+        int,
+        Range(16, 1 << 20),
+        Doc("Drops and verdicts kept in memory, the last ones, up to 1 KiB each: what `netctl observe` looks back on."),
+    ] = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole node config, without the plugins' own sections (``plugins.<name>``)."""
 
@@ -156,5 +167,6 @@ class Settings:
     datapath: DatapathSettings = field(default_factory=DatapathSettings)
     maps: MapSettings = field(default_factory=MapSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     log: LogSettings = field(default_factory=LogSettings)
     api: ApiSettings = field(default_factory=ApiSettings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from netloom.model.address import Address
 from netloom.model.flow import Packet
@@ -13,7 +14,8 @@ MAX_EXTENSIONS = 8
 """IPv6 extension headers followed; a longer chain is nobody's packet (the data path drops earlier)."""
 
 _ETHERTYPE_IPV4, _ETHERTYPE_ARP, _ETHERTYPE_IPV6 = 0x0800, 0x0806, 0x86DD
-_TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
+_TCP, _UDP, _SCTP, _ICMP, _ICMP6 = 6, 17, 132, 1, 58
+_WITH_PORTS = (_TCP, _UDP, _SCTP)
 _FRAGMENT = 44
 _EXTENSIONS = {0: "hop-by-hop", 43: "routing", _FRAGMENT: "fragment", 60: "destination options"}
 """Extension headers with the common length field, and the fragment header (RFC 8200, section 4)."""
@@ -82,6 +84,35 @@ def read_packet(frame: bytes) -> Packet:
     return Packet(protocol=f"0x{ethertype:04x}")
 
 
+class Ends(NamedTuple):
+    """Both ends of an IP packet, as bytes of its header, and its protocol's number; read where time counts."""
+
+    source: bytes
+    """4 or 16 bytes in network order, as ``Address.packed``."""
+    destination: bytes
+    protocol: int
+
+
+def read_ends(frame: bytes) -> Ends | None:
+    """The ends of a frame's IP packet; None when it carries none, or the header is cut short. Never raises."""
+    ethertype = frame[12:14]
+    if ethertype == b"\x08\x00" and len(frame) >= ETHERNET_BYTES + 20:
+        return Ends(frame[26:30], frame[30:34], frame[23])
+    if ethertype == b"\x86\xdd" and len(frame) >= ETHERNET_BYTES + 40:
+        return Ends(frame[22:38], frame[38:54], _last_header(frame[20], frame, ETHERNET_BYTES + 40))
+    return None
+
+
+def _last_header(following: int, frame: bytes, offset: int) -> int:
+    """The protocol behind the extension headers of IPv6, as far as the frame shows them."""
+    for _ in range(MAX_EXTENSIONS):
+        if following not in _EXTENSIONS or len(frame) < offset + 2:
+            break
+        length = 8 if following == _FRAGMENT else (frame[offset + 1] + 1) * 8
+        following, offset = frame[offset], offset + length
+    return following
+
+
 def _arp(body: bytes) -> Packet:
     if len(body) < _ARP.size:
         return Packet(protocol="arp", detail="header cut short")
@@ -133,7 +164,7 @@ def _transport(number: int, segment: bytes, ends: tuple[Address, Address], fragm
     detail = ""
     if fragment_offset:
         detail = f"fragment at {fragment_offset}"
-    elif number in (_TCP, _UDP):
+    elif number in _WITH_PORTS:
         if len(segment) < 4:
             detail = "header cut short"
         else:
@@ -155,7 +186,7 @@ def _protocol_name(number: int, source: Address) -> str:
     """ICMP counts only with its own version of IP: 58 over IPv4 is just a number."""
     if number == (_ICMP if source.version == 4 else _ICMP6):
         return "icmp" if source.version == 4 else "icmp6"
-    return {_TCP: "tcp", _UDP: "udp"}.get(number, str(number))
+    return {_TCP: "tcp", _UDP: "udp", _SCTP: "sctp"}.get(number, str(number))
 
 
 def _tcp_flags(segment: bytes) -> str:

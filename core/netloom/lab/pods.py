@@ -12,7 +12,6 @@ from netloom.lab.topology import LabFiles, LabPod, Topology
 from netloom.model.errors import NetloomError
 
 IFNAME = "eth0"
-NAMESPACE = "default"
 CNI_VERSION = "1.1.0"
 
 
@@ -42,8 +41,19 @@ def network_config(files: LabFiles, pod: LabPod) -> dict[str, Any]:
         "name": "netloom",
         "type": "netloom-cni",
         "socket": str(files.socket(pod.node)),
-        "args": {"cni": {"labels": [{"key": "app", "value": pod.name}]}},
+        "args": {"cni": _described(pod)},
     }
+
+
+def _described(pod: LabPod) -> dict[str, Any]:
+    """What is known of a pod besides its name."""
+    labels = pod.labels or (("app", pod.name),)
+    described: dict[str, Any] = {"labels": [{"key": key, "value": value} for key, value in labels]}
+    if pod.ports:
+        described["ports"] = [
+            {"name": port.name, "protocol": str(port.protocol), "containerPort": port.port} for port in pod.ports
+        ]
+    return described
 
 
 def environment(command: str, pod: LabPod) -> dict[str, str]:
@@ -53,7 +63,7 @@ def environment(command: str, pod: LabPod) -> dict[str, str]:
         "CNI_CONTAINERID": pod.container_id,
         "CNI_NETNS": str(netns_path(pod.netns)),
         "CNI_IFNAME": IFNAME,
-        "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod.name}",
+        "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={pod.namespace};K8S_POD_NAME={pod.name}",
         "CNI_PATH": str(program("netloom-cni").parent),
     }
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from pathlib import Path
 
 from netloom.model.errors import Invalid
+from netloom.model.ports import NamedPort
 
 LABS_DIR = Path("/run/netloom-lab")
 """Each lab keeps everything it knows in a directory here, named like the lab."""
@@ -20,6 +21,8 @@ BPF_DIR = Path("/sys/fs/bpf/netloom-lab")
 DEFAULT_NAME = "lab"
 DEFAULT_NODES = 2
 DEFAULT_PODS_PER_NODE = 2
+DEFAULT_NAMESPACE = "default"
+"""Of pods, in Kubernetes."""
 MAX_NODES = 40
 MAX_PODS_PER_NODE = 100
 OUTSIDE_V4 = IPv4Address("203.0.113.10")
@@ -59,6 +62,12 @@ class LabPod:
     netns: str
     node: str
     container_id: str
+    namespace: str = DEFAULT_NAMESPACE
+    """Kubernetes', not the kernel's."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Keys with their values, as its runtime gives them; without any, ``app`` with the pod's name."""
+    ports: tuple[NamedPort, ...] = ()
+    """Those that its runtime has names for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

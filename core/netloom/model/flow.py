@@ -1,11 +1,13 @@
-"""Flows: what the data path reports of single packets."""
+"""Flows: what the data path reports of single packets, and what is known of them besides."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from netloom.model.address import Address
+from netloom.model.address import Address, Network
+from netloom.model.labels import Labels
+from netloom.model.policy import Origin, PolicyName
 
 
 class FlowKind(StrEnum):
@@ -13,6 +15,21 @@ class FlowKind(StrEnum):
 
     DROP = "drop"
     TRACE = "trace"
+    VERDICT = "policy-verdict"
+    """Policies were asked about a new connection, and let it pass; where they do not it is a drop."""
+
+
+class FlowVerdict(StrEnum):
+    """What became of the packet, in one word."""
+
+    FORWARDED = "forwarded"
+    DROPPED = "dropped"
+    AUDIT = "audit"
+    """It went on; an audit policy would have it dropped."""
+
+
+AUDITED = (1, 2)
+"""Codes of verdicts that let a packet pass and tell that an audit policy would not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +37,47 @@ class Packet:
     """What could be read of a packet's headers; None and "" where it could not."""
 
     protocol: str
-    """``tcp``, ``udp``, ``icmp``, ``icmp6``, ``arp``, an IP protocol number, or an ethertype such as ``0x88cc``."""
+    """``tcp``, ``udp``, ``sctp``, ``icmp``, ``icmp6``, ``arp``, another's number, or an ethertype as ``0x88cc``."""
     source: Address | None = None
     destination: Address | None = None
     source_port: int | None = None
     destination_port: int | None = None
     detail: str = ""
     """TCP flags, ICMP type, or what was wrong with the headers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleHit:
+    """A rule that is the cause of a verdict: an entry that allows or denies, or, by default, one that isolates."""
+
+    policy: PolicyName | None
+    """None: a setting of the agent; the origin's path says which: ``allow_host``, or ``enforcement``."""
+    origin: Origin
+    description: str = ""
+    """What its author wrote of the rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Because:
+    """Why policies decided as they did, by what stood when the event was read."""
+
+    verdict: str
+    """``allowed``, ``denied``, ``denied by default``, ``audited``, ``audited by default``; "" when none was given."""
+    match: str = "none"
+    """What the narrowest entry that decided is about, in Cilium's words: ``L3-L4``, ``L4-Only``, ..., ``none``."""
+    rules: tuple[RuleHit, ...] = ()
+    """All that are the cause, each alone sufficient."""
+    isolated_by: tuple[PolicyName, ...] = ()
+    """All policies that isolate the endpoint in this direction, sorted."""
+    prefix: Network | None = None
+    """The most specific prefix in policies that holds the peer's address."""
+    outdated: bool = False
+    """Policies had changed before the event was read: they would decide otherwise now, and no rule is named."""
+
+    @property
+    def policies(self) -> tuple[PolicyName, ...]:
+        """The policies of the rules, each once, sorted."""
+        return tuple(sorted({rule.policy for rule in self.rules if rule.policy is not None}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +88,11 @@ class Flow:
     at_ns: int
     """Wall clock when the agent read it."""
     code: int
-    """Number of the drop reason, or of the observation point."""
+    """Number of the drop reason, of the observation point, or of the verdict."""
     text: str
-    """The reason in words, or the observation point as ``monitor`` prints it."""
+    """The reason or verdict in words, or the observation point as ``monitor`` prints it."""
     direction: str
-    """``ingress`` or ``egress``, seen from the endpoint; "" when neither."""
+    """``ingress`` or ``egress``, seen from the endpoint; "" when neither. Of a verdict: that of the connection."""
     source_identity: int
     destination_identity: int
     endpoint_id: int
@@ -52,3 +103,21 @@ class Flow:
     packet: Packet
     line: int
     """Line of the C source that reported it."""
+    tracking: str = ""
+    """``new``, ``established``, ``reply`` or ``related``: how it stands to its connection; "" when nobody asked."""
+    service: int = 0
+    """Destination port of whoever began, or type of ICMP: what policies know it by."""
+    source_labels: Labels = frozenset()
+    destination_labels: Labels = frozenset()
+    source_pod: str = ""
+    """``namespace/name``; "" when no pod is known at its address."""
+    destination_pod: str = ""
+    because: Because | None = None
+    """Of verdicts, and of drops by policies; None where policies decided nothing."""
+
+    @property
+    def verdict(self) -> FlowVerdict:
+        """In one word."""
+        if self.kind is FlowKind.TRACE or (self.kind is FlowKind.VERDICT and self.code == 0):
+            return FlowVerdict.FORWARDED
+        return FlowVerdict.AUDIT if self.kind is FlowKind.VERDICT and self.code in AUDITED else FlowVerdict.DROPPED

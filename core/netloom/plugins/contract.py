@@ -392,7 +392,7 @@ class NodeChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
-    """Drops and, while somebody watches, traces, in the order they happened."""
+    """Drops, verdicts (since contract 1.2) and, while somebody watches, traces, in the order they happened."""
 
     flows: tuple[Flow, ...]
     lost: int

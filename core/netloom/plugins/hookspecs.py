@@ -218,7 +218,7 @@ def netloom_node_changed(event: NodeChanged) -> Awaitable[None] | None:
 
 @hookspec
 def netloom_flows(event: Flows) -> Awaitable[None] | None:
-    """Hear of drops and traces.
+    """Hear of drops, verdicts and traces.
 
     When:    in batches, at most ten a second, only when there is something to tell.
     Task:    plain or ``async``. While a call is running, later batches wait, and are dropped past 100,000 flows.

@@ -20,9 +20,9 @@ they forget it: in between, its addresses are found in the wider prefix, of whic
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -36,6 +36,30 @@ FIRST_PREFIX: Final = (1 << 24) + 1
 LAST_PREFIX: Final = (2 << 24) - 1
 ALL_IPV4: Final = IPv4Network("0.0.0.0/0")
 ALL_IPV6: Final = IPv6Network("::/0")
+
+
+def regions(network: Network, *lookups: Mapping[Network, int]) -> list[Address]:
+    """An address of each part of a network that some lookup tells from the other parts, in the order of addresses.
+
+    Each lookup gives prefixes their numbers. A part is a prefix without those inside it, so its lowest address is the
+    prefix's own, or the one behind one of these.
+    """
+    whole = _prefix(network)
+    tables = [{_prefix(one): number for one, number in lookup.items()} for lookup in lookups]
+    inside = {one for table in tables for one in table if whole.holds(one)}
+    starts = {whole.first, *(one.first for one in inside), *(one.end for one in inside if one.end < whole.end)}
+    found: dict[tuple[int, ...], Address] = {}
+    for start in sorted(starts):
+        numbers = tuple(_number(table, whole.version, start) for table in tables)
+        found.setdefault(numbers, IPv4Address(start) if whole.version == 4 else IPv6Address(start))
+    return list(found.values())
+
+
+def _number(table: Mapping[_Prefix, int], version: int, start: int) -> int:
+    """That of the most specific prefix around an address; 0: none."""
+    bits = 32 if version == 4 else 128
+    address = _Prefix(version, start, bits)
+    return next((table[one] for length in range(bits, -1, -1) if (one := address.cut(length)) in table), 0)
 
 
 class _Prefix(NamedTuple):
@@ -102,6 +126,10 @@ class Prefixes:
             ((prefix.bits, self._numbers[prefix]) for prefix in self._around(_prefix(host_prefix(address)))),
             default=(0, 0),
         )[1]
+
+    def groups(self) -> Iterable[Group]:
+        """Those of all CIDR peers that somebody uses."""
+        return self._groups.values()
 
     def holders(self, peer: int) -> set[Group]:
         """Groups that a peer is in."""

@@ -6,8 +6,9 @@ time. What the rules say one by one and what the table says as a whole agree, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from netloom.model.address import Address
 from netloom.model.identity import IdentityId
@@ -28,7 +29,9 @@ from netloom.policy.table import (
     PolicyTable,
     Remote,
     Source,
+    Sources,
     Verdict,
+    source_order,
     together,
 )
 
@@ -143,9 +146,9 @@ def explain_drop(table: PolicyTable, direction: Direction, remote: Remote, servi
     decision = table.decide(direction, remote, *service)
     match decision.verdict:
         case Verdict.DENIED_BY_DEFAULT:
-            sources = _isolating(table.of(direction), DENY)
+            sources = isolating(table.of(direction).isolating, DENY)
         case Verdict.AUDITED_BY_DEFAULT:
-            sources = _isolating(table.of(direction), AUDIT_DENY)
+            sources = isolating(table.of(direction).isolating, AUDIT_DENY)
         case Verdict.ALLOWED:
             sources = ()
         case _:
@@ -153,15 +156,19 @@ def explain_drop(table: PolicyTable, direction: Direction, remote: Remote, servi
     return Blame(decision.verdict, sources)
 
 
-def advice(repository: Repository) -> tuple[Advice, ...]:
-    """Policies that select nobody who is known, and entries that other policies' denials leave nothing of."""
+def advice(repository: Repository, only: Collection[PolicyName] | None = None) -> tuple[Advice, ...]:
+    """Policies that select nobody who is known, and entries that other policies' denials leave nothing of.
+
+    ``only``: the policies to say it of; None for all.
+    """
     found: list[Advice] = []
-    for policy in repository.policies:
-        rules = repository.rules_in(policy.name)
+    names = [policy.name for policy in repository.policies if only is None or policy.name in only]
+    for name in names:
+        rules = repository.rules_in(name)
         if not any(rule.subject.members for rule in rules):
-            found.append(Advice(policy.name, rules[0].rule.origin if rules else Origin("", 0, ""), _NOBODY))
+            found.append(Advice(name, rules[0].rule.origin if rules else Origin("", 0, ""), _NOBODY))
     shadows = _Shadows(repository)
-    for rule in repository.rules():
+    for rule in (rule for name in names for rule in repository.rules_in(name)):
         for direction in Direction:
             for entry in rule.of(direction).entries:
                 by = shadows.over(rule, direction, entry)
@@ -203,8 +210,10 @@ def _entry(entry: ResolvedEntry, remote: Remote, packet: Service, names: NamedPo
     return EntryTrace(entry.source, bool(entry.clauses), any(peers), any(services), both)
 
 
-def _isolating(one: DirectionTable, effect: int) -> tuple[Source, ...]:
-    return tuple(sorted(source for source in one.isolating if source.effect == effect))
+@lru_cache(maxsize=1024)
+def isolating(sources: Sources, effect: int) -> tuple[Source, ...]:
+    """Those that isolate with an effect, sorted. Cached: packets are denied by the same ones over and over."""
+    return tuple(sorted((source for source in sources if source.effect == effect), key=source_order))
 
 
 class _Shadows:

@@ -21,8 +21,9 @@ OTHER: Final = 255
 """Stands for every protocol without ports or types of its own here; IANA keeps the number free."""
 ANY: Final = 0
 """Stands for all protocols, where they are alike."""
-_PROTOCOLS: Final = (TCP, UDP, SCTP, ICMP, ICMPV6, OTHER)
-_LAST: Final = {ICMP: 255, ICMPV6: 255, OTHER: 0}
+PROTOCOLS: Final = (TCP, UDP, SCTP, ICMP, ICMPV6, OTHER)
+LAST_OF: Final = {TCP: LAST_PORT, UDP: LAST_PORT, SCTP: LAST_PORT, ICMP: 255, ICMPV6: 255, OTHER: 0}
+"""The highest port or type of each."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,7 +80,7 @@ def _side(one: DirectionTable, remote: Remote) -> _Side:
 
 
 def _reach(sides: Sequence[_Side]) -> Iterator[Reach]:
-    found = {protocol: tuple(_ranges(protocol, sides)) for protocol in _PROTOCOLS}
+    found = {protocol: tuple(_ranges(protocol, sides)) for protocol in PROTOCOLS}
     whole = {tuple(one.audited for one in ranges) for ranges in found.values()}
     if len(whole) == 1 and all(_is_whole(protocol, ranges) for protocol, ranges in found.items()):
         yield Reach(ANY, 0, LAST_PORT, next(iter(whole))[0])
@@ -89,12 +90,12 @@ def _reach(sides: Sequence[_Side]) -> Iterator[Reach]:
 
 
 def _is_whole(protocol: int, ranges: tuple[Reach, ...]) -> bool:
-    return len(ranges) == 1 and (ranges[0].first, ranges[0].last) == (0, _LAST.get(protocol, LAST_PORT))
+    return len(ranges) == 1 and (ranges[0].first, ranges[0].last) == (0, LAST_OF[protocol])
 
 
 def _ranges(protocol: int, sides: Sequence[_Side]) -> Iterator[Reach]:
     """Ports that pass, neighbours of the same verdict put together."""
-    last = _LAST.get(protocol, LAST_PORT)
+    last = LAST_OF[protocol]
     starts = sorted(start for start in {0, *_edges(protocol, sides)} if start <= last)
     begun: tuple[int, bool] | None = None
     for start in starts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -33,7 +33,7 @@ VERSIONS: Mapping[str, str] = {
     PolicyKind.KUBERNETES: "networking.k8s.io/v1",
 }
 LISTS: Mapping[str, str] = {"List": "v1", **{f"{kind}List": version for kind, version in VERSIONS.items()}}
-_CILIUM = Shape(("apiVersion", "kind", "metadata", "spec", "specs", "status"))
+_CILIUM = Shape(("apiVersion", "kind", "metadata", "description", "spec", "specs", "status"))
 _KUBERNETES = Shape(("apiVersion", "kind", "metadata", "spec", "status"))
 _LIST = Shape(("apiVersion", "kind", "metadata", "items"))
 _METADATA = Shape(
@@ -101,7 +101,7 @@ class Import:
         if place.notes.full:
             return None
         document = {"apiVersion": VERSIONS[kind], "kind": str(kind), "metadata": metadata}
-        document |= {key: plain(fields[key].node) for key in ("spec", "specs") if key in fields}
+        document |= {key: plain(fields[key].node) for key in ("description", "spec", "specs") if key in fields}
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         policy = Policy(name, rules, audit, text)
         warn(policy, place.notes)
@@ -234,7 +234,12 @@ def _audit(annotations: Place | None) -> bool:
 def _rules(place: Place, fields: Mapping[str, Place], name: PolicyName) -> tuple[Rule, ...]:
     if name.kind is PolicyKind.KUBERNETES:
         return kubernetes_rules(fields.get("spec"), place, name.namespace)
-    return cilium_rules(fields.get("spec"), fields.get("specs"), place, name.namespace)
+    rules = cilium_rules(fields.get("spec"), fields.get("specs"), place, name.namespace)
+    if "description" not in fields:
+        return rules
+    # Cilium's first examples have it here, where later ones have it in the spec.
+    text = fields["description"].text()
+    return tuple(replace(rule, description=rule.description or text) for rule in rules)
 
 
 _MARK = yaml.Mark("", 0, 0, 0, None, 0)

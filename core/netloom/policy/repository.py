@@ -80,6 +80,7 @@ class Repository:
         """``prefixes``: numbers of CIDR prefixes that the kernel knows from before a restart."""
         self.revision = 0
         self.allows_host = allow_host
+        self.isolates_all = isolate_all
         self._always = frozenset({_ALWAYS}) if isolate_all else frozenset()
         self._selections = Selections()
         self._prefixes = Prefixes(prefixes)
@@ -148,10 +149,25 @@ class Repository:
             raise NotFound(f"identity {identity} is not known: nobody can tell which policies select it")
         return self._renewed(self._started(identity))
 
+    def standing(self, identity: int) -> PolicyTable | None:
+        """The table that a subject has now, without making one; None when it is no subject, or its labels unknown."""
+        kept = self._subjects.get(IdentityId(identity))
+        return None if kept is None else kept.table
+
     def rules_of(self, identity: int) -> tuple[ResolvedRule, ...]:
         """Rules that select an identity, in order of their policies' names."""
         found = {rule for group in self._selections.holders(identity) for rule in group.rules}
         return tuple(sorted(found, key=lambda rule: (rule.policy.name, rule.index)))
+
+    def groups(self) -> Iterator[Group]:
+        """Every group that somebody uses: selectors and entities, then prefixes; without the one of any peer."""
+        yield from self._selections.groups()
+        yield from self._prefixes.groups()
+
+    def prefix_peer(self, remote: Remote) -> int:
+        """The peer of its keys that a remote has for its address; 0 when no policy says anything of that."""
+        peer = remote.peers[-1] if remote.prefix else 0
+        return peer if self._prefixes.holders(peer) else 0
 
     # --- changes ----------------------------------------------------------------------------
 

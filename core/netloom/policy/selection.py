@@ -113,6 +113,10 @@ class Selections:
         """All that are known, reserved ones too."""
         return self._labels.keys()
 
+    def groups(self) -> Iterable[Group]:
+        """All that somebody uses."""
+        return self._groups.values()
+
     def holders(self, peer: int) -> set[Group]:
         """Groups an identity is in."""
         return self._holders.get(peer, set())

@@ -15,6 +15,8 @@ from netloom.policy.fields import Place, Shape
 
 NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels."
 """Before the key of a label of the pod's namespace."""
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""The label of every namespace that holds its name, which runtimes tell also where they tell no labels of it."""
 KUBERNETES_SOURCE = "k8s"
 RESERVED_SOURCE = "reserved"
 
@@ -32,7 +34,10 @@ _LABEL = (
 def cilium_names(text: str) -> tuple[str, str, str]:
     """``source:key``; no source is any source."""
     source, colon, key = text.partition(":")
-    return (source, key, key) if colon else (ANY_SOURCE, text, text)
+    if not colon:
+        source, key = ANY_SOURCE, text
+    by_name = source in (ANY_SOURCE, KUBERNETES_SOURCE) and key == NAMESPACE_LABELS + NAMESPACE_NAME
+    return source, key, NAMESPACE_KEY if by_name else key
 
 
 def pod_names(text: str) -> tuple[str, str, str]:
@@ -42,7 +47,7 @@ def pod_names(text: str) -> tuple[str, str, str]:
 
 def namespace_names(text: str) -> tuple[str, str, str]:
     """Labels of namespaces in NetworkPolicy."""
-    return KUBERNETES_SOURCE, text, NAMESPACE_LABELS + text
+    return KUBERNETES_SOURCE, text, NAMESPACE_KEY if text == NAMESPACE_NAME else NAMESPACE_LABELS + text
 
 
 def in_namespace(namespace: str) -> Requirement:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from netloom.agent.walk.node import NodeSurroundings
 from netloom.bpf.instrument import TunnelInput
-from netloom.datapath.events import format_packet
+from netloom.datapath.event_lines import format_packet
 from netloom.datapath.headers import rewrites
 from netloom.datapath.packets import read_packet
 from netloom.edge.answers import LinkInfo

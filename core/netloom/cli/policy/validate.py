@@ -1,24 +1,22 @@
-"""``netctl policy``."""
+"""``netctl policy validate``."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netloom.cli.commands import Group
+from netloom.cli.commands import Command
 from netloom.cli.errors import EXIT_CONFIG
 from netloom.cli.options import output_option
 from netloom.cli.output import document, printable, table
+from netloom.cli.policy.files import expanded, text_of
 from netloom.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from netloom.policy.read import Import
 
-STANDARD_INPUT = "-"
 COLUMNS = ("KIND", "NAMESPACE", "NAME", "RULES", "AUDIT")
 
 
@@ -27,13 +25,13 @@ def validated(files: tuple[str, ...]) -> list[dict[str, Any]]:
     from netloom.policy.read import Import
 
     together = Import()
-    return [_view(file, together) for file in files]
+    return [_view(file, together) for file in expanded(files)]
 
 
 def _view(file: str, together: Import) -> dict[str, Any]:
     view: dict[str, Any] = {"file": file, "valid": True, "policies": [], "warnings": [], "problems": []}
     try:
-        found = together.read(_text(file), file)
+        found = together.read(text_of(file), file)
     except ConfigError as error:
         return view | {"valid": False, "problems": [asdict(problem) for problem in error.problems]}
     policies = [
@@ -51,15 +49,6 @@ def _view(file: str, together: Import) -> dict[str, Any]:
         for warning in found.warnings
     ]
     return view | {"policies": policies, "warnings": warnings}
-
-
-def _text(file: str) -> str:
-    from netloom.config.document import decode, read_file
-    from netloom.policy.read import POLICY_FILE
-
-    if file == STANDARD_INPUT:
-        return decode(sys.stdin.buffer.read(POLICY_FILE.max_bytes + 1), file, POLICY_FILE)
-    return read_file(Path(file), POLICY_FILE)
 
 
 def render_found(view: dict[str, Any]) -> str:
@@ -87,21 +76,19 @@ def render_said(view: dict[str, Any]) -> list[str]:
     return [printable(line) for line in (*lines, *(str(Problem(**problem)) for problem in view["problems"]))]
 
 
-@click.group(cls=Group)
-def policy() -> None:
-    """Check files of network policies."""
-
-
-@policy.command(examples=("netctl policy validate policies/*.yaml", "netctl policy validate -o json - < policies.yaml"))
+@click.command(
+    cls=Command,
+    examples=("netctl policy validate policies/*.yaml", "netctl policy validate -o json - < policies.yaml"),
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True))
 @output_option
 @click.pass_context
 def validate(ctx: click.Context, /, files: tuple[str, ...], form: str) -> None:
     """Check files of CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and NetworkPolicy; needs no agent.
 
-    The files are read as one import: no policy may stand in them twice. "-" is standard input. All problems are told
-    at once, each with its line, and what is allowed yet hardly meant as a warning. Exit status 4 when there are
-    problems.
+    The files, and those in directories, are read as one import: no policy may stand in them twice. "-" is standard
+    input. All problems are told at once, each with its line, and what is allowed yet hardly meant as a warning. Exit
+    status 4 when there are problems.
     """
     views = validated(files)
     if form == "table":

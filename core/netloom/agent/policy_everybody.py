@@ -1,0 +1,172 @@
+"""Questions about everybody: who reaches whom, and what would be by other policies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from netloom.agent import policy_views as views
+from netloom.agent.policies import Policies
+from netloom.agent.policy_changes import File, read_aside
+from netloom.agent.policy_questions import Sources, caveats, standing_view
+from netloom.model.errors import Invalid
+from netloom.model.identity import IdentityId, Reserved
+from netloom.model.labels import Label
+from netloom.policy.census import Population, census, namespace_of
+from netloom.policy.explain import Trace
+from netloom.policy.matrix import matrix
+from netloom.policy.names import find_policies
+from netloom.policy.selection import is_reserved
+from netloom.policy.snapshot import snapshot
+from netloom.policy.whatif import Comparison, FlowChange, what_if
+
+MAX_ENDS: Final = 250
+"""Of a matrix: more are neither read nor drawn, and would take the agent's time."""
+MAX_SHOWN: Final = 1000
+"""Changes of each sort that an answer lists; all are counted."""
+_INIT: Final = IdentityId(Reserved.INIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whom:
+    """Whom a question about everybody is about: all, unless it is narrowed."""
+
+    namespaces: frozenset[str] = frozenset()
+    labels: frozenset[Label] = frozenset()
+    """Which all must be there."""
+    unused: bool = False
+    """Whether identities count that no endpoint is known of."""
+
+
+class Everybody:
+    """Answers for one node, of the whole cluster as it knows it."""
+
+    def __init__(self, policies: Policies, sources: Sources) -> None:
+        self._policies = policies
+        self._sources = sources
+
+    async def what_if(self, files: Sequence[File], delete: Sequence[str]) -> views.Json:
+        """Other policies in the place of those that stand. Raises ConfigError, NotFound or Invalid; changes nothing."""
+        found = await read_aside(files)
+        standing = snapshot(self._policies.repository)
+        without = find_policies(delete, (policy.name for policy in standing.policies))
+        if not found.policies and not without:
+            raise Invalid("nothing would be another: the files hold no policy, and none is to be deleted")
+        population = self._population(Whom())
+        flows = {source.name: tuple(source.read()) for source in self._sources.seen}
+        more = tuple(map(self._policies.as_enforced, found.policies))
+
+        def compare() -> tuple[Comparison, int]:
+            before, after = standing.build(), standing.build(more=more, without=without)
+            everybody = census(population, (before, after))
+            too_many = len(everybody) > MAX_ENDS
+            seen = [flow for found in flows.values() for flow in found]
+            return what_if(before, after, seen, () if too_many else everybody), len(everybody) if too_many else 0
+
+        compared, too_many = await asyncio.to_thread(compare)
+        notes = (
+            [f"{too_many} ends are too many to compare who reaches whom, at most {MAX_ENDS} are"] if too_many else []
+        )
+        return {
+            **standing_view(self._policies),
+            "notes": [*notes, *caveats(self._policies)],
+            "replayed": {name: len(found) for name, found in flows.items()},
+            "flows": [_flow_view(change) for change in compared.flows[:MAX_SHOWN]],
+            "flow_changes": len(compared.flows),
+            "cells": [
+                {
+                    "source": views.inhabitant_view(one.source, self._pods(one.source.end.identity)),
+                    "destination": views.inhabitant_view(one.destination, self._pods(one.destination.end.identity)),
+                    "opened": views.reaches_view(one.change.opened),
+                    "closed": views.reaches_view(one.change.closed),
+                    "audited": views.reaches_view(one.change.audited),
+                }
+                for one in compared.cells[:MAX_SHOWN]
+            ],
+            "cell_changes": len(compared.cells),
+            "changes": bool(compared),
+        }
+
+    async def matrix(self, whom: Whom) -> views.Json:
+        """Who reaches whom. Raises Invalid when these are too many."""
+        standing, population = snapshot(self._policies.repository), self._population(whom)
+        if len(population.identities) > MAX_ENDS:
+            raise Invalid(
+                f"{len(population.identities)} identities are too many for a matrix, at most {MAX_ENDS} are: narrow it "
+                "by namespace or label"
+            )
+
+        def work_out() -> views.Json:
+            repository = standing.build()
+            everybody = census(population, (repository,))
+            if len(everybody) > MAX_ENDS:
+                raise Invalid(f"{len(everybody)} ends are too many for a matrix, at most {MAX_ENDS} are: narrow it")
+            place = {one.end: number for number, one in enumerate(everybody)}
+            cells = [
+                {"source": source, "destination": destination, "reach": views.reaches_view(cell.reach)}
+                for cell in matrix(repository, [one.end for one in everybody])
+                for source, destination in ((place[cell.source], place[cell.destination]),)
+                if everybody[source].judged or everybody[destination].judged
+            ]
+            return {"ends": [(one, one.end.identity) for one in everybody], "cells": cells}
+
+        found = await asyncio.to_thread(work_out)
+        ends = [views.inhabitant_view(one, self._pods(identity)) for one, identity in found["ends"]]
+        return {
+            **standing_view(self._policies),
+            "notes": caveats(self._policies),
+            "ends": ends,
+            "cells": found["cells"],
+        }
+
+    def _population(self, whom: Whom) -> Population:
+        repository, addresses = self._policies.repository, self._sources.addresses()
+        found = []
+        for number in repository.identities():
+            labels = repository.labels_of(number) or frozenset()
+            if (is_reserved(labels) or not (whom.unused or number in addresses)) and not (
+                number == _INIT and number in addresses
+            ):
+                continue
+            if whom.labels <= labels and (not whom.namespaces or namespace_of(labels) in whom.namespaces):
+                found.append(number)
+        return Population(identities=tuple(found), addresses=addresses)
+
+    def _pods(self, identity: IdentityId) -> list[str]:
+        return [
+            f"{one.pod_namespace}/{one.pod_name}"
+            for one in self._sources.endpoints()
+            if one.identity == identity and one.pod_name
+        ]
+
+
+def _flow_view(change: FlowChange) -> views.Json:
+    protocol, service = change.seen.service
+    return {
+        "source": {"identity": int(change.seen.source.identity), "address": str(change.seen.source.address)},
+        "destination": {
+            "identity": int(change.seen.destination.identity),
+            "address": str(change.seen.destination.address),
+        },
+        "protocol": views.protocol_name(protocol),
+        "port": service,
+        "count": change.count,
+        "becomes": str(change.becomes),
+        "before": _verdict_view(change.before),
+        "after": _verdict_view(change.after),
+    }
+
+
+def _verdict_view(found: Trace) -> views.Json:
+    """A verdict with whoever is the cause: of a denial the end that denies, else both."""
+    sides = [side for side in (found.egress, found.ingress) if side is not None]
+    guilty = [side for side in sides if side.decision.verdict is found.verdict] or sides
+    by_default = "default" in found.verdict
+    return {
+        "verdict": str(found.verdict),
+        "direction": guilty[0].direction.name.lower() if guilty else "",
+        "because": [views.source_view(source) for side in guilty for source in side.decision.sources],
+        "isolated_by": [str(name) for side in guilty for name in side.decision.isolated_by] if by_default else [],
+    }

@@ -1,0 +1,1 @@
+"""``netctl policy``: files checked and imported, and answers about what policies do."""

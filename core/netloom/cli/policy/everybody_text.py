@@ -1,0 +1,158 @@
+"""Matrix and comparison as people read them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any
+
+import click
+
+from netloom.cli.output import printable, table
+from netloom.cli.policy.words import EVERYTHING, NOTHING, reaches_text
+
+View = dict[str, Any]
+
+ALL, NONE = "*", "."
+_COLOURS = {
+    "would be denied": "red",
+    "would pass": "green",
+    "would pass, and be reported by an audit policy": "yellow",
+    "would pass without a report": "yellow",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A matrix with a mark for each different answer."""
+
+    names: tuple[str, ...]
+    marks: Mapping[tuple[int, int], str]
+    """By place of source and destination."""
+    legend: Mapping[str, str]
+    """What each mark means, those of a few services alone."""
+
+
+def grid(view: View) -> Grid:
+    """Letters for whatever is neither everything nor nothing."""
+    texts = {(cell["source"], cell["destination"]): reaches_text(cell["reach"]) for cell in view["cells"]}
+    others = sorted({text for text in texts.values() if text not in (EVERYTHING, NOTHING)})
+    marks = {EVERYTHING: ALL, NOTHING: NONE} | dict(zip(others, _letters(), strict=False))
+    return Grid(
+        tuple(printable(end["name"]) for end in view["ends"]),
+        {place: marks[text] for place, text in texts.items()},
+        {marks[text]: text for text in others},
+    )
+
+
+def _letters() -> Iterator[str]:
+    """``a`` to ``z``, ``aa`` and so on."""
+    names = [""]
+    while True:
+        names = [name + letter for name in names for letter in ascii_lowercase]
+        yield from names
+
+
+def render_matrix(view: View) -> str:
+    """Rows send, columns receive."""
+    found = grid(view)
+    numbers = [str(number) for number in range(1, len(found.names) + 1)]
+    rows = [
+        (number, name, *(found.marks.get((row, column), "") for column in range(len(numbers))))
+        for row, (number, name) in enumerate(zip(numbers, found.names, strict=True))
+    ]
+    used = {*found.marks.values()}
+    legend = [(ALL, EVERYTHING)] if ALL in used else []
+    legend += [(NONE, NOTHING)] if NONE in used else []
+    lines = [
+        table(("", "FROM \\ TO", *numbers), rows),
+        "",
+        *(f"{mark:<3} {text}" for mark, text in (*legend, *found.legend.items())),
+    ]
+    return "\n".join([*lines, *_notes(view)])
+
+
+def render_what_if(view: View) -> str:
+    """Flows that would fare otherwise, then pairs of ends."""
+    lines = [*_flows(view), "", *_cells(view)]
+    if not view["changes"]:
+        lines += ["", click.style("Nothing would change.", bold=True)]
+    return "\n".join([*lines, *_notes(view)])
+
+
+def _notes(view: View) -> list[str]:
+    return ["", *(f"note: {printable(note)}" for note in view["notes"])] if view["notes"] else []
+
+
+def _flows(view: View) -> Iterator[str]:
+    replayed = view["replayed"]
+    counts = ", ".join(f"{count} of {name}" for name, count in replayed.items())
+    seen = sum(replayed.values())
+    yield f"Flows seen by this node: {seen} ({counts})" if replayed else "Flows seen by this node: none are kept"
+    for kind, colour in _COLOURS.items():
+        found = [flow for flow in view["flows"] if flow["becomes"] == kind]
+        if not found:
+            continue
+        yield click.style(f"  {sum(flow['count'] for flow in found)} {kind}:", fg=colour, bold=True)
+        yield from (
+            f"    {line}"
+            for line in table(("FLOWS", "FROM", "TO", "SERVICE", "BECAUSE"), map(_flow, found)).splitlines()
+        )
+    yield from _more(view["flow_changes"] - len(view["flows"]), "kinds of flows")
+
+
+def _flow(flow: View) -> tuple[object, ...]:
+    denied = flow["becomes"] in ("would be denied", "would pass, and be reported by an audit policy")
+    return (
+        flow["count"],
+        _end(flow["source"]),
+        _end(flow["destination"]),
+        f"{flow['protocol']} {flow['port']}",
+        because(flow["after"]) if denied else f"now {because(flow['before'])}",
+    )
+
+
+def _end(end: View) -> str:
+    return f"{end['address']} (identity {end['identity']})"
+
+
+def because(verdict: View) -> str:
+    """A verdict with whoever is the cause."""
+    causes = [f"{item['policy']} {item['path']}" for item in verdict["because"] if item["policy"]]
+    by = f" by {', '.join(dict.fromkeys(causes))}" if causes else ""
+    isolated = f", isolated by {', '.join(verdict['isolated_by'])}" if verdict["isolated_by"] else ""
+    return f"{verdict['verdict']} on {verdict['direction']}{by}{isolated}"
+
+
+def _cells(view: View) -> Iterator[str]:
+    if not view["cells"]:
+        yield "Who reaches whom: nothing would change"
+        return
+    yield f"Who reaches whom: {view['cell_changes']} pairs would change"
+    rows = [
+        (
+            cell["source"]["name"],
+            cell["destination"]["name"],
+            _lines(cell["closed"]),
+            _lines(cell["opened"]),
+            _lines(cell["audited"]),
+        )
+        for cell in view["cells"]
+    ]
+    headers = ("FROM", "TO", "NO MORE", "NEW", "REPORTED\nOTHERWISE")
+    kept = [column for column in range(5) if column < 3 or any(row[column] != "-" for row in rows)]
+    yield from (
+        f"  {line}" for line in table([headers[c] for c in kept], ([row[c] for c in kept] for row in rows)).splitlines()
+    )
+    yield from _more(view["cell_changes"] - len(view["cells"]), "pairs")
+
+
+def _lines(found: Iterable[View]) -> str:
+    text = reaches_text(found)
+    return "-" if text == NOTHING else text
+
+
+def _more(count: int, what: str) -> Iterator[str]:
+    if count > 0:
+        yield f"  and {count} more {what}"
