@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from netloom.policy.table import Direction
 from support.netns import Namespace
 from support.objects import objects_dir
-from support.pipeline import Pipeline
+from support.packets import TCP, UDP
+from support.pipeline import ALICE, BOB, Pipeline
+from support.talk import Talk, allowing, to_port
 from support.wire import WireNode, wire_node
 
 
@@ -46,3 +49,25 @@ def wire(loaded_for_devices: Pipeline, make_netns: Callable[[str], Namespace]) -
     loaded_for_devices.reset()
     with wire_node(loaded_for_devices, make_netns) as node:
         yield node
+
+
+IN, OUT = Direction.INGRESS, Direction.EGRESS
+GRE = 47
+
+
+@pytest.fixture(params=[False, True], ids=["ipv4", "ipv6"])
+def talk(pipeline: Pipeline, request: pytest.FixtureRequest) -> Talk:
+    """ALICE may ask anybody at TCP port 80 and UDP port 53, BOB be asked there; neither may do anything else."""
+    ports = [(80, TCP), (53, UDP), (0, GRE)]
+    pipeline.write_policy(ALICE.identity, allowing(*(to_port(OUT, *port) for port in ports)))
+    pipeline.write_policy(BOB.identity, allowing(*(to_port(IN, *port) for port in ports)))
+    return Talk(pipeline, request.param)
+
+
+@pytest.fixture
+def pinging(talk: Talk) -> Talk:
+    """ALICE may only ping, and BOB be pinged."""
+    ask, _ = talk.echo()
+    talk.pipeline.write_policy(ALICE.identity, allowing(to_port(OUT, ask, talk.icmp_protocol)))
+    talk.pipeline.write_policy(BOB.identity, allowing(to_port(IN, ask, talk.icmp_protocol)))
+    return talk

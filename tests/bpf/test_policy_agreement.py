@@ -7,7 +7,7 @@ tables, the third the programs with these tables in real maps. Whatever passes i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
@@ -31,8 +31,8 @@ from support.talk import TURNS_TO_IPV6, End, Talk
 
 pytestmark = pytest.mark.bpf
 
-LEFT = replace(ALICE, ipv4=ip_address("10.1.1.7"), ipv6=ip_address("fd00:1::7"))
-RIGHT = replace(BOB, ipv4=ip_address("10.1.1.6"), ipv6=ip_address("fd00:1::6"))
+LEFT = replace(ALICE, ipv4=IPv4Address("10.1.1.7"), ipv6=IPv6Address("fd00:1::7"))
+RIGHT = replace(BOB, ipv4=IPv4Address("10.1.1.6"), ipv6=IPv6Address("fd00:1::6"))
 """Workloads here, inside of some prefixes that policies name."""
 PEERS = [address for address in ADDRESSES if address not in (RIGHT.ipv4, RIGHT.ipv6)]
 BITS = {Isolation.NONE: 0, Isolation.AUDITED: Bits.AUDITED, Isolation.ENFORCED: Bits.ENFORCED}
@@ -174,10 +174,10 @@ class World:
         address, identity = question.peer.address, question.peer.identity
         assert address
         self._tell(address, identity)
-        ends = (CAROL.ipv4, address) if question.six else (address, CAROL.ipv6)
+        end = End(CAROL.ipv4, address) if question.six else End(address, CAROL.ipv6)
         if identity == Reserved.HOST:
-            return End(*ends)
-        return End(*ends, replace(CAROL, identity=identity), "from_underlay")
+            return end
+        return replace(end, pod=replace(CAROL, identity=identity), program="from_underlay")
 
     def _tell(self, address: Address, identity: int) -> None:
         """Who has an address: this node, another one's workload, or somebody who is reached without a tunnel."""

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from netloom.bpf.programs import load_program
 from netloom.bpf.testrun import run
 from netloom.datapath.connections import CONNECTIONS_ANY, ConnectionInfo, ConnectionKey, Tracking
 from netloom.datapath.enforcement import POLICIES, SUBJECTS, Isolation, SubjectFlag, SubjectKey
-from netloom.datapath.maps import Index, MapKind
+from netloom.datapath.maps import Index, MapKind, MapSpec
 from netloom.datapath.reasons import Direction as Seen
 from netloom.datapath.reasons import DropReason
 from netloom.datapath.registry import (
@@ -107,7 +108,7 @@ def test_what_is_denied_by_name_is_so_without_isolation(talk: Talk) -> None:
 @pytest.mark.parametrize("missing", ["subject", "table"])
 def test_of_whom_the_agent_has_said_nothing_nothing_passes(talk: Talk, missing: str) -> None:
     talk.pipeline.write_policy(BOB.identity, allowing(everything(IN)))
-    spec = SUBJECTS if missing == "subject" else POLICIES
+    spec: MapSpec[SubjectKey, Any] = SUBJECTS if missing == "subject" else POLICIES
     talk.pipeline.maps.of(spec).delete(SubjectKey(BOB.identity))
     assert refusal(talk.udp(A, B)) == (DropReason.NO_POLICY, Seen.INGRESS, BOB.id)
     assert refusal(talk.udp(B, A)) == (DropReason.NO_POLICY, Seen.EGRESS, BOB.id)

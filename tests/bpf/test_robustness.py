@@ -187,14 +187,22 @@ INNER = {name: frame for name, frame in HONEST.items() if frame[12:14] == b"\x08
 """What a remote workload may say, too: IPv4, which test runs take out of tunnels on all kernels."""
 
 
+@pytest.fixture
+def talk(pipeline: Pipeline) -> Talk:
+    """ALICE and BOB may speak at port 53."""
+    allowed = [to_port(direction, 53, protocol) for direction in PolicyDirection for protocol in (UDP, TCP)]
+    for pod in (ALICE, BOB):
+        pipeline.write_policy(pod.identity, allowing(*allowed))
+    return Talk(pipeline, six=False)
+
+
 @pytest.mark.parametrize("name", INNER)
 @fuzzing
 @given(bytes_at=changes)
 def test_what_another_node_sends_is_delivered_or_its_drop_is_told(
-    pipeline: Pipeline, name: str, bytes_at: list[tuple[int, int]]
+    talk: Talk, name: str, bytes_at: list[tuple[int, int]]
 ) -> None:
-    """Whatever its workload has made of it, and whatever the address it is for."""
-    talk = Talk(pipeline, six=False)
+    """Whatever its workload has made of it."""
     spoken = bytearray(changed(INNER[name], bytes_at)[ETHERNET_BYTES:])
     spoken[0] = 0x45
     spoken[12:20] = CAROL.ipv4.packed + BOB.ipv4.packed
@@ -237,13 +245,11 @@ def cut(piece: Piece, six: bool) -> bytes:
 @pytest.mark.parametrize("six", [False, True], ids=["ipv4", "ipv6"])
 @fuzzing
 @given(sent=st.lists(pieces, min_size=2, max_size=8))
-def test_overlapping_fragments_get_nothing_past_a_policy(pipeline: Pipeline, six: bool, sent: list[Piece]) -> None:
+def test_overlapping_fragments_get_nothing_past_a_policy(talk: Talk, six: bool, sent: list[Piece]) -> None:
     """In whatever order and place: a later one fares as the last first one of its packet did, or is dropped."""
-    for key, _ in pipeline.maps[FRAGMENTS.name].raw_items():
-        pipeline.maps[FRAGMENTS.name].delete_raw(key)
-    allowed = [to_port(direction, 53, protocol) for direction in PolicyDirection for protocol in (UDP, TCP)]
-    for pod in (ALICE, BOB):
-        pipeline.write_policy(pod.identity, allowing(*allowed))
+    known = talk.pipeline.maps.of(FRAGMENTS)
+    for key, _ in known.raw_items():
+        known.delete_raw(key)
     ports: dict[tuple[int, int], int] = {}
     for piece in sent:
         name = (piece.number, 0 if six else piece.protocol)
@@ -257,4 +263,4 @@ def test_overlapping_fragments_get_nothing_past_a_policy(pipeline: Pipeline, six
             expected = None if port == 53 else DropReason.POLICY
             if not piece.offset and piece.more:
                 ports[name] = port
-        assert pipeline.run("from_container", sent_by(ALICE, cut(piece, six))).reason == expected
+        assert talk.pipeline.run("from_container", sent_by(ALICE, cut(piece, six))).reason == expected

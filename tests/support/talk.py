@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import struct
+import time
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
 
@@ -11,7 +12,9 @@ import pytest
 
 from netloom.bpf.features import release_number
 from netloom.datapath import registry
+from netloom.datapath.connections import ConnectionFlag, ConnectionInfo
 from netloom.datapath.maps import Index
+from netloom.datapath.reasons import DropReason
 from netloom.model.address import Address, host_prefix
 from netloom.model.identity import Reserved
 from netloom.policy.ports import ANY_SERVICE, exactly
@@ -42,6 +45,9 @@ HERE = IPv4Address("192.168.77.11")
 OTHER_NODE = (ip_address("192.168.77.12"), ip_address("fd00:77::12"))
 """Addresses of the other node, which reach the node's stack without a tunnel."""
 EPOCH = NODE.policy_epoch
+NS_PER_S = 1_000_000_000
+LIFETIMES_S = {"beginning": 60, "established": 21600, "closing": 10}
+"""Of TCP connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,7 @@ class Talk:
 
     def send(self, source: End, destination: End, payload: bytes, protocol: int = packets.UDP) -> Outcome:
         """A whole packet."""
-        ends = (source.address(self.six), destination.address(self.six))
-        return self.send_packet(source, packets.ip(payload, source=ends[0], destination=ends[1], protocol=protocol))
+        return self.send_packet(source, self.packet(source, destination, payload, protocol))
 
     def tcp(self, source: End, destination: End, flags: int, *, ports: tuple[int, int] = (40000, 80)) -> Outcome:
         segment = packets.tcp(source_port=ports[0], destination_port=ports[1], flags=flags)
@@ -112,6 +117,46 @@ class Talk:
         ends = (source.address(self.six), destination.address(self.six))
         message = packets.icmp6(kind, head, rest, ends=ends) if self.six else packets.icmp(kind, 0, head, rest)
         return self.send(source, destination, message, self.icmp_protocol)
+
+    def handshake(self, first: End | None = None, second: End | None = None) -> None:
+        """TCP to port 80, of ALICE and BOB unless told otherwise; nothing of it is refused."""
+        ends = (first or A, second or B)
+        assert self.tcp(*ends, packets.SYN).reason is None
+        assert self.answer(packets.SYN | packets.ACK, ends[1], ends[0]) is None
+        assert self.tcp(*ends, packets.ACK).reason is None
+
+    def answer(
+        self, flags: int = packets.ACK, source: End | None = None, destination: End | None = None
+    ) -> DropReason | None:
+        """What the answer to such a packet is refused for."""
+        return self.tcp(source or B, destination or A, flags, ports=(80, 40000)).reason
+
+    def connection(self) -> ConnectionInfo:
+        """The only one there is."""
+        (info,) = self.pipeline.connections().values()
+        return info
+
+    def flags(self) -> ConnectionFlag:
+        """Its flags, but for who began, which addresses decide."""
+        return ConnectionFlag(self.connection().flags) & ~ConnectionFlag.BEGUN_BY_HIGH
+
+    def lifetime(self) -> str:
+        """How long it lives after its last packet, in a word."""
+        left_s = (self.connection().expires_ns - time.monotonic_ns()) / NS_PER_S
+        return min(LIFETIMES_S, key=lambda name: abs(LIFETIMES_S[name] - left_s))
+
+    def expire(self) -> None:
+        """As if its time were over."""
+        self.pipeline.change_connection(expires_ns=time.monotonic_ns() - NS_PER_S)
+
+    def echo(self) -> tuple[int, int]:
+        """Types of echo request and reply."""
+        return (128, 129) if self.six else (8, 0)
+
+    def packet(self, source: End, destination: End, body: bytes, protocol: int = packets.UDP) -> bytes:
+        """What is sent, which an error about it quotes."""
+        ends = (source.address(self.six), destination.address(self.six))
+        return packets.ip(body, source=ends[0], destination=ends[1], protocol=protocol)
 
     def send_packet(self, source: End, packet: bytes, *, identity: int | None = None) -> Outcome:
         """An IP packet, by the program that meets what its sender sends; ``identity`` of a remote one is its own."""

@@ -165,7 +165,7 @@ def _short(key: Any) -> str:
 
 def _worded(value: Any) -> str:
     """In its own words if it has any."""
-    return str(value) if type(value).__str__ is not object.__str__ else _named(value)
+    return str(value) if "__str__" in vars(type(value)) else _named(value)
 
 
 def _named(value: Any) -> str:
