@@ -1,4 +1,4 @@
-"""The benchmark of policies imports, waits for the kernel and leaves nothing. What it measures is the machine's truth."""
+"""The benchmark of policies imports, waits for the kernel and leaves nothing; what it measures is up to the machine."""
 
 from __future__ import annotations
 
