@@ -27,7 +27,7 @@ BY_DECLARATION: dict[str, st.SearchStrategy[Any]] = {
     "__be16 {}": st.integers(0, 2**16 - 1),
     "__u32 {}": st.integers(0, 2**32 - 1),
     "__u64 {}": st.integers(0, 2**64 - 1),
-    "__u8 {}[6]": st.binary(min_size=6, max_size=6),
+    **{f"__u8 {{}}[{size}]": st.binary(min_size=size, max_size=size) for size in (6, 64, 192)},
     "struct addr {}": st.ip_addresses(),
     "struct prefix {}": networks,
     "__be32 {}": st.ip_addresses(v=4),
