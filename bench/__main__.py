@@ -16,6 +16,9 @@ from bench import (
     goals,
     machine,
     networks,
+    policies,
+    policy_report,
+    policy_scale,
     prefilter,
     prefilter_report,
     profile,
@@ -23,7 +26,8 @@ from bench import (
     report,
 )
 from bench.attach_report import Attaching
-from bench.measure import Plan, build, run
+from bench.measure import Plan, Sample, build, run
+from bench.policy_scale import Scaling
 from bench.summary import summarise
 
 HERE = Path(__file__).parent
@@ -37,7 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="how often each network is measured (default 9)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement (default 0.5)")
     parser.add_argument("--dry", action="store_true", help="print the page instead of writing it")
-    parser.add_argument("--only", choices=["prefilter"], help="measure this alone, and print its part of the page")
+    parser.add_argument("--only", choices=["prefilter", "policies"], help="measure this alone, and print its part")
     return parser.parse_args()
 
 
@@ -61,14 +65,28 @@ def _prefilter(rounds: int) -> list[str]:
     return prefilter_report.section(prefilter.summarise(samples), rounds, PREFILTER_FRAMES)
 
 
-def main() -> None:
-    """Needs root and two cores; takes about six minutes with the defaults."""
-    arguments = _arguments()
-    if arguments.only:
-        print("\n".join(_prefilter(arguments.rounds)))
-        return
-    plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
-    program, facts = build(OUT), machine.facts()
+def _with_policies(program: Path, plan: Plan) -> list[Sample]:
+    """The same measurements between pods with policies between them."""
+    with policies.both() as pairs:
+        return list(run(program, pairs, plan, _say))
+
+
+def _scaling() -> Scaling:
+    scaling = policy_scale.measure(attach.build(OUT), networks.MARK, _say)
+    (OUT / "scaling.json").write_text(json.dumps(asdict(scaling), indent=1))
+    return scaling
+
+
+def _policies_alone(plan: Plan) -> list[str]:
+    """Everything about policies, with its goals."""
+    figures, scaling = summarise(_with_policies(build(OUT), plan), report.bases()), _scaling()
+    (OUT / policy_report.PICTURE).write_text(policy_report.picture(scaling))
+    reached = goals.table((*goals.of_policies(figures), *goals.of_scaling(scaling)))
+    return [*reached, "", *report.part(report.COMPARISONS[-1], plan, figures), *policy_report.section(scaling)]
+
+
+def _packets(program: Path, plan: Plan) -> tuple[tuple[profile.Profile, ...], list[Sample]]:
+    """Between pods without policies, and between such with some."""
     with ExitStack() as stack:
         pairs = [
             stack.enter_context(networks.raw_veth()),
@@ -80,26 +98,45 @@ def main() -> None:
         ]
         profiles = profile.profiles(program, pairs, OUT)
         samples = list(run(program, pairs, plan, _say))
+    samples += _with_policies(program, plan)
     (OUT / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
-    attaching = _attaching()
+    return profiles, samples
+
+
+def _write(measured: report.Run, attaching: Attaching, scaling: Scaling) -> None:
+    for comparison in report.COMPARISONS:
+        (HERE / comparison.picture).write_text(report.picture(comparison, measured.plan, measured.figures))
+    (HERE / attach_report.PICTURE).write_text(attach_report.picture(attaching))
+    (HERE / policy_report.PICTURE).write_text(policy_report.picture(scaling))
+    (HERE / "RESULTS.md").write_text(report.page(measured))
+    print(f"wrote {HERE / 'RESULTS.md'} and its pictures")
+
+
+def main() -> None:
+    """Needs root and two cores; takes about twelve minutes with the defaults."""
+    arguments = _arguments()
+    plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
+    if arguments.only:
+        print("\n".join(_policies_alone(plan) if arguments.only == "policies" else _prefilter(arguments.rounds)))
+        return
+    program, facts = build(OUT), machine.facts()
+    profiles, samples = _packets(program, plan)
+    attaching, scaling = _attaching(), _scaling()
     figures = summarise(samples, report.bases())
+    sections = (policy_report.section(scaling), _prefilter(arguments.rounds), attach_report.section(attaching))
     measured = report.Run(
         machine=facts,
         plan=plan,
         figures=figures,
         profiles=profiles,
         programs=programs.measure(OUT / "objects"),
-        goals=goals.table(goals.goals(figures, attaching)),
-        more=[*_prefilter(arguments.rounds), "", *attach_report.section(attaching)],
+        goals=goals.table(goals.goals(figures, attaching, scaling)),
+        more=[line for section in sections for line in (*section, "")][:-1],
     )
     if arguments.dry:
         print(report.page(measured))
-        return
-    for comparison in report.COMPARISONS:
-        (HERE / comparison.picture).write_text(report.picture(comparison, plan, measured.figures))
-    (HERE / attach_report.PICTURE).write_text(attach_report.picture(attaching))
-    (HERE / "RESULTS.md").write_text(report.page(measured))
-    print(f"wrote {HERE / 'RESULTS.md'} and its pictures")
+    else:
+        _write(measured, attaching, scaling)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from bench.agents import Cost
 from bench.attach import COMMANDS, OURS, PEERS
 from bench.attach_report import Attaching
+from bench.policies import BRIDGE_MANY, BRIDGE_ONE, BRIDGE_SET, MANY, ONE
+from bench.policy_scale import Scaling
 from bench.summary import METRICS, Figure, Key
 
 _ONE_NODE, _TWO_NODES = "netloom", "netloom over vxlan"
@@ -41,9 +43,16 @@ class Goal:
         return "reached" if self.is_met else f"missed by {abs(self.found / self.limit - 1):.0%}"
 
 
-def goals(figures: Mapping[Key, Figure], attaching: Attaching) -> tuple[Goal, ...]:
+def goals(figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling) -> tuple[Goal, ...]:
     """All of them, in the order of the page."""
-    return (*_of_one_node(figures), *_of_two_nodes(figures), *_of_attaching(attaching), *_of_agents(attaching.cost))
+    return (
+        *_of_one_node(figures),
+        *_of_two_nodes(figures),
+        *of_policies(figures),
+        *of_scaling(scaling),
+        *_of_attaching(attaching),
+        *_of_agents(attaching.cost),
+    )
 
 
 def table(found: tuple[Goal, ...]) -> list[str]:
@@ -86,6 +95,37 @@ def _of_two_nodes(figures: Mapping[Key, Figure]) -> Iterator[Goal]:
             name = f"two nodes, {place}: {_TITLES[metric]} to bridge+vxlan"
             found = figures[_TWO_NODES, cpu, metric].ratio
             yield Goal(name=name, found=found, limit=limit, less_is_better=_LESS[metric])
+
+
+def of_policies(figures: Mapping[Key, Figure]) -> Iterator[Goal]:
+    """What packets pay for policies."""
+    for cpu, place in _PLACES.items():
+        for network in (ONE, MANY):
+            own = figures[network, cpu, "rr_p50_ns"].ratio
+            yield Goal(name=f"{network}, {place}: round trip to no policy", found=own, limit=1.03, less_is_better=True)
+        for metric in ("rr_p50_ns", "connect_per_second"):
+            for network, peer in ((ONE, BRIDGE_ONE), (MANY, BRIDGE_MANY), (MANY, BRIDGE_SET)):
+                found = figures[network, cpu, metric].ratio / figures[peer, cpu, metric].ratio
+                name = f"{network}, {place}: {_TITLES[metric]} to {peer}"
+                yield Goal(name=name, found=found, limit=1.0, less_is_better=_LESS[metric])
+
+
+def of_scaling(scaling: Scaling) -> Iterator[Goal]:
+    """What a node pays for them."""
+    few, adding = scaling.scales[0], scaling.adding
+    times = (
+        ("one more policy", max(few.policy_s, few.wide_policy_s), 50),
+        ("one more identity", max(few.identity_s, few.wide_identity_s), 20),
+    )
+    yield Goal(
+        name="1,000 policies imported and enforced", found=scaling.import_s, limit=1, less_is_better=True, unit=" s"
+    )
+    for name, found, limit in times:
+        yield Goal(name=f"{name} enforced", found=found * 1e3, limit=limit, less_is_better=True, unit=" ms")
+    known = adding.known_ns / adding.known_before_ns
+    yield Goal(name="ADD with policies to without, identity known", found=known, limit=1.1, less_is_better=True)
+    new = (adding.new_ns - adding.known_ns) / 1e6
+    yield Goal(name="ADD with policies, more for a new identity", found=new, limit=20, less_is_better=True, unit=" ms")
 
 
 def _of_attaching(attaching: Attaching) -> Iterator[Goal]:

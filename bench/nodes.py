@@ -37,6 +37,16 @@ class Node:
         self._agent: subprocess.Popen[bytes] | None = None
 
     @property
+    def store(self) -> Path:
+        """The file that holds the cluster's state."""
+        return self.directory / "store/store.db"
+
+    @property
+    def pins(self) -> Path:
+        """The agent's directory of pins."""
+        return _PINS / self.name / "n1"
+
+    @property
     def resident_bytes(self) -> int:
         """Memory of the agent (VmRSS in proc(5))."""
         if self._agent is None:
@@ -83,7 +93,7 @@ class Node:
             | {"bpf_dir": str(_PINS / self.name)},
             "plugins": {
                 "hostscope": {"pod_cidrs": ["10.244.0.0/16", "fd00:10:244::/64"]},
-                "local": {"path": str(self.directory / "store/store.db")},
+                "local": {"path": str(self.store)},
             },
         }
         self._config.write_text(yaml.safe_dump(config))

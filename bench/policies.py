@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import networks
-from bench.enforced import Isolated, put_policies
+from bench.enforced import Enforced, Store, read
 from bench.measure import PORTS
 from bench.networks import MTU_BYTES, Pair, namespaces
 from bench.reference import Reference
-from netloom.datapath.enforcement import Isolation
 from netloom.lab import lab
 from netloom.lab.inside import output_of
 from netloom.lab.topology import LabSpec
@@ -28,7 +27,8 @@ _PORTS_OF_ENTRY = 40
 """As many as one list may have."""
 
 NONE, ONE, MANY = "no policy", "1 rule", "10,000 rules"
-BRIDGE, BRIDGE_ONE, BRIDGE_MANY, BRIDGE_SET = "bridge", "nft, 1 rule", "nft, 10,000 rules", "nft, set of 10,000"
+BRIDGE, BRIDGE_ONE, BRIDGE_MANY = "bridge, no rules", "nftables, 1 rule", "nftables, 10,000"
+BRIDGE_SET = "nftables, set of 10,000"
 OURS = (NONE, ONE, MANY)
 PEERS = (BRIDGE, BRIDGE_ONE, BRIDGE_MANY, BRIDGE_SET)
 
@@ -62,10 +62,8 @@ def netloom(rules: int = RULES) -> Iterator[list[Pair]]:
             for network, client, server in zip(OURS, pods[::2], pods[1::2], strict=True)
         ]
         texts = [policy(pods[2].name, pods[3].name, 1), policy(pods[4].name, pods[5].name, rules)]
-        isolated = [int(known[pod.name]["identity"]) for pod in (pods[3], pods[5])]
-        with Isolated(made.files.bpf_dir / "node1") as subjects:
-            put_policies(made.files.store, texts)
-            subjects.wait(dict.fromkeys(isolated, Isolation.ENFORCED))
+        with Store(made.files.store) as store, Enforced(made.files.bpf_dir / "node1") as enforced:
+            enforced.after(lambda: store.put_policies(read(texts)))
         yield joined
     finally:
         lab.down(name)

@@ -8,7 +8,6 @@ identity or ten, and a new identity means something to tables all over the clust
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netloom.model.identity import FIRST_CLUSTER_ID, IdentityId
@@ -52,14 +51,18 @@ class App:
         return frozenset(Label("k8s", key, value) for key, value in texts)
 
 
-def policy_file(policies: int, identities: int) -> str:
-    """So many policies about so many identities, as one file of YAML."""
-    return "---\n".join(policy_text(number, identities) for number in range(policies))
+MONITOR: Labels = frozenset({Label("k8s", "scrapes", "all")})
+"""What has these labels is let in by every endpoint, once there is a policy of :func:`scrape_text`."""
+
+
+def subject_of(number: int, identities: int) -> App:
+    """Whom a policy of so many identities is about, alone or with its namespace."""
+    return App((number + number // 10) * 7 % identities)
 
 
 def policy_text(number: int, identities: int) -> str:
-    """One policy, as people write it."""
-    subject = App((number + number // 10) * 7 % identities)
+    """One policy about so many identities, as people write it."""
+    subject = subject_of(number, identities)
     peer = App((number + number // 7) * 13 % identities)
     kind = number % 10
     if kind == 0:
@@ -151,6 +154,20 @@ spec:
 """
 
 
-def apps(count: int) -> Iterator[App]:
-    """The first so many."""
-    return map(App, range(count))
+def scrape_text(port: int) -> str:
+    """Every endpoint of the cluster lets a few in; nothing else changes for it."""
+    ((name, value),) = ((label.key, label.value) for label in MONITOR)
+    return f"""\
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {{name: scrape-{port}}}
+spec:
+  endpointSelector: {{}}
+  enableDefaultDeny: {{ingress: false}}
+  ingress:
+  - fromEndpoints:
+    - matchLabels: {{{name}: {value}}}
+    toPorts:
+    - ports:
+      - {{port: "{port}", protocol: TCP}}
+"""

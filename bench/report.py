@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.measure import Plan
 from bench.networks import MTU_BYTES
 from bench.plot import Bar, Group, bar_chart
+from bench.policies import OURS, PEERS
 from bench.profile import Profile
 from bench.programs import Row
 from bench.summary import METRICS, Figure, Key, Metric
@@ -54,6 +55,19 @@ COMPARISONS = (
         networks=("bridge+vxlan", "flannel", "netloom over vxlan"),
         picture="results-nodes.svg",
     ),
+    Comparison(
+        title="Two pods with policies between them",
+        text=(
+            "The base is Netloom without a policy, as in the first comparison. One rule lets the client reach the "
+            "ports that are measured; ten thousand rules let it reach ten thousand, the measured ones last. "
+            "`bridge` is the CNI project's plugin with nothing to filter; beside it are the same rules in nftables, in "
+            "the forward hook through which a bridge's packets pass (`br_netfilter`), behind a rule that accepts known "
+            "connections: as a list, and as a set, which whoever writes them by hand would use. Packets of a known "
+            "connection meet no rule in either; connections do."
+        ),
+        networks=(*OURS, *PEERS),
+        picture="results-policy.svg",
+    ),
 )
 
 
@@ -89,9 +103,7 @@ def page(run: Run) -> str:
         "",
     ]
     for comparison in COMPARISONS:
-        lines += [f"## {comparison.title}", "", comparison.text, "", f"![ratios]({comparison.picture})", ""]
-        for cpu in run.plan.server_cpus:
-            lines += [f"**{_placement(cpu)}**", "", *_table(comparison, cpu, run.figures), ""]
+        lines += part(comparison, run.plan, run.figures)
     if run.profiles:
         lines += [*_profiles(run.profiles, run.figures), ""]
     lines += [
@@ -107,6 +119,14 @@ def page(run: Run) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def part(comparison: Comparison, plan: Plan, figures: Mapping[Key, Figure]) -> list[str]:
+    """The lines of one comparison."""
+    lines = [f"## {comparison.title}", "", comparison.text, "", f"![ratios]({comparison.picture})", ""]
+    for cpu in plan.server_cpus:
+        lines += [f"**{_placement(cpu)}**", "", *_table(comparison, cpu, figures), ""]
+    return lines
 
 
 def picture(comparison: Comparison, plan: Plan, figures: Mapping[Key, Figure]) -> str:

@@ -22,6 +22,7 @@ from netloom.plugins import Flows, reference
 from netloom.plugins.discovery import GROUP
 from netloom.plugins.manager import PluginManager
 from netloom.plugins.testing import check_plugin, flow
+from netloom.policy.read import read_policies
 from support.plugins import Workshop, install
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +136,13 @@ def configs() -> list[tuple[str, str]]:
     """Every YAML block in the documentation, with its page."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
     return [(page.name, body) for page in pages for kind, _, body in BLOCK.findall(page.read_text()) if kind == "yaml"]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "examples/policies").iterdir()), ids=lambda file: file.name)
+def test_every_policy_of_the_examples_is_read_without_a_warning(file: Path) -> None:
+    found = read_policies(file.read_text(), file.name)
+    assert found.policies
+    assert found.warnings == ()
 
 
 @pytest.mark.parametrize(("page", "text"), configs())

@@ -166,6 +166,19 @@ def test_a_pod_that_comes_later_finds_the_policy_in_place(
     cluster.pod("busybox4").ping(pod.ipv4)
 
 
+def test_a_pod_whose_labels_change_is_judged_by_the_new_ones_on_both_nodes(
+    cluster: Cluster, policies: Given, spare_pods: SparePods
+) -> None:
+    policies.put(ONLY_BUSYBOX1.replace("{app: busybox1}", "{role: friend}"))
+    pod = spare_pods.attached("node1")
+    target = cluster.pod("busybox3").ipv4
+    assert pod.answers_nothing(target)
+    cluster.netctl("node1", "endpoint", "labels", str(pod.endpoint_id), "--add", "role=friend")
+    assert wait_until(lambda: not pod.answers_nothing(target), WITHIN_S)
+    cluster.netctl("node1", "endpoint", "labels", str(pod.endpoint_id), "--delete", "role")
+    assert wait_until(lambda: pod.answers_nothing(target), WITHIN_S)
+
+
 def test_policies_are_enforced_while_no_agent_runs_and_after_it_is_back(
     cluster: Cluster, policies: Given, killed: Callable[[str], None]
 ) -> None:
@@ -251,6 +264,24 @@ PACKETS = (
     Asked("busybox1", "outside", 80, 6, False),
     Asked("busybox4", "outside", 80, 6, True),
 )
+
+
+def test_what_if_replays_flows_that_were_seen(cluster: Cluster, policies: Given, tmp_path: Path) -> None:
+    """Which pass now; and says by whom they would be denied."""
+    policies.put(ONLY_BUSYBOX1.replace("{app: busybox3}", "{app: nobody}"))
+    cluster.pod("busybox2").ping(cluster.pod("busybox3").ipv6)
+    candidate = tmp_path / "candidate.yaml"
+    candidate.write_text(ONLY_BUSYBOX1)
+    command = (*_netctl(cluster, "node2"), "policy", "what-if", str(candidate), "-o", "json")
+    answer = json.loads(cluster.node("node2").attempt(*command).stdout)
+    flow = next(
+        flow
+        for flow in answer["flows"]
+        if flow["destination"]["address"] == str(cluster.pod("busybox3").ipv6)
+        and flow["source"]["address"] == str(cluster.pod("busybox2").ipv6)
+    )
+    assert (flow["protocol"], flow["port"], flow["becomes"]) == ("icmp6", 128, "would be denied")
+    assert flow["after"]["isolated_by"] == ["NetworkPolicy/default/only-busybox1"]
 
 
 def test_a_trace_says_of_each_packet_what_then_becomes_of_it(cluster: Cluster, policies: Given) -> None:

@@ -84,6 +84,7 @@ STATUS: dict[str, Any] = {
         "enforcement": "default",
         "audit": False,
         "closed": [{"identity": 257, "reason": "the policy table of identity 257 has room for 16 entries"}],
+        "unreadable": {"policies/NetworkPolicy/shop/old": "found no object"},
     },
     "monitor": {"listeners": 1, "flows": 17, "lost": 0, "untold": 0},
     "connections": {

@@ -169,7 +169,7 @@ MATRIX: dict[str, Any] = {
 COMPARISON: dict[str, Any] = {
     **STANDING,
     "notes": [],
-    "replayed": {"connections": 3, "events": 1},
+    "replayed": {"flows": 3, "sources": {"connections": 3, "events": 1}},
     "flows": [
         {
             "source": {"identity": 256, "address": "10.244.1.2"},

@@ -303,7 +303,7 @@ def test_what_if_tells_flows_then_pairs_and_ends_with_6(ask: Netctl, agent: Reco
     assert (status, out) == (
         6,
         text("""
-            Flows seen by this node: 4 (3 of connections, 1 of events)
+            Flows seen by this node: 3 (3 of connections, 1 of events)
               2 would be denied:
                 FLOWS   FROM                        TO                          SERVICE   BECAUSE
                 2       10.244.1.2 (identity 256)   10.244.1.3 (identity 257)   tcp 80    denied by default on ingress, isolated by CiliumNetworkPolicy/shop/web

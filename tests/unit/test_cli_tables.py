@@ -28,6 +28,7 @@ STATUS = text(
     Endpoints:      2
     Identities:     13
     Policies:       3, revision 5, enforced is 4
+                    No policy can be read at policies/NetworkPolicy/shop/old of the store: found no object
                     Identity 257 is closed: the policy table of identity 257 has room for 16 entries
     Programs:       2 loaded, attached by tcx, to pods' interfaces by clsact
     Plugins:        3 active, 0 failed

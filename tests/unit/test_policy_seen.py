@@ -11,13 +11,14 @@ from netloom.policy.explain import End
 from netloom.policy.whatif import Seen
 
 ONE, OTHER = ip_address("10.244.1.2"), ip_address("10.244.2.3")
-EXPECTED = Seen(End(256, ONE), End(257, OTHER), (6, 80))  # type: ignore[arg-type]
+EXPECTED = Seen(End(256, ONE), End(257, OTHER), (6, 80), 40000)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Connection:
     source: Address = ONE
     destination: Address = OTHER
+    source_port: int = 40000
     protocol: int | str = 6
     service: int = 80
     source_identity: int = 256
@@ -27,6 +28,7 @@ class Connection:
 @dataclass(frozen=True)
 class Packet:
     protocol: str = "tcp"
+    source_port: int | None = 40000
     source: Address | None = ONE
     destination: Address | None = OTHER
 

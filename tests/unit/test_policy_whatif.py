@@ -68,6 +68,17 @@ def test_a_flow_that_was_dropped_and_would_pass_is_told_after_those_that_would_b
     assert [change.seen.service for change in found.flows] == [HTTP, HTTPS]
 
 
+def test_flows_that_only_the_candidate_tells_apart_are_not_one_kind() -> None:
+    world = IdentityId(Reserved.WORLD)
+    seen = [
+        Seen(End(B), End(world, ip_address(address)), HTTP) for address in ("198.51.100.1", "192.0.2.1", "192.0.2.2")
+    ]
+    (change,) = compared(
+        standing(), policy("out", select(app="b"), egress=section(entry(cidr("192.0.2.0/24")))), seen=seen
+    ).flows
+    assert (change.seen, change.count) == (seen[0], 1)
+
+
 def test_an_audit_policy_changes_what_is_reported_alone() -> None:
     audit = policy("watch", select(app="a"), ingress=section(), audit=True)
     assert [change.becomes for change in compared(standing(), audit, seen=[flow(B, A)]).flows] == [Becomes.AUDITED]

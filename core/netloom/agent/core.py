@@ -294,7 +294,6 @@ class Agent:
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
         missing, policy = self._upkeep.missing, policy_views.status_view(self.policies)
         failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
-        records = self._plugins.records()
         return {
             "node": self.node.name,
             "version": __version__,
@@ -324,10 +323,7 @@ class Agent:
             "missing": missing,
             "policy": policy,
             **observe.traffic(self.datapath, self.monitor, self.connections),
-            "plugins": {
-                "active": sum(record.state == "active" for record in records),
-                "failed": sum(record.state == "failed" for record in records),
-            },
+            "plugins": views.plugin_counts(self._plugins.records()),
         }
 
     def store_error(self) -> str:

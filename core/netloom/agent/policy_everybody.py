@@ -11,7 +11,6 @@ from netloom.agent import policy_views as views
 from netloom.agent.policies import Policies
 from netloom.agent.policy_changes import File, read_aside
 from netloom.agent.policy_questions import Sources, caveats, standing_view
-from netloom.agent.policy_seen import SeenSource
 from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.labels import Label
@@ -21,7 +20,7 @@ from netloom.policy.matrix import matrix
 from netloom.policy.names import find_policies
 from netloom.policy.selection import is_reserved
 from netloom.policy.snapshot import snapshot
-from netloom.policy.whatif import Comparison, FlowChange, Seen, what_if
+from netloom.policy.whatif import Comparison, FlowChange, what_if
 
 MAX_ENDS: Final = 250
 """Of a matrix: more are neither read nor drawn, and would take the agent's time."""
@@ -56,24 +55,25 @@ class Everybody:
         if not found.policies and not without:
             raise Invalid("nothing would be another: the files hold no policy, and none is to be deleted")
         population = self._population(Whom())
-        flows = {source.name: await _read(source) for source in self._sources.seen}
         more = tuple(map(self._policies.as_enforced, found.policies))
 
-        def compare() -> tuple[Comparison, int]:
+        def compare() -> tuple[Comparison, int, dict[str, int]]:
+            flows = {source.name: dict.fromkeys(source.read()) for source in self._sources.seen}
             before, after = standing.build(), standing.build(more=more, without=without)
             everybody = census(population, (before, after))
             too_many = len(everybody) > MAX_ENDS
-            seen = [flow for found in flows.values() for flow in found]
-            return what_if(before, after, seen, () if too_many else everybody), len(everybody) if too_many else 0
+            seen = dict.fromkeys(flow for found in flows.values() for flow in found)
+            compared = what_if(before, after, seen, () if too_many else everybody)
+            return compared, len(everybody) if too_many else 0, {name: len(found) for name, found in flows.items()}
 
-        compared, too_many = await asyncio.to_thread(compare)
+        compared, too_many, counts = await asyncio.to_thread(compare)
         notes = (
             [f"{too_many} ends are too many to compare who reaches whom, at most {MAX_ENDS} are"] if too_many else []
         )
         return {
             **standing_view(self._policies),
             "notes": [*notes, *caveats(self._policies)],
-            "replayed": {name: len(found) for name, found in flows.items()},
+            "replayed": {"flows": compared.replayed, "sources": counts},
             "flows": [_flow_view(change) for change in compared.flows[:MAX_SHOWN]],
             "flow_changes": len(compared.flows),
             "cells": [
@@ -171,7 +171,3 @@ def _verdict_view(found: Trace) -> views.Json:
         "because": [views.source_view(source) for side in guilty for source in side.decision.sources],
         "isolated_by": [str(name) for side in guilty for name in side.decision.isolated_by] if by_default else [],
     }
-
-
-async def _read(source: SeenSource) -> tuple[Seen, ...]:
-    return await asyncio.to_thread(lambda: tuple(source.read())) if source.is_slow else tuple(source.read())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from netloom.agent import policy_seen
 from netloom.agent.datapath import Datapath
 from netloom.agent.policy_questions import Sources
-from netloom.agent.policy_seen import connections
 from netloom.datapath.registry import ENDPOINTS, IPCACHE, TUNNELS, EndpointKey, IpcacheFlag, IpcacheKey, TunnelKey
 from netloom.model.address import Address, host_prefix
 from netloom.model.identity import Reserved
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 
 def sources_of(agent: Agent) -> Sources:
-    """Of one node."""
+    """Of one node; the agent's parts are looked up when they are asked for."""
     return Sources(
-        endpoints=agent.endpoints.ready,
+        endpoints=lambda: agent.endpoints.ready(),  # noqa: PLW0108
         gateways=lambda: tuple(agent.node.gateways),
         addresses=lambda: _addresses(agent),
         identity_at=lambda address: identity_at(agent.datapath, address),
-        seen=(connections(agent.connections.live),),
+        seen=(
+            policy_seen.connections(lambda: agent.connections.live()),  # noqa: PLW0108
+            policy_seen.events(lambda: agent.monitor.log.recent()),  # noqa: PLW0108
+        ),
     )
 
 

@@ -30,6 +30,11 @@ class LiveConnection(Protocol):
         ...
 
     @property
+    def source_port(self) -> int:
+        """0 where the protocol has none."""
+        ...
+
+    @property
     def protocol(self) -> int | str:
         """Number, or name as in events."""
         ...
@@ -52,6 +57,11 @@ class LiveConnection(Protocol):
 
 class SeenPacket(Protocol):
     """The packet of an event."""
+
+    @property
+    def source_port(self) -> int | None:
+        """None where the protocol has none, or it could not be read."""
+        ...
 
     @property
     def protocol(self) -> str:
@@ -105,8 +115,7 @@ class SeenSource:
     name: str
     """In words, for answers: ``connections``."""
     read: Callable[[], Iterable[Seen]]
-    is_slow: bool = False
-    """Whether it is to be read in a thread, and may be."""
+    """Called in a thread. One flow may be there more than once: each end that is asked makes an event of its own."""
 
 
 def connections(live: Callable[[], Iterable[LiveConnection]]) -> SeenSource:
@@ -116,13 +125,10 @@ def connections(live: Callable[[], Iterable[LiveConnection]]) -> SeenSource:
         for one in live():
             number = protocol_number(one.protocol)
             if number is not None:
-                yield _seen(
-                    (one.source_identity, one.source),
-                    (one.destination_identity, one.destination),
-                    (number, one.service),
-                )
+                ends = _end(one.source_identity, one.source), _end(one.destination_identity, one.destination)
+                yield Seen(*ends, (number, one.service), one.source_port)
 
-    return SeenSource(name="connections", read=read, is_slow=True)
+    return SeenSource(name="connections", read=read)
 
 
 def events(recent: Callable[[], Iterable[SeenEvent]]) -> SeenSource:
@@ -132,11 +138,8 @@ def events(recent: Callable[[], Iterable[SeenEvent]]) -> SeenSource:
         for event in recent():
             number, packet = protocol_number(event.packet.protocol), event.packet
             if event.tracking == NEW and number is not None and packet.source and packet.destination:
-                yield _seen(
-                    (event.source_identity, packet.source),
-                    (event.destination_identity, packet.destination),
-                    (number, event.service),
-                )
+                ends = _end(event.source_identity, packet.source), _end(event.destination_identity, packet.destination)
+                yield Seen(*ends, (number, event.service), packet.source_port or 0)
 
     return SeenSource(name="events", read=read)
 
@@ -149,5 +152,5 @@ def protocol_number(protocol: int | str) -> int | None:
     return int(protocol) if known is None and protocol.isdigit() else known
 
 
-def _seen(source: tuple[int, Address], destination: tuple[int, Address], service: tuple[int, int]) -> Seen:
-    return Seen(End(IdentityId(source[0]), source[1]), End(IdentityId(destination[0]), destination[1]), service)
+def _end(identity: int, address: Address) -> End:
+    return End(IdentityId(identity), address)

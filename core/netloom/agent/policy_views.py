@@ -196,6 +196,7 @@ def status_view(policies: Policies) -> Json:
         "enforcement": settings.enforcement,
         "audit": settings.audit,
         "closed": closed_view(policies),
+        "unreadable": dict(sorted(policies.unreadable.items())),
     }
 
 

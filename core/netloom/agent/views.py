@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -19,6 +19,7 @@ from netloom.datapath.registry import metrics_index
 from netloom.model.endpoint import Endpoint
 from netloom.model.labels import Labels
 from netloom.model.node import Node
+from netloom.plugins.manager import PluginRecord
 
 Json = dict[str, Any]
 
@@ -114,6 +115,12 @@ def controller_view(state: ControllerState) -> Json:
         "last_error": state.last_error,
         "last_success_at": instant(state.last_success_at),
     }
+
+
+def plugin_counts(records: Iterable[PluginRecord]) -> Json:
+    """How many plugins are at work, and how many were left out."""
+    states = [record.state for record in records]
+    return {state: states.count(state) for state in ("active", "failed")}
 
 
 def repairs_view(journal: RepairJournal) -> Json:

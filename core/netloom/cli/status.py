@@ -112,6 +112,8 @@ def _policies(policy: dict[str, Any]) -> Iterator[str]:
         yield f"Enforcement: {policy['enforcement']}"
     if policy["audit"]:
         yield "Audit: what policies would deny passes, and is reported"
+    for key, reason in policy["unreadable"].items():
+        yield f"No policy can be read at {key} of the store: {reason}"
     for item in policy["closed"]:
         yield f"Identity {item['identity']} is closed: {item['reason']}"
 

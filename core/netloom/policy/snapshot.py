@@ -42,8 +42,7 @@ class Snapshot:
         made.add_identities({**self.identities, **(identities or {})})
         for identity, names in self.names.items():
             made.set_named_ports(identity, names)
-        replaced = {policy.name for policy in more}
-        made.upsert(*(one for one in self.policies if one.name not in replaced and one.name not in without), *more)
+        made.upsert(*(one for one in self.policies if one.name not in without), *more)
         return made
 
 

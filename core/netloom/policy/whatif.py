@@ -37,6 +37,8 @@ class Seen:
     source: End
     destination: End
     service: Service
+    source_port: int = 0
+    """Tells flows of one kind apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

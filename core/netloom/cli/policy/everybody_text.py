@@ -86,10 +86,8 @@ def _notes(view: View) -> list[str]:
 
 
 def _flows(view: View) -> Iterator[str]:
-    replayed = view["replayed"]
-    counts = ", ".join(f"{count} of {name}" for name, count in replayed.items())
-    seen = sum(replayed.values())
-    yield f"Flows seen by this node: {seen} ({counts})" if replayed else "Flows seen by this node: none are kept"
+    counts = ", ".join(f"{count} of {name}" for name, count in view["replayed"]["sources"].items())
+    yield f"Flows seen by this node: {view['replayed']['flows']} ({counts or 'none are kept'})"
     for kind, colour in _COLOURS.items():
         found = [flow for flow in view["flows"] if flow["becomes"] == kind]
         if not found:
