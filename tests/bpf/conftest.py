@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from netloom.bpf.compiler import Compiler
+from netloom.bpf.objects import ProgramObject
+from netloom.bpf.twin import Twins
 from netloom.policy.table import Direction
 from support.netns import Namespace
 from support.objects import objects_dir
 from support.packets import TCP, UDP
-from support.pipeline import ALICE, BOB, Pipeline
+from support.pipeline import ALICE, BOB, SLOTS, Pipeline
 from support.talk import Talk, allowing, to_port
+from support.walking import OBJECTS
 from support.wire import WireNode, wire_node
 
 
@@ -41,6 +45,24 @@ def pipeline(loaded: Pipeline) -> Pipeline:
     """A node with the workloads ALICE and BOB, and the neighbour of CAROL and DAVE."""
     loaded.reset()
     return loaded
+
+
+@pytest.fixture(scope="session")
+def objects(cache_dir: Path) -> tuple[ProgramObject, ...]:
+    return Compiler(cache_dir).compile_all(OBJECTS)
+
+
+@pytest.fixture(scope="session")
+def loaded_twins(loaded: Pipeline, objects: tuple[ProgramObject, ...]) -> Iterator[Twins]:
+    with Twins(objects, loaded.maps, SLOTS) as made:
+        yield made
+
+
+@pytest.fixture
+def twins(pipeline: Pipeline, loaded_twins: Twins) -> Twins:
+    """Of the programs of ``pipeline``."""
+    del pipeline
+    return loaded_twins
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,20 +15,17 @@ from netloom.agent.walk.calls import pack_tunnel_key
 from netloom.bpf import twin as twins_module
 from netloom.bpf.assemble import FRAME, Code
 from netloom.bpf.compiler import Compiler
-from netloom.bpf.core_programs import core_programs
-from netloom.bpf.features import WALKS_SINCE, release_number
 from netloom.bpf.instrument import RECORDS, TunnelInput
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.shadows import written_maps
-from netloom.bpf.twin import Arrival, TwinRun, Twins
+from netloom.bpf.twin import Arrival, Twins
 from netloom.datapath import registry
 from netloom.datapath.layout import decode
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.reasons import DropReason
-from netloom.datapath.registry import CallSlot, EventHeader, EventType
+from netloom.datapath.registry import CallSlot
 from netloom.model.errors import Unavailable, Unsupported
-from netloom_vxlan.plugin import Vxlan
 from support import packets
 from support.emulated import EMULATED
 from support.page import page_program
@@ -38,9 +34,7 @@ from support.pipeline import (
     BOB,
     CAROL,
     DAVE,
-    HEADER_BYTES,
     LOOPBACK,
-    REASONS,
     SLOTS,
     UNDERLAY,
     WORLD,
@@ -48,11 +42,10 @@ from support.pipeline import (
     sent_by,
     to,
 )
+from support.walking import OBJECTS, WALKS, arriving, reason_of
 
-WALKS = release_number(platform.release()) >= WALKS_SINCE
 pytestmark = [pytest.mark.bpf, pytest.mark.skipif(not WALKS, reason="the kernel takes no programs of walks")]
 
-OBJECTS = (*core_programs(), *Vxlan().netloom_bpf_programs())
 SHOT, REDIRECT = 2, 7
 COUNTS = MapSpec("counts", MapKind.HASH, Index, Counter, 8, "a map that programs write")
 CLONE_REDIRECT, MAP_LOOKUP, PRANDOM, PERF_EVENT_READ = 13, 1, 7, 22
@@ -77,36 +70,9 @@ FRAMES = {name: SENT[name] for name in ("same node", "another node, IPv6", "hop 
 """A few, where each costs seconds."""
 
 
-@pytest.fixture(scope="module")
-def objects(cache_dir: Path) -> tuple[ProgramObject, ...]:
-    return Compiler(cache_dir).compile_all(OBJECTS)
-
-
-@pytest.fixture(scope="module")
-def loaded_twins(loaded: Pipeline, objects: tuple[ProgramObject, ...]) -> Iterator[Twins]:
-    with Twins(objects, loaded.maps, SLOTS) as made:
-        yield made
-
-
-@pytest.fixture
-def twins(pipeline: Pipeline, loaded_twins: Twins) -> Twins:
-    del pipeline
-    return loaded_twins
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left_by_the_test() -> None:
     """The twins are the module's."""
-
-
-def arriving(frame: bytes) -> Arrival:
-    return Arrival(frame=frame, ifindex=LOOPBACK)
-
-
-def reason_of(found: TwinRun) -> DropReason | None:
-    headers = [decode(EventHeader, raw[:HEADER_BYTES]) for raw in found.events]
-    codes = [header.code for header in headers if header.type == EventType.DROP]
-    return REASONS[codes[0]] if codes else None
 
 
 @pytest.mark.parametrize("program", [item.name for item in OBJECTS])

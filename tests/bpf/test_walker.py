@@ -32,7 +32,9 @@ from support.wire import WireNode
 pytestmark = [pytest.mark.bpf, pytest.mark.skipif(EMULATED, reason="is the same under any kernel")]
 
 HERE = ip_address("127.0.0.1")
-REQUEST = WalkRequest(start="host", endpoint=0, probe=Probe(source=HERE, destination=HERE), source=None, frame=b"")
+REQUEST = WalkRequest(
+    start="host", endpoint=0, probe=Probe(source=HERE, destination=HERE), source=None, frame=b"", is_reply=False
+)
 FACTS = NodeFacts(
     node=Node(name="n1", underlay_ipv4=None, underlay_ipv6=None, pod_cidrs=(), gateways=(), mode="vxlan"),
     endpoints=(),

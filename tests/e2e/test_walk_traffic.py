@@ -14,7 +14,7 @@ from netloom.cli.errors import EXIT_FAILED
 from netloom.datapath.craft import SOURCE_PORT, decapsulate
 from netloom.datapath.headers import header_fields
 from netloom.datapath.packets import read_packet
-from netloom.datapath.registry import CALLS, CallSlot
+from netloom.datapath.registry import CALLS, NODE_CONFIG, CallSlot
 from support.cluster import Cluster, PodView
 from support.sightings import watching
 from support.walked import PATTERN, VXLAN_PORT, compare, netctl_walk, ping, places, walk
@@ -26,8 +26,8 @@ SYN_BYTES = {4: 60, 6: 80}
 """With the options Linux sends."""
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 ROUNDS = 5
-UNLISTED = {"events", "calls"}
-"""A ring, and programs: other tests here look at these."""
+UNLISTED = {"events", "calls", "connections_tcp", "connections_any"}
+"""A ring, and programs: other tests here look at these. Connections have a list of their own."""
 
 
 def is_syn(frame: bytes) -> bool:
@@ -92,6 +92,10 @@ def state_of(cluster: Cluster) -> dict[str, Any]:
     for node in ("node1", "node2"):
         for name in {view["name"] for view in cluster.lab.api(node, "/v1/maps")} - UNLISTED:
             found[f"{node} map {name}"] = cluster.lab.api(node, f"/v1/maps/{name}")
+        connections = cluster.lab.api(node, "/v1/connections")["connections"]
+        found[f"{node} connections"] = sorted(
+            json.dumps({key: value for key, value in one.items() if key != "expires_in_s"}) for one in connections
+        )
     for place in places(cluster):
         neighbors = json.loads(place.run("ip", "-j", "neigh", "show", "nud", "all") or "[]")
         found[f"{place.name} neighbours"] = sorted((item["dst"], item["dev"], item.get("lladdr")) for item in neighbors)
@@ -157,7 +161,7 @@ def test_a_strangers_stage_is_refused_and_not_guessed(cluster: Cluster) -> None:
 def test_a_node_that_is_not_ready_is_not_ready_in_a_walk_too(cluster: Cluster) -> None:
     """What programs read about the node is what the live table says."""
     pod, target = cluster.pod("busybox1"), cluster.pod("busybox3").ipv4
-    node, pin = cluster.node("node1"), str(cluster.lab.files.bpf_dir / "node1/maps/node_config_v2")
+    node, pin = cluster.node("node1"), str(cluster.lab.files.bpf_dir / "node1/maps" / NODE_CONFIG.pin_name)
     held = json.loads(node.run("bpftool", "-j", "map", "lookup", "pinned", pin, "key", "0", "0", "0", "0"))["value"]
     write = ("bpftool", "map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value")
     node.run(*write, *["0"] * len(held))

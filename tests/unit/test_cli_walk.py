@@ -60,7 +60,7 @@ def test_the_senders_node_is_asked_first_and_then_the_one_the_packet_goes_to(
     packet |= {"ttl": 9, "dont_fragment": False, "reply": False}
     assert (status, err) == (0, "")
     assert asked(agents["node1"]) == [{"start": "endpoint", "endpoint": 2, "packet": packet}]
-    assert asked(agents["node2"]) == [{"start": "wire", "frame": "ab" * 20}]
+    assert asked(agents["node2"]) == [{"start": "wire", "frame": "ab" * 20, "reply": False}]
 
 
 def test_text_has_a_block_for_each_hop_and_a_line_for_the_end(walk: Walk) -> None:

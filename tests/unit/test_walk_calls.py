@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netloom.agent.walk.calls import pack_tunnel_key, stages, tunnel_key
 from netloom.bpf.helpers import HELPERS
 from netloom.bpf.twin import NotedCall
-from netloom.datapath import registry
+from netloom.datapath import enforcement, registry
 from netloom.datapath.layout import encode
 
 SPECS = {spec.name: spec for spec in registry.MAPS}
@@ -32,6 +32,8 @@ def text_of(call: NotedCall) -> str:
 
 
 KEY = encode(registry.PeerKey(ip_address("192.168.77.12")))
+SUBJECT = encode(enforcement.SubjectKey(300))
+POLICY = encode(enforcement.PolicyKey(64, 301, 1, 6, 80))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,15 @@ KEY = encode(registry.PeerKey(ip_address("192.168.77.12")))
         (
             noted("map_lookup_elem", 1, 2, map="peers", before=KEY, after=encode(registry.PeerInfo(6)), result=1),
             "peers[192.168.77.12] = identity=6",
+        ),
+        (
+            noted("map_lookup_elem", 1, 2, map="subjects", before=SUBJECT, after=b"\1\2\3", result=1),
+            "subjects[300] = ingress enforced, egress audited, has table and closed",
+        ),
+        (noted("map_lookup_elem", 1, 2, map="policies", before=SUBJECT, result=1), "policies[300] found"),
+        (
+            noted("map_lookup_elem", 1, 2, map="policy", before=POLICY, after=b"\6", result=1),
+            "policy[egress peer 301 protocol 6 port 80/16] = allow and audit deny",
         ),
         (noted("map_delete_elem", 1, 2, map="peers", before=KEY), "map_delete_elem peers[192.168.77.12]"),
         (

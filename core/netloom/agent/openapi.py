@@ -301,7 +301,12 @@ SCHEMAS: dict[str, Json] = {
     "CniAnswer": {**OBJECT, "description": "A result or an error of the CNI specification; nothing for most commands"},
     "Walk": schema(
         {"start": {"type": "string", "enum": ["endpoint", "host", "world", "wire"]}},
-        {"endpoint": NUMBER, "packet": {"$ref": "#/components/schemas/WalkPacket"}, "frame": STRING},
+        {
+            "endpoint": NUMBER,
+            "packet": {"$ref": "#/components/schemas/WalkPacket"},
+            "frame": STRING,
+            "reply": TRUTH,
+        },
     ),
     "WalkPacket": schema(
         {"destination": STRING},

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from netloom.bpf.assemble import Code
 from netloom.bpf.features import require_walks
@@ -47,6 +47,14 @@ _NO_TUNNEL = TunnelInput(0, 0, bytes(TUNNEL_KEY_BYTES))
 _ANY_FRAME = bytes(64)
 
 
+class Entry(NamedTuple):
+    """An entry of a map, as the kernel holds it."""
+
+    map: str
+    key: bytes
+    value: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """A packet as it comes to a hook."""
@@ -57,6 +65,8 @@ class Arrival:
     mark: int = 0
     tunnel: TunnelInput | None = None
     """What the tunnel device has kept beside the packet."""
+    entries: tuple[Entry, ...] = ()
+    """What stand-ins hold besides, as if other packets had been there; maps that are shared are left alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +129,9 @@ class Twins:
             own = opened.enter_context(MapSet.ephemeral(stand_in(self._specs[name]) for name in written))
             notes = opened.enter_context(MapSet.ephemeral((RECORDS, TUNNEL_INPUT)))
             everything = shared | own
-            self._copied = [
-                (maps[name], own[name]) for name in written if self._specs[name].kind is not MapKind.RINGBUF
-            ]
+            self._copied = {
+                name: (maps[name], own[name]) for name in written if self._specs[name].kind is not MapKind.RINGBUF
+            }
             noting = _instrumented(objects, self._specs.values())
             self._calls = tuple(opened.enter_context(MapSet.ephemeral((CALLS,))) for _ in range(2))
             self._plain = _load(opened, objects, everything | self._calls[0])
@@ -190,20 +200,23 @@ class Twins:
         )
 
     def _run_plain(self, name: str, arrival: Arrival) -> RunResult:
-        self._forget()
+        self._forget(arrival)
         return run(self._plain[name], arrival.frame, ifindex=arrival.ifindex, mark=arrival.mark)
 
     def _run(self, name: str, arrival: Arrival, tunnel: TunnelInput) -> _Noted:
-        self._forget()
+        self._forget(arrival)
         self._tunnel.put(Index(0), tunnel)
         result = run(self._noting[name], arrival.frame, ifindex=arrival.ifindex, mark=arrival.mark)
         records = tuple(decode(CallRecord, raw) for raw in self._records.consume())
         return _Noted(result, records, tuple(self._events.consume()) if self._events else ())
 
-    def _forget(self) -> None:
-        """Put the stand-ins into the state of the maps they stand for."""
-        for source, copy in self._copied:
+    def _forget(self, arrival: Arrival) -> None:
+        """Put the stand-ins into the state of the maps they stand for, and write what the packet brings with it."""
+        for source, copy in self._copied.values():
             restore(source, copy)
+        for entry in arrival.entries:
+            if entry.map in self._copied:
+                self._copied[entry.map][1].put_raw(entry.key, entry.value)
         for ring in (self._records, self._events):
             while ring and ring.consume():
                 pass

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
-from netloom.datapath.connections import ConnectionFlag
-from netloom.model.address import Address
+from netloom.datapath.connections import ConnectionFlag, ConnectionKey
+from netloom.model.address import Address, pack
 from netloom.model.connection import Connection, ConnectionState
 
 NS_PER_S: Final = 1_000_000_000
@@ -24,6 +24,23 @@ _WORDS: Final = _INFO.size // 8
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _TCP: Final = 6
 _CLOSED_BY_BOTH: Final = ConnectionFlag.CLOSED_BY_SOURCE | ConnectionFlag.CLOSED_BY_DESTINATION
+
+
+def key_of(
+    source: tuple[Address, int], destination: tuple[Address, int], protocol: int
+) -> tuple[ConnectionKey, ConnectionFlag]:
+    """Key of a connection from the one end to the other, and the flag that says which of them began.
+
+    Programs compare addresses by words as they load them, hence in the machine's order.
+    """
+    if _order(source[0]) > _order(destination[0]):
+        key = ConnectionKey(destination[0], source[0], destination[1], source[1], protocol)
+        return key, ConnectionFlag.BEGUN_BY_HIGH
+    return ConnectionKey(source[0], destination[0], source[1], destination[1], protocol), ConnectionFlag(0)
+
+
+def _order(address: Address) -> tuple[int, ...]:
+    return struct.unpack("=4I", pack(address))[::-1]
 
 
 def expired(infos: bytes, now_ns: int) -> list[int]:

@@ -43,6 +43,7 @@ _FIB_RESULTS = {
 
 def stages(calls: tuple[NotedCall, ...], specs: Mapping[str, MapSpec[Any, Any]], name_of: NameOf) -> tuple[Stage, ...]:
     """Calls by the program that made them, in the order in which programs ran."""
+    specs = {**specs, **{spec.inner.name: spec.inner for spec in specs.values() if spec.inner}}
     return tuple(
         Stage(program=program, calls=tuple(_call(item, specs, name_of) for item in made))
         for program, made in groupby(calls, lambda item: item.program)

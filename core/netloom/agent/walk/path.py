@@ -11,6 +11,7 @@ import struct
 from dataclasses import replace
 from ipaddress import ip_address
 
+from netloom.agent.walk.answers import answered
 from netloom.agent.walk.calls import tunnel_key
 from netloom.agent.walk.ends import enter_pod, onto_wire
 from netloom.agent.walk.node import drop_in
@@ -72,7 +73,8 @@ def _at_hook(walk: Walk, at: AtHook) -> Step:
 
 
 def _run(walk: Walk, at: AtHook, program: str) -> Step:
-    arrival = Arrival(frame=at.frame, ifindex=at.link.ifindex, mark=at.mark, tunnel=at.tunnel)
+    entries = answered(at.frame, walk.tunnel_port) if walk.is_reply else ()
+    arrival = Arrival(frame=at.frame, ifindex=at.link.ifindex, mark=at.mark, tunnel=at.tunnel, entries=entries)
     run = walk.around.run(program, arrival)
     reported = drop_in(run)
     passes, redirects = run.verdict in _PASSING, run.verdict == _REDIRECT

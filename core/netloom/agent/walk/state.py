@@ -71,6 +71,8 @@ class Walk:
     """One walk on one node."""
 
     around: NodeSurroundings
+    is_reply: bool = False
+    """Whether the packet answers one that was delivered."""
     hops: list[Hop] = field(default_factory=list)
     drop: Drop | None = None
     """Why the packet was dropped, once it is; what goes on is an answer."""

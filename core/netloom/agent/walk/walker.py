@@ -63,6 +63,8 @@ class WalkBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For every start but ``wire``."""
     frame: str = ""
     """For ``wire``: the frame as hexadecimal digits."""
+    reply: bool = False
+    """For ``wire``: whether it answers a packet, as :attr:`PacketBody.reply` says of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ class WalkRequest:
     """With a source that is to be replaced unless :attr:`source` is given."""
     source: Address | None
     frame: bytes
+    is_reply: bool
 
 
 def read_walk(raw: bytes) -> WalkRequest:
@@ -84,7 +87,9 @@ def read_walk(raw: bytes) -> WalkRequest:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"the walk cannot be read: {error}") from error
     if body.start == "wire":
-        return WalkRequest(start="wire", endpoint=0, probe=None, source=None, frame=_frame(body.frame))
+        return WalkRequest(
+            start="wire", endpoint=0, probe=None, source=None, frame=_frame(body.frame), is_reply=body.reply
+        )
     if body.packet is None:
         raise Invalid(f'a walk that starts at "{body.start}" needs a packet')
     probe = _probe(body.packet)
@@ -92,7 +97,9 @@ def read_walk(raw: bytes) -> WalkRequest:
     if body.start == "world" and source is None:
         raise Invalid("a packet from the world needs a source address")
     craft.ip_packet(probe)  # raises Invalid for what cannot be a packet
-    return WalkRequest(start=body.start, endpoint=body.endpoint, probe=probe, source=source, frame=b"")
+    return WalkRequest(
+        start=body.start, endpoint=body.endpoint, probe=probe, source=source, frame=b"", is_reply=probe.reply
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +179,7 @@ def _hop_view(hop: Hop) -> views.Json:
 
 def _walk(facts: NodeFacts, twins: Twins, request: WalkRequest) -> Part:
     around = NodeSurroundings(facts, twins)
-    walk = Walk(around)
+    walk = Walk(around, request.is_reply)
     try:
         return walk_on(walk, _first_step(walk, request))
     finally:

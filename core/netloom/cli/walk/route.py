@@ -70,13 +70,14 @@ class Way:
 def follow(cluster: Cluster, first: str, body: View) -> Way:
     """Ask the first node, then the one the packet goes to, and so on. Raises what the first agent's client raises."""
     part = cluster.client(first).post(body, "walk")
+    is_reply = body["packet"]["reply"]
     hops = list(part["hops"])
     for _ in range(MAX_NODES):
         ending, node = part["ending"], part["ending"]["node"]
         if ending["fate"] != "node":
             return Way(hops=tuple(hops), ending=ending, last=part["node"])
         try:
-            part = cluster.client(node).post({"start": "wire", "frame": ending["frame"]}, "walk")
+            part = cluster.client(node).post({"start": "wire", "frame": ending["frame"], "reply": is_reply}, "walk")
         except AgentAway as error:
             text = f"left {part['node']} for {node}, whose agent cannot be asked from here: {error}"
             return Way(hops=tuple(hops), ending={**ending, "fate": UNKNOWN, "text": text}, last=part["node"])

@@ -12,7 +12,7 @@ from netloom.cli.output import printable
 
 View = dict[str, Any]
 
-BOOKKEEPING = ("metrics", "handoff", "node_config")
+BOOKKEEPING = ("metrics", "handoff", "node_config", "scratch", "verdict_budget")
 """Maps that every program asks and nobody wonders about."""
 _FATES = {
     "delivered": ("green", "delivered"),
