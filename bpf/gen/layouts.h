@@ -248,7 +248,7 @@ _Static_assert(sizeof(struct scratch) == 256, "size of struct scratch");
 _Static_assert(__builtin_offsetof(struct scratch, packet) == 0, "packet");
 _Static_assert(__builtin_offsetof(struct scratch, admission) == 64, "admission");
 
-/* Both ends of a connection, the lower first: by the last 32 bits of the addresses, then the others, then ports. */
+/* Both ends of a connection, the lower first: by the last 32 bits of the addresses, then by the others. */
 struct connection_key {
 	struct addr low;
 	struct addr high;

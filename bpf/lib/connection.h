@@ -28,9 +28,9 @@ union identities {
 typedef volatile __u64 __attribute__((may_alias)) identities_word;
 
 /* Any order will do, as long as it is the same for both ways; of IPv4 the last word alone differs. */
-static __always_inline bool is_higher(const struct addr *source, const struct addr *destination, const struct l4 *l4)
+static __always_inline bool is_higher(const struct addr *one, const struct addr *other)
 {
-	const __be32 *a = source->words, *b = destination->words;
+	const __be32 *a = one->words, *b = other->words;
 
 	if (a[3] != b[3])
 		return a[3] > b[3];
@@ -38,9 +38,7 @@ static __always_inline bool is_higher(const struct addr *source, const struct ad
 		return a[2] > b[2];
 	if (a[1] != b[1])
 		return a[1] > b[1];
-	if (a[0] != b[0])
-		return a[0] > b[0];
-	return l4->source > l4->destination;
+	return a[0] > b[0];
 }
 
 /* Write the key of a packet's connection, all but its padding; says whether the source is the higher end. */
@@ -48,7 +46,7 @@ static __always_inline __u8 name_connection(struct connection_key *key, const st
 					    const struct addr *destination, const struct l4 *l4)
 {
 	key->protocol = l4->protocol;
-	if (is_higher(source, destination, l4)) {
+	if (is_higher(source, destination)) {
 		key->low = *destination;
 		key->high = *source;
 		key->low_port = l4->destination;

@@ -87,6 +87,13 @@ STATUS: dict[str, Any] = {
         "unreadable": {"policies/NetworkPolicy/shop/old": "found no object"},
     },
     "monitor": {"listeners": 1, "flows": 17, "lost": 0, "untold": 0},
+    "connections": {
+        "held": {"connections_tcp": 41, "connections_any": 7},
+        "removed": 1200,
+        "swept_at": "2026-03-01T11:55:00+00:00",
+        "swept_s": 0.004,
+        "pause_s": 450.0,
+    },
     "programs": [
         {"name": "from_container", "id": 71, "tag": "a04f5eef06a7f555", "instructions": 1043, "budget": 15000},
         {"name": "forward", "id": 72, "tag": "8f0a3bd0e2b5e1c9", "instructions": 612, "budget": None},
@@ -197,6 +204,46 @@ MAPS: list[dict[str, Any]] = [
         "unwritten": 0,
     },
 ]
+
+CONNECTIONS: dict[str, Any] = {
+    "matching": 3,
+    "connections": [
+        {
+            "source": "10.244.1.2",
+            "destination": "203.0.113.10",
+            "source_port": 1042,
+            "destination_port": 8,
+            "protocol": 1,
+            "service": 8,
+            "source_identity": 256,
+            "destination_identity": 2,
+            "sent_packets": 3,
+            "sent_bytes": 294,
+            "received_packets": 0,
+            "received_bytes": 0,
+            "state": "opening",
+            "refused": False,
+            "expires_in_s": 12.25,
+        },
+        {
+            "source": "fd00:10:244:2::7",
+            "destination": "fd00:10:244:1::2",
+            "source_port": 40000,
+            "destination_port": 80,
+            "protocol": 6,
+            "service": 80,
+            "source_identity": 258,
+            "destination_identity": 256,
+            "sent_packets": 12,
+            "sent_bytes": 1480,
+            "received_packets": 10,
+            "received_bytes": 65200,
+            "state": "established",
+            "refused": True,
+            "expires_in_s": 21594.8,
+        },
+    ],
+}
 
 TUNNELS: dict[str, Any] = {
     "name": "tunnels",
@@ -325,6 +372,8 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("PUT", "/v1/prefilter"): PREFILTER_CHANGED,
     ("DELETE", "/v1/prefilter"): PREFILTER_CHANGED,
     **POLICY_ANSWERS,
+    ("GET", "/v1/connections"): CONNECTIONS,
+    ("DELETE", "/v1/connections"): {"forgotten": 48},
     ("DELETE", "/v1/nodes/node3"): {"removed": True},
     ("DELETE", "/v1/nodes/node9"): {"removed": False},
 }

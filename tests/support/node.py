@@ -70,7 +70,8 @@ class NodeUnderTest:
     def write_config(
         self, *, pods: str = '[10.244.1.0/24, "fd00:10:244:1::/64"]', resync_s: int = 1, more: str = ""
     ) -> None:
-        """The node config; a resync every second, so that tests of repair are quick."""
+        """The node config; a resync every second, so that tests of repair are quick, and room for few connections."""
+        maps = "" if "maps:" in more else "maps: {connections_tcp: 4096, connections_any: 4096}\n"
         self.config.write_text(
             f"node: {{name: n1, underlay_device: eth0}}\n"
             f"resync_interval_s: {resync_s}\n"
@@ -79,7 +80,7 @@ class NodeUnderTest:
             f"bpf_dir: {self.pins.parent}}}\n"
             f"plugins:\n"
             f"  hostscope: {{pod_cidrs: {pods}}}\n"
-            f"  local: {{path: {self.directory}/store/store.db}}\n{more}"
+            f"  local: {{path: {self.directory}/store/store.db}}\n{maps}{more}"
         )
 
     def command(self, *arguments: str) -> list[str]:

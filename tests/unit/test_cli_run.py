@@ -35,6 +35,7 @@ DOCUMENTS = {
     "bpf endpoint list": answers.ENDPOINTS_MAP["entries"],
     "bpf ipcache list": answers.IPCACHE["entries"],
     "bpf metrics list": answers.COUNTERS,
+    "bpf ct list": answers.CONNECTIONS["connections"],
     "plugins list": answers.PLUGINS,
     "config show": answers.CONFIG,
 }

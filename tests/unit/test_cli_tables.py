@@ -33,6 +33,7 @@ STATUS = text(
     Programs:       2 loaded, attached by tcx, to pods' interfaces by clsact
     Plugins:        3 active, 0 failed
     Monitor:        1 listening, 17 flows kept, 0 events lost, 0 verdicts untold
+    Connections:    48 at 2026-03-01T11:55:00+00:00, 1200 removed since the start
     Repairs:        1
                     2026-07-01T12:00:00+00:00   filter ingress of lxc0123456789ab: attached
     Not written:    2 entries of ipcache
@@ -126,6 +127,11 @@ LISTS = {
         ENDPOINT   INGRESS BANDWIDTH (BitsPerSec)   EGRESS BANDWIDTH (BitsPerSec)
         1          20M                              -
         """,
+    "bpf ct list": """
+        PROTOCOL   SOURCE                     DESTINATION             STATE                  IDENTITIES   SENT                     RECEIVED                  EXPIRES
+        icmp       10.244.1.2 number 1042     203.0.113.10 type 8     opening                256->2       3 packets, 294 bytes     0 packets, 0 bytes        12s
+        tcp        [fd00:10:244:2::7]:40000   [fd00:10:244:1::2]:80   established, refused   258->256     12 packets, 1480 bytes   10 packets, 65200 bytes   21595s
+        """,  # noqa: E501
     "bpf metrics list": """
         REASON              DIRECTION   PACKETS   BYTES
         Forwarded           EGRESS      1048      102704

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from netloom.agent import metrics, policy_views, views
 from netloom.agent.cni import CniCalls
+from netloom.agent.connection_api import ConnectionApi
 from netloom.agent.endpoint_changes import read_patch
 from netloom.agent.openapi import document
 from netloom.agent.policy_api import PolicyApi
@@ -138,6 +139,7 @@ class Api:
             web.get("/v1/prefilter", self._prefilter),
             *(web.route(verb.value, "/v1/prefilter", self._change_prefilter) for verb in Verb),
             *PolicyApi(self._agent).routes(),
+            *ConnectionApi(self._agent).routes(),
             web.get("/metrics", self._metrics),
         ]
 

@@ -22,6 +22,7 @@ from netloom import __version__
 from netloom.agent import observe, policy_views, views
 from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
+from netloom.agent.connections import Connections
 from netloom.agent.controllers import Controllers
 from netloom.agent.datapath import Datapath, DatapathPlan
 from netloom.agent.detachments import Detachments
@@ -137,6 +138,7 @@ class Agent:
         policy_tables.restore()
         bump_epoch = self.datapath.bump_policy_epoch
         self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
+        self.connections = Connections(self.datapath.maps, lambda: self._controllers.succeeded("connections"))
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
         self.cluster = Cluster(self._active.store, local, self.tables, self._identities, self.policies.hear_address)
         directory = state_dir / "endpoints"
@@ -202,6 +204,7 @@ class Agent:
         await self._finish_detachments()
         self._controllers.every("detachments", self._settings.resync_interval_s, self._finish_detachments)
         self._controllers.every("plugin-flows", BATCH_INTERVAL_S, self.monitor.feed_plugins)
+        self._controllers.forever("connections", self.connections.run)
         self._controllers.every("losses", LOSS_INTERVAL_S, self.monitor.note_losses)
 
     async def _follow_cluster(self) -> None:
@@ -319,8 +322,7 @@ class Agent:
             "unwritten": unwritten,
             "missing": missing,
             "policy": policy,
-            "monitor": observe.monitor_view(self.datapath, self.monitor),
-            "programs": observe.program_list(self.datapath),
+            **observe.traffic(self.datapath, self.monitor, self.connections),
             "plugins": views.plugin_counts(self._plugins.records()),
         }
 
@@ -352,10 +354,7 @@ class Agent:
             if remote.address.version == 4 or self.node.gateway(4) is None:
                 counts[remote.identity] = counts.get(remote.identity, 0) + 1
         labels = {int(item.id): item.labels for item in reserved_identities()} | dict(self._identities.known())
-        return [
-            {"id": number, "labels": views.label_texts(labels[number]), "refcount": counts.get(number, 0)}
-            for number in sorted(labels)
-        ]
+        return views.identities_view(labels, counts)
 
     def node_list(self) -> list[views.Json]:
         """``/v1/nodes``."""
@@ -363,7 +362,7 @@ class Agent:
 
     def map_list(self) -> list[views.Json]:
         """``/v1/maps``."""
-        return observe.map_list(self.datapath, self.tables.states())
+        return observe.map_list(self.datapath, self.tables.states(), self.connections.held())
 
     def map_dump(self, name: str) -> views.Json:
         """``/v1/maps/{name}``; raises NotFound."""
@@ -390,6 +389,7 @@ class Agent:
             "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "verdicts": self.monitor.verdicts(),
+            "connections": observe.connections_view(self.connections),
             "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),
         }

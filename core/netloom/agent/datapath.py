@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -36,7 +35,7 @@ from netloom.datapath.maps import Index
 from netloom.edge import nft
 from netloom.edge.filters import Way
 from netloom.edge.firewall import MasqueradeSpec, ensure_guard, ensure_masquerade, remove_masquerade
-from netloom.edge.host import HOST_DEVICE, HostSpec
+from netloom.edge.host import HOST_DEVICE, HostSpec, memory_bytes
 from netloom.edge.inspection import look_at_workload
 from netloom.edge.netlink import Direction, LinkInfo, Netlink
 from netloom.edge.underlay import Underlay, find_underlay
@@ -45,6 +44,7 @@ from netloom.model.address import Address, Family, Network
 from netloom.model.endpoint import WORKLOAD_PREFIX, Attachment, Endpoint
 from netloom.model.node import Node
 from netloom.plan.claims import NO_ADDRESS, HostDevice
+from netloom.plan.room import map_sizes
 from netloom.plan.shaping import queue_of
 from netloom.plugins.contract import AttachPoint, NetworkMode
 from netloom.plugins.manager import OwnedProgram
@@ -92,7 +92,7 @@ class Datapath:
             self._removals = Removals(self._plan.settings.node.name)
             await self._kernel.run(self._prepare_host)
             self._maps = NodeMaps(
-                self._directory / "maps", self._plan.programs, dataclasses.asdict(self._plan.settings.maps)
+                self._directory / "maps", self._plan.programs, map_sizes(self._plan.settings.maps, memory_bytes())
             )
             self._policy_epoch = (self._epoch_before() + 1) % EPOCHS
             self._write_node_config()

@@ -62,8 +62,21 @@ def _observed(now: dict[str, Any]) -> Iterable[Metric]:
     for where, count in (("ring", now["monitor"]["lost"]), ("untold", now["monitor"]["untold"])):
         lost.add_metric([where], count)
     yield from (verdicts, lost)
+    yield from _connections(now["connections"])
     yield GaugeMetricFamily("netloom_monitor_listeners", "Clients that listen.", value=now["monitor"]["listeners"])
     yield GaugeMetricFamily("netloom_flows_kept", "Flows to look back on.", value=now["monitor"]["flows"])
+
+
+def _connections(now: dict[str, Any]) -> Iterable[Metric]:
+    held = GaugeMetricFamily("netloom_connections", "Connections when they were last swept.", labels=["map"])
+    for name, count in now["held"].items():
+        held.add_metric([name], count)
+    yield held
+    yield CounterMetricFamily(
+        "netloom_connections_removed", "Connections that had expired when they were swept.", value=now["removed"]
+    )
+    for name, text in (("swept_s", "the last sweep took"), ("pause_s", "between the last sweep and the next")):
+        yield GaugeMetricFamily(f"netloom_connections_{name}", f"Seconds {text}.", value=now[name] or 0)
 
 
 def _packet_counters(counters: list[dict[str, Any]]) -> Iterable[Metric]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netloom.agent import views
+from netloom.agent.connections import Connections
 from netloom.agent.datapath import Datapath
 from netloom.agent.flow_log import Where
 from netloom.agent.monitor import Monitor, Tap
@@ -12,24 +13,26 @@ from netloom.agent.tables import TableState
 from netloom.agent.witness import Witness
 from netloom.bpf.budgets import VERIFIED_INSTRUCTIONS
 from netloom.datapath import registry
+from netloom.datapath.connections import CONNECTIONS_ANY, CONNECTIONS_TCP
 from netloom.datapath.maps import Counter, Index, MapKind
 from netloom.datapath.reasons import DropReason
 from netloom.datapath.registry import METRICS_DIRECTIONS, metrics_index
-from netloom.model.errors import NotFound
+from netloom.model.errors import Invalid, NotFound
 from netloom.plugins.manager import PluginManager
 
 LOSSES = {Where.RING: DropReason.EVENT_LOST, Where.UNTOLD: DropReason.VERDICT_UNTOLD}
 """By what the kernel counts events that were never told."""
+CONNECTION_TABLES = (CONNECTIONS_TCP.name, CONNECTIONS_ANY.name)
 UNREADABLE = (MapKind.RINGBUF,)
 """Kinds without entries one could list."""
 
 
-def map_list(datapath: Datapath, states: Mapping[str, TableState]) -> list[views.Json]:
-    """``/v1/maps``; ``states``: how writing to the tables fares."""
+def map_list(datapath: Datapath, states: Mapping[str, TableState], counted: Mapping[str, int]) -> list[views.Json]:
+    """``/v1/maps``; ``states``: how writing to the tables fares; ``counted``: entries that need not be counted now."""
     rows = []
     unused = TableState(errors=0, unwritten=0)
     for name, bpf_map in sorted(datapath.maps.items()):
-        spec, status = bpf_map.spec, bpf_map.info()
+        spec, status = bpf_map.spec, bpf_map.info(counted.get(name))
         rows.append(
             {
                 "name": name,
@@ -53,6 +56,8 @@ def map_dump(datapath: Datapath, name: str) -> views.Json:
     if bpf_map is None or bpf_map.spec.kind in UNREADABLE:
         listable = ", ".join(sorted(n for n, m in datapath.maps.items() if m.spec.kind not in UNREADABLE))
         raise NotFound(f'map "{name[:60]}" cannot be listed; there are {listable}')
+    if name in CONNECTION_TABLES:
+        raise Invalid(f'map "{name}" may hold hundreds of thousands of connections: see `netctl bpf ct list`')
     percpu = bpf_map.spec.kind is MapKind.PERCPU_ARRAY
     items = bpf_map.items_percpu() if percpu else bpf_map.items()
     return {"name": name, "entries": [{"key": views.plain(k), "value": views.plain(v)} for k, v in items.items()]}
@@ -92,6 +97,27 @@ def monitor_view(datapath: Datapath, monitor: Monitor) -> views.Json:
         "flows": len(monitor.log),
         "lost": lost[Where.RING],
         "untold": lost[Where.UNTOLD],
+    }
+
+
+def traffic(datapath: Datapath, monitor: Monitor, connections: Connections) -> views.Json:
+    """Everything about packets in ``/v1/status``."""
+    return {
+        "monitor": monitor_view(datapath, monitor),
+        "connections": connections_view(connections),
+        "programs": program_list(datapath),
+    }
+
+
+def connections_view(connections: Connections) -> views.Json:
+    """How the connection tables fare, as the last sweep has found them."""
+    last = connections.last
+    return {
+        "held": connections.held(),
+        "removed": connections.removed,
+        "swept_at": views.instant(last.at) if last else None,
+        "swept_s": round(last.seconds, 3) if last else None,
+        "pause_s": connections.pause_s,
     }
 
 

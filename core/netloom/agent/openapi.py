@@ -7,6 +7,7 @@ that are really served, and real answers with the schemas.
 from __future__ import annotations
 
 from netloom import __version__
+from netloom.agent.openapi_connections import CONNECTION_OPERATIONS, CONNECTION_SCHEMAS
 from netloom.agent.openapi_parts import (
     MAYBE,
     NUMBER,
@@ -123,6 +124,7 @@ OPERATIONS = (
         body="PrefilterChange",
     ),
     *POLICY_OPERATIONS,
+    *CONNECTION_OPERATIONS,
     Operation(method="get", path="/v1/openapi.json", summary="This document", schema="Document"),
     Operation(
         method="get", path="/metrics", summary="Prometheus metrics", schema="Text", media="text/plain; version=0.0.4"
@@ -169,6 +171,7 @@ SCHEMAS: dict[str, Json] = {
             "missing": STRINGS,
             "policy": OBJECT,
             "monitor": OBJECT,
+            "connections": OBJECT,
             "programs": OBJECTS,
             "plugins": OBJECT,
         }
@@ -317,6 +320,7 @@ SCHEMAS: dict[str, Json] = {
     "PrefilterChange": schema({"cidrs": STRINGS}, {"revision": {"type": ["integer", "null"]}, "force": TRUTH}),
     "PrefilterChanged": schema(_PREFILTER | {"added": NUMBER, "removed": NUMBER}),
     **POLICY_SCHEMAS,
+    **CONNECTION_SCHEMAS,
     "Removed": schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,

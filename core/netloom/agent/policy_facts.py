@@ -24,7 +24,10 @@ def sources_of(agent: Agent) -> Sources:
         gateways=lambda: tuple(agent.node.gateways),
         addresses=lambda: _addresses(agent),
         identity_at=lambda address: identity_at(agent.datapath, address),
-        seen=(policy_seen.events(lambda: agent.monitor.log.recent()),),  # noqa: PLW0108
+        seen=(
+            policy_seen.connections(lambda: agent.connections.live()),  # noqa: PLW0108
+            policy_seen.events(lambda: agent.monitor.log.recent()),  # noqa: PLW0108
+        ),
     )
 
 

@@ -76,6 +76,14 @@ def endpoint_view(endpoint: Endpoint) -> Json:
     }
 
 
+def identities_view(labels: Mapping[int, Labels], counts: Mapping[int, int]) -> list[Json]:
+    """The answer of ``/v1/identities``, by number."""
+    return [
+        {"id": number, "labels": label_texts(labels[number]), "refcount": counts.get(number, 0)}
+        for number in sorted(labels)
+    ]
+
+
 def node_view(node: Node, *, local: bool, error: str = "") -> Json:
     """One element of ``/v1/nodes``."""
     return {

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from netloom.bpf import batch, libbpf, pins
-from netloom.bpf.walk import raw_entries
+from netloom.bpf.walk import raw_batches, raw_entries
 from netloom.datapath.layout import decode, encode
 from netloom.datapath.maps import MapKind, MapSpec
 from netloom.model.errors import Exhausted, Invalid, KernelError, MapLayoutMismatch
@@ -122,6 +122,10 @@ class BpfMap(Generic[K, V]):
         """
         return self._raw_entries()
 
+    def raw_batches(self, entries: int) -> Iterator[tuple[bytes, bytes]]:
+        """As :meth:`raw_items`, about ``entries`` at once: their keys one behind the other, and so their values."""
+        return raw_batches(self._fd, self.spec, self._entry_bytes, entries)
+
     def put_raw(self, key: bytes, value: bytes) -> None:
         """Write an entry that came from :meth:`raw_items` of a map of the same shape. Raises Exhausted, KernelError."""
         self._write(key, value, key)
@@ -144,10 +148,15 @@ class BpfMap(Generic[K, V]):
         """Number the kernel gave the map. Raises KernelError."""
         return int(libbpf.map_info(self._fd, self._object).id)
 
-    def info(self) -> MapStatus:
-        """How full the map is: one call for arrays, a walk without decoding for others. Raises KernelError."""
+    def info(self, counted: int | None = None) -> MapStatus:
+        """How full the map is: one call for arrays, a walk without decoding for others. Raises KernelError.
+
+        ``counted``: entries, where somebody has counted them lately and a walk takes too long.
+        """
         info = libbpf.map_info(self._fd, self._object)
-        if self.spec.kind in _PREALLOCATED:
+        if counted is not None:
+            entries = counted
+        elif self.spec.kind in _PREALLOCATED:
             entries = info.max_entries
         elif self.spec.kind is MapKind.RINGBUF:
             entries = 0

@@ -17,6 +17,8 @@ _TOKEN_BYTES = 4
 """A hash table's place in a walk is a bucket number; other maps' is a key."""
 
 Entries = Iterator[tuple[bytes, bytes]]
+Batch = tuple[bytes, bytes]
+"""Keys and values of some entries, one behind the other."""
 
 
 def raw_entries(fd: int, spec: MapSpec[Any, Any], entry_bytes: int) -> Entries:
@@ -25,20 +27,26 @@ def raw_entries(fd: int, spec: MapSpec[Any, Any], entry_bytes: int) -> Entries:
     ``entry_bytes`` is what the kernel copies for one value: in per-CPU maps, all CPUs' together. Entries written
     or removed meanwhile may be seen or not.
     """
-    batches = _Batches(fd, spec, entry_bytes)
+    batches = _Batches(fd, spec, entry_bytes, BATCH_ENTRIES)
     return batches.entries() if batches.first() else _one_by_one(fd, spec, entry_bytes)
+
+
+def raw_batches(fd: int, spec: MapSpec[Any, Any], entry_bytes: int, entries: int) -> Iterator[Batch]:
+    """As :func:`raw_entries`, about ``entries`` at once, for who looks at hundreds of thousands."""
+    batches = _Batches(fd, spec, entry_bytes, entries)
+    return batches.batches() if batches.first() else _one_by_one(fd, spec, entry_bytes)
 
 
 class _Batches:
     """One walk through a map by BPF_MAP_LOOKUP_BATCH."""
 
-    def __init__(self, fd: int, spec: MapSpec[Any, Any], entry_bytes: int) -> None:
+    def __init__(self, fd: int, spec: MapSpec[Any, Any], entry_bytes: int, entries: int) -> None:
         self._fd = fd
         self._spec = spec
         self._entry_bytes = entry_bytes
         self._token = ctypes.create_string_buffer(max(spec.key_bytes, _TOKEN_BYTES))
         self._begun = False
-        self._allocate(min(BATCH_ENTRIES, spec.max_entries))
+        self._allocate(min(entries, spec.max_entries))
 
     def _allocate(self, entries: int) -> None:
         self._room = entries
@@ -53,10 +61,20 @@ class _Batches:
 
     def entries(self) -> Entries:
         """Entries of the batch at hand and of all that follow."""
+        key_bytes, entry_bytes = self._spec.key_bytes, self._entry_bytes
+        for keys, values in self.batches():
+            for index in range(len(keys) // key_bytes):
+                key_at, value_at = index * key_bytes, index * entry_bytes
+                yield keys[key_at : key_at + key_bytes], values[value_at : value_at + entry_bytes]
+
+    def batches(self) -> Iterator[Batch]:
+        """The batch at hand and all that follow."""
         while True:
             if self._result != -errno.ENOENT:
                 libbpf.check(self._result, "read", f'eBPF map "{self._spec.name}"')
-            yield from self._batch()
+            count = self._count.value
+            keys = bytes(memoryview(self._keys)[: count * self._spec.key_bytes])
+            yield keys, bytes(memoryview(self._values)[: count * self._entry_bytes])
             if self._result == -errno.ENOENT:
                 return
             self._result = self._read()
@@ -78,14 +96,6 @@ class _Batches:
                 self._begun = True
                 return result
             self._allocate(self._room * 2)
-
-    def _batch(self) -> Entries:
-        count, key_bytes, entry_bytes = self._count.value, self._spec.key_bytes, self._entry_bytes
-        keys = bytes(memoryview(self._keys)[: count * key_bytes])
-        values = bytes(memoryview(self._values)[: count * entry_bytes])
-        for index in range(count):
-            key_at, value_at = index * key_bytes, index * entry_bytes
-            yield keys[key_at : key_at + key_bytes], values[value_at : value_at + entry_bytes]
 
 
 def _one_by_one(fd: int, spec: MapSpec[Any, Any], entry_bytes: int) -> Entries:

@@ -10,6 +10,7 @@ import click
 
 from netloom.cli.client import Client
 from netloom.cli.commands import Group
+from netloom.cli.connections import ct
 from netloom.cli.options import output_option, with_agent
 from netloom.cli.output import scaled, show, table
 
@@ -114,6 +115,9 @@ def _table_group(name: str, map_name: str, render: Callable[[Entries], str], abo
 _table_group("tunnel", "tunnels", render_tunnels, "the pod prefixes of other nodes and the tunnels to them")
 _table_group("endpoint", "endpoints", render_endpoints, "the local addresses and where packets for them go")
 _table_group("ipcache", "ipcache", render_ipcache, "the identity and tunnel of every known prefix")
+
+
+bpf.add_command(ct)
 
 
 @bpf.group

@@ -48,9 +48,9 @@ class Client:
         """Another method on ``/v1/<path>`` with a JSON body, decoded; the answer may take as long as said."""
         return self._call(method, path, json.dumps(body), timeout_s=timeout_s)
 
-    def delete(self, *path: str | int) -> Any:
-        """``DELETE /v1/<path>``, decoded."""
-        return self._call("DELETE", path)
+    def delete(self, *path: str | int, query: Query = ()) -> Any:
+        """``DELETE /v1/<path>?<query>``, decoded."""
+        return self._call("DELETE", path, query=query)
 
     def post(self, body: Any, *path: str | int) -> Any:
         """``POST /v1/<path>`` with a JSON body, decoded."""

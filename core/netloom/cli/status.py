@@ -56,6 +56,7 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Plugins", f"{plugins['active']} active, {plugins['failed']} failed"
     lost = f"{monitor['lost']} events lost, {monitor['untold']} verdicts untold"
     yield "Monitor", f"{monitor['listeners']} listening, {monitor['flows']} flows kept, {lost}"
+    yield "Connections", _connections(view["connections"])
     yield "Repairs", _repairs(view["repairs"])
     if view["unwritten"]:
         yield "Not written", ", ".join(f"{count} entries of {name}" for name, count in view["unwritten"].items())
@@ -115,6 +116,13 @@ def _policies(policy: dict[str, Any]) -> Iterator[str]:
         yield f"No policy can be read at {key} of the store: {reason}"
     for item in policy["closed"]:
         yield f"Identity {item['identity']} is closed: {item['reason']}"
+
+
+def _connections(view: dict[str, Any]) -> str:
+    """As the last sweep has found them."""
+    if not view["swept_at"]:
+        return "Not counted yet"
+    return f"{sum(view['held'].values())} at {view['swept_at']}, {view['removed']} removed since the start"
 
 
 def _repairs(repairs: dict[str, Any]) -> str:

@@ -92,6 +92,22 @@ class MapSettings:
     prefilter_net6: Annotated[int, Range(1, 1 << 24), Doc("Ranges of IPv6 addresses the prefilter refuses.")] = 512000
     subjects: Annotated[int, Range(16, 1 << 20), Doc("Identities of this node's pods, each with its policies.")] = 65535
     cidrs: Annotated[int, Range(16, 1 << 24), Doc("Prefixes that policies name.")] = 512000
+    connections_tcp: Annotated[
+        int | None,
+        Range(1024, 1 << 24),
+        Doc(
+            "TCP connections of this node's pods that are remembered, 160 bytes each, taken at once; the oldest make "
+            "room. Unset: by the machine's memory, of which all connections get 0.25 %, between 16384 and 524288."
+        ),
+    ] = None
+    connections_any: Annotated[
+        int | None,
+        Range(1024, 1 << 24),
+        Doc("As connections_tcp, of all other protocols. Unset: half as many."),
+    ] = None
+    fragments: Annotated[
+        int, Range(64, 1 << 20), Doc("Packets in pieces whose later pieces are known by their first one.")
+    ] = 8192
     policy_entries: Annotated[
         int, Range(16, 1 << 24), Doc("Of one identity's policies: about one for each peer and range of ports.")
     ] = 16384

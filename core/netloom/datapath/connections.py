@@ -16,7 +16,7 @@ from netloom.datapath.maps import MapKind, MapSpec
 
 @dataclass(frozen=True, slots=True)
 class ConnectionKey:
-    """Both ends of a connection, the lower first: by the last 32 bits of the addresses, then the others, then ports."""
+    """Both ends of a connection, the lower first: by the last 32 bits of the addresses, then by the others."""
 
     low: Addr
     high: Addr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -39,6 +40,11 @@ class HostLinks:
     net: LinkInfo
     devices: Mapping[str, LinkInfo]
     """The network mode's, by name."""
+
+
+def memory_bytes() -> int:
+    """Of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def prepare_host(netlink: Netlink, spec: HostSpec) -> HostLinks:

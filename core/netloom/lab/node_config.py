@@ -15,6 +15,10 @@ Tree = Mapping[str, Any]
 """Settings as read from YAML: text keys, any values."""
 
 
+DEFAULTS: Tree = {"maps": {"connections_tcp": 16384, "connections_any": 8192}}
+"""What a lab's nodes have unless they are told otherwise: they share the memory of one machine."""
+
+
 def parse_settings(text: str, file: str) -> Tree:
     """Settings for every node; raises Invalid unless the text is a YAML mapping. The agent checks what is in it."""
     try:
@@ -33,7 +37,7 @@ def render(topology: Topology, node: LabNode, settings: Tree) -> str:
     own = _own(topology, node)
     if clash := _common(settings, own):
         raise Invalid(f'setting "{clash}" cannot be given to a lab: the lab sets it for each node itself')
-    return yaml.safe_dump(merge(settings, own), sort_keys=False)
+    return yaml.safe_dump(merge(merge(DEFAULTS, settings), own), sort_keys=False)
 
 
 def merge(base: Tree, over: Tree) -> dict[str, Any]:
