@@ -36,7 +36,7 @@ def test_every_program_costs_the_verifier_no_more_than_expected(
     for name, count in walked.items():
         record_property(f"verified_instructions.{name}", count)
     assert {name for name, count in walked.items() if count > VERIFIED_INSTRUCTIONS[name]} == set()
-    assert walked.keys() == VERIFIED_INSTRUCTIONS.keys()
+    assert walked.keys() | {"prefilter"} == VERIFIED_INSTRUCTIONS.keys(), "the prefilter is measured beside its tests"
 
 
 LAYOUTS_IN_COMPILER = """
