@@ -192,6 +192,14 @@ def test_syn_begins_anew_where_a_connection_ended(talk: Talk, ending: int) -> No
     assert (len(outcome.verdicts), talk.flags(), talk.connection().sent_packets) == (2, ConnectionFlag(0), 1)
 
 
+def test_a_connection_met_in_its_middle_was_answered_before(talk: Talk) -> None:
+    """So one more packet of either end establishes it, though its other end is silent."""
+    talk.tcp(A, B, ACK)
+    beginning = talk.lifetime()
+    talk.tcp(A, B, ACK)
+    assert (beginning, talk.lifetime()) == ("beginning", "established")
+
+
 def test_a_connection_met_in_its_middle_goes_on_by_whoever_may_begin(talk: Talk) -> None:
     """As after its entry was evicted."""
     assert talk.answer() == DropReason.POLICY

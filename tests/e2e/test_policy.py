@@ -21,6 +21,8 @@ from support.spare_pods import SparePods
 pytestmark = pytest.mark.e2e
 
 NODES = ("node1", "node2")
+WALK_DROPPED = 5
+"""Exit status of ``netctl walk`` for a packet that is dropped."""
 NO_ANSWER_S = 0.5
 """How long a packet that is dropped is waited for."""
 ONLY_BUSYBOX1 = """
@@ -333,3 +335,16 @@ def _sent(cluster: Cluster, asked: Asked) -> bool:
         return not client.answers_nothing(address)
     server = cluster.outside if asked.destination == "outside" else cluster.pod(asked.destination)
     return connects(client, server, address, asked.what)
+
+
+def test_a_walk_ends_where_a_policy_denies_and_names_what_was_found_in_its_table(
+    cluster: Cluster, policies: Given
+) -> None:
+    policies.put(ONLY_BUSYBOX1)
+    allowed = cluster.netctl("node1", "walk", "busybox1", "busybox3")
+    assert f"policy[ingress peer {cluster.pod('busybox1').identity} protocol 1 port 8/16] = allow" in allowed
+    argv = [str(program("netctl")), "--socket", str(cluster.lab.files.socket("node1")), "walk", "busybox2", "busybox3"]
+    denied = cluster.node("node1").attempt(*argv)
+    assert denied.returncode == WALK_DROPPED
+    assert f"policy[ingress peer {cluster.pod('busybox2').identity} protocol 1 port 8/16] has nothing" in denied.stdout
+    assert "Policy denied" in denied.stdout

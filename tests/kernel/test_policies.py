@@ -23,7 +23,7 @@ from netloom.model.node import RemoteAddress
 from netloom.model.policy import Policy, Protocol
 from netloom.model.ports import NamedPort
 from netloom.plugins.contract import Entry, StoreEvent
-from netloom.policy.read import read_policies
+from netloom.policy.read import decode_policy, read_policies
 from netloom_local.store import LocalStore
 
 WEB = """
@@ -154,6 +154,24 @@ async def test_another_node_hears_of_it_by_the_store(node: Node) -> None:
     node.policies.take([StoreEvent(key_of(policy().name), None)], first=False)
     node.policies.apply()
     assert node.subject(WEB_ID) == FREE
+
+
+async def test_what_this_agent_has_put_is_not_read_again_when_the_store_tells_of_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading is most of what an import costs; a change under the same name is read."""
+    read: list[str] = []
+
+    def decode(document: str) -> Policy:
+        read.append(document)
+        return decode_policy(document)
+
+    monkeypatch.setattr("netloom.agent.policies.decode_policy", decode)
+    await node.policies.put([policy()])
+    node.policies.take([event(policy())], first=False)
+    assert read == []
+    node.policies.take([event(policy(WEB.replace("client", "other")))], first=False)
+    assert len(read) == 1
 
 
 async def test_what_is_missing_in_a_new_view_is_gone(node: Node) -> None:

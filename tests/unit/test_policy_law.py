@@ -198,21 +198,19 @@ def _listen(repository: Repository, method: str, told: dict[IdentityId, PolicyTa
     setattr(repository, method, heard)
 
 
-@given(st.lists(events, max_size=8), st.lists(events, max_size=4))
-def test_a_difference_leads_from_one_table_to_the_next(steps: list[Event], more: list[Event]) -> None:
-    repository, standing = Repository(), Standing()
-    repository.add_subjects(*POOL)
-    for step in steps:
-        step(repository, standing)
+@given(standings, st.lists(events, min_size=1, max_size=4))
+def test_a_difference_leads_from_one_table_to_the_next(standing: Standing, steps: list[Event]) -> None:
+    repository = build(standing)
     before = dict(repository.tables)
-    for step in more:
+    for step in steps:
         step(repository, standing)
     for subject, new in repository.tables.items():
         old = before.get(subject, PolicyTable())
         kernel = {key: entry.effects for key, entry in old.entries()}
-        change = difference(old, new)
+        change, size = difference(old, new), len(kernel)
         for key in change.deletes:
             del kernel[key]
         kernel.update(change.upserts)
         assert kernel == {key: entry.effects for key, entry in new.entries()}
+        assert change.growth == len(kernel) - size
         assert difference(new, new).upserts == {}

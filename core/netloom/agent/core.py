@@ -46,6 +46,7 @@ from netloom.agent.watch import Watch
 from netloom.agent.witness import witness_of
 from netloom.bpf import features
 from netloom.config.load import Loaded
+from netloom.datapath.maps import by_name
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
@@ -270,7 +271,7 @@ class Agent:
             tunnel=self._active.mode.tunnel,
             masquerade=self._settings.masquerade,
             programs={program.id: program.name for program in self.datapath.generation.programs()},
-            specs={name: item.spec for name, item in self.datapath.maps.items()},
+            specs=by_name(item.spec for item in self.datapath.maps.values()),
             prefiltered=self.prefilter.refusing,
         )
 

@@ -37,7 +37,7 @@ from netloom.bpf.ring import EventRing
 from netloom.bpf.shadows import restore, stand_in, written_maps
 from netloom.bpf.testrun import RunResult, run
 from netloom.datapath.layout import decode
-from netloom.datapath.maps import Index, MapKind
+from netloom.datapath.maps import Index, MapKind, by_name
 from netloom.datapath.registry import CALLS, EVENTS, CallSlot
 from netloom.model.errors import Unavailable, Unsupported
 
@@ -123,7 +123,7 @@ class Twins:
         self._specs = {name: maps[name].spec for name in used}
         _refuse_own_arrays(self._specs.values())
         written = written_maps(objects, (*self._specs.values(), CALLS)) - {CALLS.name}
-        self._specs |= {spec.inner.name: spec.inner for spec in self._specs.values() if spec.inner}
+        self._specs = by_name(self._specs.values())
         with ExitStack() as opened:
             shared = MapSet((maps[name] for name in used - written), owner=False)
             own = opened.enter_context(MapSet.ephemeral(stand_in(self._specs[name]) for name in written))

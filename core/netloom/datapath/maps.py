@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
@@ -87,3 +88,9 @@ class InnerMap:
     """A map in a map: written by file descriptor, read as the kernel's number of it."""
 
     map: U32
+
+
+def by_name(specs: Iterable[MapSpec[Any, Any]]) -> dict[str, MapSpec[Any, Any]]:
+    """Maps by name, with those that stand in maps."""
+    found = {spec.name: spec for spec in specs}
+    return found | {spec.inner.name: spec.inner for spec in found.values() if spec.inner}
