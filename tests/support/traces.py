@@ -14,8 +14,9 @@ from support.leaks import MARK
 from support.machine import WITHIN_S, Machine, cgroups
 from support.node import NodeUnderTest
 
-_KEYED = ("hash", "lpm_trie", "lru_hash")
-"""Types of maps whose entries come and go with pods; the others count packets, or hold programs and events."""
+_KEYED = ("hash", "lpm_trie", "hash_of_maps")
+"""Types of maps whose entries come and go with pods. The others count packets, hold programs and events, or forget by
+themselves, as those of connections do."""
 _STORAGE = "/var/lib/containers/storage/overlay"
 """podman mounts it when it first needs it, and keeps it."""
 _RUNTIME_STATE = ("/var/lib/cni/results", "/run/netns")
