@@ -34,6 +34,8 @@ def shown(cluster: Cluster, node: str, *words: str) -> list[dict[str, Any]]:
 def test_a_ping_is_a_connection_on_both_nodes_until_it_is_forgotten(cluster: Cluster) -> None:
     client, server = cluster.pod("busybox1"), cluster.pod("busybox3")
     narrowed = ("--address", str(client.ipv4), "--address", str(server.ipv4), "--protocol", "icmp")
+    for node in ("node1", "node2"):
+        cluster.netctl(node, "bpf", "ct", "flush", *narrowed)
     ping(client, server.ipv4)
     for node in ("node1", "node2"):
         found = [one for one in shown(cluster, node, *narrowed) if one["destination"] == str(server.ipv4)]

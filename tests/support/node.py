@@ -80,7 +80,7 @@ class NodeUnderTest:
             f"bpf_dir: {self.pins.parent}}}\n"
             f"plugins:\n"
             f"  hostscope: {{pod_cidrs: {pods}}}\n"
-            f"  local: {{path: {self.directory}/store/store.db}}\n{maps}{more}"
+            f"  local: {{path: {self.directory}/store/store.db}}\n{more}{maps}"
         )
 
     def command(self, *arguments: str) -> list[str]:

@@ -57,8 +57,10 @@ class Lab:
         self.files.config(node).write_text(render(self.topology, self.topology.node(node), settings))
 
     def start_agent(self, node: str) -> ProcessRecord:
-        """Start a node's agent and wait until it is ready; raises AgentError."""
-        record = self._launch(self.topology.node(node))
+        """Start a node's agent, unless it runs, and wait until it is ready; raises AgentError."""
+        record = self.agent(node)
+        if record is None or not processes.is_running(record):
+            record = self._launch(self.topology.node(node))
         agents.wait_ready(self.topology, node, record)
         return record
 
