@@ -11,6 +11,7 @@ from netloom.bpf.compiler import Compiler
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.twin import Twins
 from netloom.policy.table import Direction
+from support.emulated import FAMILIES
 from support.netns import Namespace
 from support.objects import objects_dir
 from support.packets import TCP, UDP
@@ -77,7 +78,7 @@ IN, OUT = Direction.INGRESS, Direction.EGRESS
 GRE = 47
 
 
-@pytest.fixture(params=[False, True], ids=["ipv4", "ipv6"])
+@pytest.fixture(params=FAMILIES, ids=lambda six: "ipv6" if six else "ipv4")
 def talk(pipeline: Pipeline, request: pytest.FixtureRequest) -> Talk:
     """ALICE may ask anybody at TCP port 80 and UDP port 53, BOB be asked there; neither may do anything else."""
     ports = [(80, TCP), (53, UDP), (0, GRE)]

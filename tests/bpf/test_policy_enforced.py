@@ -44,6 +44,7 @@ from netloom.policy.table import (
 )
 from netloom_vxlan.plugin import Vxlan
 from support import packets
+from support.emulated import FAMILIES
 from support.packets import TCP, UDP
 from support.pipeline import ALICE, BOB, CAROL, LOOPBACK, REASONS, Outcome, Pipeline
 from support.talk import EPOCH, A, B, C, D, End, H, N, Talk, W, allowing, everything, to_port
@@ -57,7 +58,7 @@ AUDITED = Isolation.AUDITED
 HOUR_NS = 3600 * 10**9
 
 
-@pytest.fixture(params=[False, True], ids=["ipv4", "ipv6"])
+@pytest.fixture(params=FAMILIES, ids=lambda six: "ipv6" if six else "ipv4")
 def talk(pipeline: Pipeline, request: pytest.FixtureRequest) -> Talk:
     """ALICE and BOB, whom no policy selects."""
     return Talk(pipeline, request.param)

@@ -14,3 +14,7 @@ EMULATED = os.environ.get(EMULATED_VARIABLE) == "1"
 def fewer(count: int) -> int:
     """How many made-up examples to try."""
     return max(1, count // 30) if EMULATED else count
+
+
+FAMILIES = (False,) if EMULATED else (False, True)
+"""Whether it is IPv6, for tests that say the same of both families."""

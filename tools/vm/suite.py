@@ -34,7 +34,11 @@ SUITE = (
     "tests/kernel/test_xdp.py",
     "tests/e2e/test_smoke.py",
 )
-NOT_OF_THE_KERNEL = ("tests/bpf/test_toolchain_compiler.py", "tests/bpf/test_toolchain_maps.py")
+NOT_OF_THE_KERNEL = (
+    "tests/bpf/test_connections_kept.py",
+    "tests/bpf/test_toolchain_compiler.py",
+    "tests/bpf/test_toolchain_maps.py",
+)
 """What proves something of our compiler and readers, which is the same under any kernel."""
 COMPILING = (
     "tests/bpf/test_configurations.py",
