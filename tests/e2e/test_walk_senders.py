@@ -21,6 +21,8 @@ SIZE = 2000
 HEADERS = {4: 28, 6: 48}
 """Of IP and ICMP."""
 CUT = "larger than MTU 1450: cut into 2 fragments by the pod; the first is walked"
+REFUSED_SAYS = "message too long"
+"""How ping tells of it."""
 REFUSED = "the pod's own stack refuses it: larger than MTU 1450"
 
 
@@ -125,7 +127,7 @@ def test_a_packet_that_must_not_be_cut_is_refused_by_its_sender(cluster: Cluster
     walked = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE), "--df")
     with watching(places(cluster), is_sent) as seen:
         said = ping(pod, target, "-M", "do", "-s", str(SIZE - HEADERS[version]))
-    assert ("message too long" in said.lower(), seen) == (True, []), said
+    assert (REFUSED_SAYS in said.lower(), seen) == (True, []), said
     assert (walked["outcome"]["fate"], walked["outcome"]["text"]) == ("dropped", REFUSED)
 
 
@@ -133,8 +135,10 @@ def test_a_packet_that_must_not_be_cut_is_refused_by_its_sender(cluster: Cluster
 def test_what_a_sender_has_learnt_of_its_path_counts(cluster: Cluster, version: int) -> None:
     """A pod with a larger MTU, after it was told once that its packets are too big."""
     pod, target = cluster.pod("busybox1"), cluster.pod("busybox3").address(version)
+    uncut = ("-M", "do", "-s", str(SIZE - HEADERS[version]))
     with jumbo(pod):
-        ping(pod, target, "-M", "do", "-s", str(SIZE - HEADERS[version]))
+        # Told by its gateway first, and by its own stack as soon as that has learnt.
+        assert wait_until(lambda: REFUSED_SAYS in ping(pod, target, *uncut).lower(), WITHIN_S)
         refused = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE), "--df")
         walked = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE))
         with watching(places(cluster), is_sent) as seen:
