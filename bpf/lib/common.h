@@ -31,6 +31,8 @@
 #define TC_ACT_SHOT 2
 #define TC_ACT_REDIRECT 7
 
+#define NS_PER_S 1000000000ULL
+
 /* skb->pkt_type of a frame that is addressed to the receiving device (linux/if_packet.h). */
 #define PACKET_HOST 0
 

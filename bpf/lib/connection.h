@@ -6,8 +6,6 @@
 #include "gen/maps.h"
 #include "lib/ports.h"
 
-#define NS_PER_S 1000000000ULL
-
 /* How long an entry lives behind its last packet; figures as in Cilium. */
 #define LIFETIME_TCP (21600 * NS_PER_S)
 #define LIFETIME_TCP_BEGINNING (60 * NS_PER_S)

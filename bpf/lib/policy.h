@@ -115,7 +115,7 @@ static __always_inline bool may_tell(__u64 now_ns)
 	if (!budget)
 		return false;
 	if (now_ns >= budget->second_ends_ns) {
-		budget->second_ends_ns = now_ns + 1000000000ULL;
+		budget->second_ends_ns = now_ns + NS_PER_S;
 		budget->told = 0;
 	}
 	budget->told += 1;
