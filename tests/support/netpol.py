@@ -162,7 +162,7 @@ class World:
             "add_labels": [f"k8s:{key}={value}" for key, value in labels.items() if value is not None],
             "delete_labels": [f"k8s:{key}" for key, value in labels.items() if value is None],
         }
-        Client(self._cluster.lab.files.socket(view.node)).patch(change, "endpoints", view.endpoint_id)
+        Client(self._cluster.lab.files.socket(view.node)).send("PATCH", change, "endpoints", view.endpoint_id)
 
     # --- who reaches whom -------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -22,7 +23,7 @@ from netloom.agent.policy_entries import (
     raw_entries_in,
 )
 from netloom.agent.repairs import Repair
-from netloom.bpf.maps import MapSet, create_map, open_inner
+from netloom.bpf.maps import BpfMap, MapSet, create_map, open_inner
 from netloom.datapath.enforcement import (
     CIDRS,
     POLICIES,
@@ -50,6 +51,9 @@ from netloom.policy.table import (
     TableChange,
     difference,
 )
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 ENTRIES_CHECKED = 4096
 """Of tables, in one resync: the rest has its turn in those that follow."""
@@ -155,8 +159,9 @@ class PolicyTables:
 
     def check(self) -> list[Repair]:
         """Compare with the kernel and put right what differs; of large tables a part at a time. Raises NetloomError."""
-        wrong = [f"{SUBJECTS.name} {name}" for name in self._check_subjects()]
-        wrong += [f"{CIDRS.name} {name}" for name in self._check_prefixes()]
+        subjects = {SubjectKey(number): held.info for number, held in self._held.items() if held.info is not None}
+        prefixes = {CidrKey(network): CidrInfo(number) for network, number in self._prefixes.items()}
+        wrong = [*_put_right(self._subjects, subjects), *_put_right(self._cidrs, prefixes)]
         budget, order = ENTRIES_CHECKED, sorted(self._held)
         for identity in (*order[self._turn :], *order[: self._turn]):
             if budget <= 0:
@@ -308,27 +313,6 @@ class PolicyTables:
 
     # --- comparing --------------------------------------------------------------------------
 
-    def _check_subjects(self) -> list[str]:
-        found = self._subjects.items()
-        wanted = {SubjectKey(identity): held.info for identity, held in self._held.items() if held.info is not None}
-        wrong = [key for key, info in wanted.items() if found.get(key) != info]
-        for key in wrong:
-            self._subjects.put(key, wanted[key])
-        strange = found.keys() - wanted.keys()
-        for key in strange:
-            self._subjects.delete(key)
-        return [str(key) for key in (*wrong, *strange)]
-
-    def _check_prefixes(self) -> list[str]:
-        found = {key.prefix: info.number for key, info in self._cidrs.items().items()}
-        wrong = [network for network, number in self._prefixes.items() if found.get(network) != number]
-        for network in wrong:
-            self._cidrs.put(CidrKey(network), CidrInfo(self._prefixes[network]))
-        strange = found.keys() - self._prefixes.keys()
-        for network in strange:
-            self._cidrs.delete(CidrKey(network))
-        return [str(network) for network in (*wrong, *strange)]
-
     def _check_table(self, identity: int, held: _Held) -> tuple[int, list[str]]:
         """How many entries were looked at, and what was wrong."""
         if held.inner is None or held.wanted is not None:
@@ -344,6 +328,18 @@ class PolicyTables:
         steps = in_order(change_of(known, wanted), partial(longest_match, known), held.table)
         put_changes(held.inner, (*steps.denials, *steps.allowances, *steps.rest))
         return len(wanted), [f"{name}: {len(steps)} entries"]
+
+
+def _put_right(bpf_map: BpfMap[K, V], wanted: Mapping[K, V]) -> list[str]:
+    """Make a map hold what it should; gives the names of entries that were others."""
+    found = bpf_map.items()
+    wrong = [key for key, value in wanted.items() if found.get(key) != value]
+    for key in wrong:
+        bpf_map.put(key, wanted[key])
+    strange = found.keys() - wanted.keys()
+    for key in strange:
+        bpf_map.delete(key)
+    return [f"{bpf_map.spec.name} {key}" for key in (*wrong, *strange)]
 
 
 def _let_go(table: Table | None) -> None:

@@ -56,10 +56,6 @@ class Client:
         """``POST /v1/<path>`` with a JSON body, decoded."""
         return self._call("POST", path, json.dumps(body))
 
-    def patch(self, body: Any, *path: str | int) -> Any:
-        """``PATCH /v1/<path>`` with a JSON body, decoded."""
-        return self._call("PATCH", path, json.dumps(body))
-
     @contextmanager
     def stream(
         self, path: str, query: Sequence[tuple[str, str]], *, endless: bool = True

@@ -111,7 +111,7 @@ def labels(client: Client, /, number: int, add: tuple[str, ...], delete: tuple[s
     """
     if not add and not delete:
         raise click.UsageError("say what to change: --add LABEL, --delete LABEL, or both.")
-    show(client.patch({"add_labels": add, "delete_labels": delete}, "endpoints", number), form, render_one)
+    show(client.send("PATCH", {"add_labels": add, "delete_labels": delete}, "endpoints", number), form, render_one)
 
 
 @endpoint.command(examples=("netctl endpoint ports 3 http:TCP:80 dns:UDP:53", "netctl endpoint ports 3"))
@@ -121,4 +121,4 @@ def labels(client: Client, /, number: int, add: tuple[str, ...], delete: tuple[s
 @with_agent
 def ports(client: Client, /, number: int, ports: tuple[str, ...], form: str) -> None:
     """Say which ports of an endpoint have names that policies may use; all at once, none to forget them."""
-    show(client.patch({"ports": ports}, "endpoints", number), form, render_one)
+    show(client.send("PATCH", {"ports": ports}, "endpoints", number), form, render_one)
