@@ -11,7 +11,6 @@ struct icmp6_error {
 	__u8 quote[QUOTE_BYTES];
 };
 
-#define ICMP6_HEADERS_BYTES __builtin_offsetof(struct icmp6_error, quote)
 #define ICMP6_SUMMED_BYTES (sizeof(struct icmp6_error) - __builtin_offsetof(struct icmp6_error, ip.source))
 
 /* Everything but the quote, the length and the checksum. */
