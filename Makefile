@@ -3,7 +3,7 @@ PYTHON  := /usr/bin/python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping traceroute bpftool gcc libc6-dev procps strace linux-perf \
-    containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev \
+    gobgpd frr bird2 containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev \
     qemu-system-x86 kmod
 
 .PHONY: all setup check test test-kernels demo bench docs clean

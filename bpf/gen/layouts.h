@@ -420,6 +420,7 @@ _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
 #define DEVICE_FLAG_POLICED 1U /* What it sends is measured against its entry in policers. */
 
 #define IPCACHE_FLAG_LOCAL_POD_CIDR 1U /* Addresses of this node's pods: one without an endpoint is an unknown target, not the world. */
+#define IPCACHE_FLAG_NATIVE 2U /* Reached as they are, by the node's routes: the NATIVE stage sends there, and believes what comes from there. */
 
 #define TRACE_FLAG_PACKETS 1U /* Traces of every packet. */
 #define TRACE_FLAG_VERDICTS 2U /* Every verdict of a policy; otherwise no more of those that allow than VERDICTS_PER_S on each CPU. */

@@ -21,6 +21,7 @@ enum drop_reason {
 	DROP_IPV6_EXTENSION = -156, /* Unsupported IPv6 extension header */
 	DROP_NO_TUNNEL_ENDPOINT = -160, /* No tunnel/encapsulation endpoint */
 	DROP_UNSUPPORTED_L2 = -166, /* Unsupported L2 protocol */
+	DROP_NO_ROUTE = -169, /* FIB lookup failed */
 	DROP_ENCAP_PROHIBITED = -170, /* Encapsulation traffic is prohibited */
 	DROP_INVALID_IDENTITY = -171, /* Invalid identity */
 	DROP_UNKNOWN_SENDER = -172, /* Unknown sender */
@@ -39,6 +40,8 @@ enum drop_reason {
 	DROP_POLICY_UNKNOWN_PEER = -223, /* Policy denied: peer unknown */
 	DROP_POLICY_INCOMPLETE = -224, /* Policy incomplete */
 	DROP_PREFILTERED = -225, /* Prefiltered */
+	DROP_UNMASQUERADED = -226, /* Not masqueraded */
+	DROP_BY_STACK = -253, /* By the host's stack */
 	DROP_VERDICT_UNTOLD = -254, /* Verdict untold */
 	DROP_EVENT_LOST = -255, /* Event lost */
 };
@@ -56,6 +59,8 @@ enum observation {
 	OBSERVE_FROM_ENDPOINT = 5,
 	OBSERVE_FROM_HOST = 7,
 	OBSERVE_FROM_OVERLAY = 9,
+	OBSERVE_FROM_NETWORK = 10,
+	OBSERVE_TO_NETWORK = 11,
 };
 
 #endif

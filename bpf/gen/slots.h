@@ -9,6 +9,8 @@ enum call_slot {
 	SLOT_ICMP_ERROR = 2, /* Tells a workload by ICMP why its packet went no further. */
 	SLOT_FORWARD = 3, /* Decides where a workload's packet goes; where a custom stage returns to. */
 	SLOT_ENCAP = 4, /* Sends a packet to another node through the overlay; owned by the network mode. */
+	SLOT_NATIVE = 5, /* Sends a packet to another node as it is; owned by the network mode. */
+	SLOT_NEXT_AT_UNDERLAY = 6, /* The fallback mode's program at the underlay's devices: sees what the first mode's has left. */
 	SLOT_CUSTOM_FROM_CONTAINER = 16, /* Free for one plugin: sees every IP packet of a workload after its source was checked. */
 };
 

@@ -43,7 +43,7 @@ PRODUCED_ELSEWHERE = {
     DropReason.FRAGMENT_NOT_FOUND,
     DropReason.CONNECTION_NOT_MADE,
 }
-NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST, DropReason.VERDICT_UNTOLD}
+NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST, DropReason.VERDICT_UNTOLD, DropReason.BY_STACK}
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,10 @@ def test_a_config_type_no_config_can_hold_is_named(shop: Workshop, body: str, wo
     [
         ("name='Not a name', file='', source='', target=CallSlot.ENCAP", "expected up to 15 of a-z, 0-9 and _"),
         ("name='x', file='', source=b'', target=CallSlot.ENCAP", "whose source is bytes, expected str"),
-        ("name='x', file='', source='', target=CallSlot.FORWARD", "expected an AttachPoint or slot ENCAP, CUSTOM"),
+        (
+            "name='x', file='', source='', target=CallSlot.FORWARD",
+            "expected an AttachPoint or slot ENCAP, NATIVE, CUSTOM",
+        ),
         ("name='x', file='', source='', target=4", "expected an AttachPoint or slot"),
         ("name='x', file='', source='', target=AttachPoint('d', 'up')", "for direction 'up'"),
         ("name='x', file='', source='', target=CallSlot.ENCAP, maps=(3,)", "expected only MapSpec"),

@@ -350,7 +350,7 @@ CONFIG: list[dict[str, Any]] = [
     {"key": "hooks.disabled", "value": ["loud"], "origin": "/etc/netloom/node.yaml:7"},
 ]
 
-VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.2"}
+VERSION: dict[str, Any] = {"version": "0.1.0", "kernel": "6.18.44", "contract": "1.3"}
 
 ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/status"): STATUS,

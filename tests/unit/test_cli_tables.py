@@ -153,7 +153,7 @@ LISTS = {
         """,
     "version": """
         Client:   0.1.0
-        Agent:    0.1.0, plugin contract 1.2, kernel 6.18.44
+        Agent:    0.1.0, plugin contract 1.3, kernel 6.18.44
         """,
 }
 

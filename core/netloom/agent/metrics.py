@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 
 from netloom.datapath.reasons import DropReason
 
-NO_DROPS = (DropReason.VERDICT_UNTOLD, DropReason.EVENT_LOST)
-"""Reasons by which events are counted, not packets."""
+NO_DROPS = (DropReason.BY_STACK, DropReason.VERDICT_UNTOLD, DropReason.EVENT_LOST)
+"""Reasons by which something else than drops is counted."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

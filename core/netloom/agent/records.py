@@ -62,6 +62,8 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     pod_cidrs: list[str]
     gateways: list[str]
     mode: str
+    modes: list[str] = []
+    segments: list[str] = []
 
 
 class AddressRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +173,8 @@ def encode_node(node: Node) -> bytes:
             pod_cidrs=[str(cidr) for cidr in node.pod_cidrs],
             gateways=[str(gateway) for gateway in node.gateways],
             mode=node.mode,
+            modes=list(node.modes),
+            segments=[str(segment) for segment in node.segments],
         )
     )
 
@@ -186,6 +190,8 @@ def decode_node(raw: bytes, what: str) -> Node:
             pod_cidrs=tuple(parse_network(text) for text in record.pod_cidrs),
             gateways=tuple(parse_address(text) for text in record.gateways),
             mode=record.mode,
+            modes=tuple(record.modes),
+            segments=tuple(parse_network(text) for text in record.segments),
         )
     except ValueError as error:
         raise Invalid(f"{what} cannot be used: {error}") from error

@@ -6,6 +6,7 @@ Field docstrings are data: ``netctl config check`` and the reference in the docu
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -36,6 +37,16 @@ class NodeSettings:
         Pattern(r"[^/:\s]*", "a device name: no slash, colon or space"),
         Doc("Device other nodes are reached through; empty: the device of the default route."),
     ] = ""
+    uplinks: Annotated[
+        tuple[str, ...],
+        Doc(
+            "Further devices by which packets to other nodes leave and come natively, beside underlay_device: what "
+            "routes spread connections over."
+        ),
+    ] = ()
+    labels: Annotated[
+        Mapping[str, str], Doc("Of this node; plugins may have settings that hold for nodes with certain labels.")
+    ] = field(default_factory=dict)
     underlay_ipv4: Annotated[
         IPv4Address | None, Doc("Address other nodes reach this one at; unset: the device's first global one.")
     ] = None
@@ -167,6 +178,10 @@ class Settings:
 
     node: NodeSettings = field(default_factory=NodeSettings)
     network_mode: Annotated[str, Doc("Plugin that carries packets between nodes.")] = "vxlan"
+    fallback_mode: Annotated[
+        str,
+        Doc("Plugin that carries packets to and from the nodes that network_mode does not reach; empty: none does."),
+    ] = ""
     ipam: Annotated[str, Doc("Plugin that gives addresses.")] = "hostscope"
     store: Annotated[str, Doc("Plugin through which nodes learn of each other.")] = "local"
     masquerade: Annotated[

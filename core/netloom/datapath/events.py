@@ -33,6 +33,8 @@ _OBSERVATIONS: dict[int, str] = {
     Observation.FROM_ENDPOINT: "<- endpoint",
     Observation.FROM_HOST: "<- host",
     Observation.FROM_OVERLAY: "<- overlay",
+    Observation.FROM_NETWORK: "<- network",
+    Observation.TO_NETWORK: "-> network",
 }
 """The arrow shows which way the packet passes the observation point; words as in Cilium's monitor."""
 _DIRECTIONS = {int(item): item.name.lower() for item in Direction}

@@ -44,6 +44,7 @@ class DropReason(IntEnum):
     IPV6_EXTENSION = 156, "Unsupported IPv6 extension header", "The chain is longer than the parser's bound."
     NO_TUNNEL_ENDPOINT = 160, "No tunnel/encapsulation endpoint", "The node owning the address has no underlay address."
     UNSUPPORTED_L2 = 166, "Unsupported L2 protocol", "Only Ethernet frames with IP or ARP are carried."
+    NO_ROUTE = 169, "FIB lookup failed", "The node's routes say that nothing leads there: see `ip route get`."
     ENCAP_PROHIBITED = 170, "Encapsulation traffic is prohibited", "Workloads may not send tunnel traffic."
     INVALID_IDENTITY = 171, "Invalid identity", "A remote node claimed an identity it cannot have."
     UNKNOWN_SENDER = 172, "Unknown sender", "Tunnel traffic from an address that is no known node."
@@ -94,6 +95,16 @@ class DropReason(IntEnum):
         "Prefiltered",
         "Its source stands in the node's prefilter (counted alone, no event): see `netctl prefilter list`.",
     )
+    UNMASQUERADED = (
+        226,
+        "Not masqueraded",
+        "A pod's packet was about to leave the cluster with the pod's address: is Netloom's firewall table there?",
+    )
+    BY_STACK = (
+        253,
+        "By the host's stack",
+        "Not a drop: the node's routes want something for this packet that only the host's stack can do.",
+    )
     VERDICT_UNTOLD = (
         254,
         "Verdict untold",
@@ -124,3 +135,5 @@ class Observation(IntEnum):
     FROM_ENDPOINT = 5
     FROM_HOST = 7
     FROM_OVERLAY = 9
+    FROM_NETWORK = 10
+    TO_NETWORK = 11

@@ -109,6 +109,8 @@ class IpcacheFlag(IntFlag):
 
     LOCAL_POD_CIDR = 1
     """Addresses of this node's pods: one without an endpoint is an unknown target, not the world."""
+    NATIVE = 2
+    """Reached as they are, by the node's routes: the NATIVE stage sends there, and believes what comes from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,5 +378,9 @@ class CallSlot(IntEnum):
     """Decides where a workload's packet goes; where a custom stage returns to."""
     ENCAP = 4
     """Sends a packet to another node through the overlay; owned by the network mode."""
+    NATIVE = 5
+    """Sends a packet to another node as it is; owned by the network mode."""
+    NEXT_AT_UNDERLAY = 6
+    """The fallback mode's program at the underlay's devices: sees what the first mode's has left."""
     CUSTOM_FROM_CONTAINER = 16
     """Free for one plugin: sees every IP packet of a workload after its source was checked."""

@@ -20,7 +20,15 @@ class Node:
     gateways: tuple[Address, ...]
     """Addresses of ``loom_host``, at most one a family."""
     mode: str
-    """Name of the network-mode plugin the node runs."""
+    """Name of the network-mode plugin the node runs first."""
+    modes: tuple[str, ...] = ()
+    """Names of all network modes whose packets the node takes; none when it told of ``mode`` alone."""
+    segments: tuple[Network, ...] = ()
+    """Subnets of the underlay that the node stands in: whoever stands in one too is its neighbour."""
+
+    def takes(self, mode: str) -> bool:
+        """Whether packets of that network mode reach the node."""
+        return mode in (self.modes or (self.mode,))
 
     def underlay(self, family: Family) -> Address | None:
         """Address the node is reached at over the underlay, by family."""

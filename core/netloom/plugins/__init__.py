@@ -4,6 +4,7 @@ from netloom.config.annotations import Doc, Length, Pattern, Range
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Mac, Prefix
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.registry import CallSlot
+from netloom.plugins.answering import Query, Sample
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import (
     CONTRACT_VERSION,
@@ -19,19 +20,17 @@ from netloom.plugins.contract import (
     Entry,
     Flows,
     Ipam,
-    L7Protocol,
     LearnedRoute,
     NetworkMode,
     NodeChanged,
-    Op,
-    OpKind,
-    Parser,
     PluginInfo,
     PoolStatus,
     Reach,
     Role,
+    RouteChanges,
     Router,
     RouteSpec,
+    RouteWatcher,
     Store,
     StoreEvent,
     Tunnel,
@@ -39,6 +38,7 @@ from netloom.plugins.contract import (
     WorkloadKind,
 )
 from netloom.plugins.hookspecs import hookimpl
+from netloom.plugins.protocols import L7Protocol, Op, OpKind, Parser
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -80,11 +80,15 @@ __all__ = [
     "PluginInfo",
     "PoolStatus",
     "Prefix",
+    "Query",
     "Range",
     "Reach",
     "Role",
+    "RouteChanges",
     "RouteSpec",
+    "RouteWatcher",
     "Router",
+    "Sample",
     "Store",
     "StoreEvent",
     "Tunnel",

@@ -17,6 +17,7 @@ from netloom.config.schema import check_type
 from netloom.datapath.maps import MapSpec
 from netloom.datapath.registry import CallSlot
 from netloom.model.address import Address, Network
+from netloom.plugins.answering import Query, Sample
 from netloom.plugins.contract import (
     AddressRequest,
     Allocation,
@@ -25,15 +26,16 @@ from netloom.plugins.contract import (
     DeviceSpec,
     Entry,
     Ipam,
-    L7Protocol,
     LearnedRoute,
     NetworkMode,
     PluginInfo,
     PoolStatus,
     Reach,
     Role,
+    RouteChanges,
     Router,
     RouteSpec,
+    RouteWatcher,
     Store,
     StoreEvent,
     Tunnel,
@@ -41,6 +43,7 @@ from netloom.plugins.contract import (
     WorkloadKind,
 )
 from netloom.plugins.guard import Junk
+from netloom.plugins.protocols import L7Protocol
 
 T = TypeVar("T")
 
@@ -49,7 +52,7 @@ ADDRESSES = (IPv4Address, IPv6Address)
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,14}")
 """BPF_OBJ_NAME_LEN (linux/bpf.h) is 16 with its ending zero."""
 _ABSENT = object()
-OPEN_SLOTS = (CallSlot.ENCAP, CallSlot.CUSTOM_FROM_CONTAINER)
+OPEN_SLOTS = (CallSlot.ENCAP, CallSlot.NATIVE, CallSlot.CUSTOM_FROM_CONTAINER)
 """Slots that plugins may fill; the others are the agent's own."""
 
 
@@ -216,7 +219,13 @@ def reach(pod_cidrs: tuple[Network, ...], value: Any) -> Reach:
     _typed("tunnels", NETWORKS, tuple(found.tunnels))
     _typed("tunnel endpoints", ADDRESSES, tuple(found.tunnels.values()))
     _typed("peers", ADDRESSES, tuple(found.peers))
-    items(RouteSpec, found.routes)
+    if not isinstance(found.native, (frozenset, set)):
+        raise Junk("returned a Reach whose native prefixes are no set")
+    _typed("native prefixes", NETWORKS, tuple(found.native))
+    for route in items(RouteSpec, found.routes):
+        _next_hops(route)
+    if both := found.native & found.tunnels.keys():
+        raise Junk(f"returned {_list(sorted(both, key=str))} as reached by a tunnel and natively at once")
     for prefix in found.tunnels:
         if not any(_within(prefix, cidr) for cidr in pod_cidrs):
             raise Junk(f"returned a tunnel for {prefix}, which is not in the node's {_list(pod_cidrs)}")
@@ -232,21 +241,81 @@ def store(value: Any) -> Store:
     return implements(Store, value)  # type: ignore[type-abstract]
 
 
-def routers(value: Any) -> tuple[Router, ...]:
-    """Routers."""
+def routers(value: Any) -> tuple[Router | RouteWatcher, ...]:
+    """Routers, of which each has ``changes`` or ``learned``."""
     if not isinstance(value, (tuple, list)):
         raise Junk(f"returned {type(value).__name__}, expected a list or tuple of Router")
-    return tuple(implements(Router, item) for item in value)  # type: ignore[type-abstract]
+    return tuple(_router(item) for item in value)
+
+
+def _router(value: Any) -> Router | RouteWatcher:
+    if _has(value, "changes", method=True):
+        return implements(RouteWatcher, value)  # type: ignore[type-abstract]
+    return implements(Router, value)  # type: ignore[type-abstract]
 
 
 def learned(value: Any) -> tuple[LearnedRoute, ...]:
     """Learnt routes with prefixes and addresses of one family each."""
     found = items(LearnedRoute, value)
     for route in found:
-        if not isinstance(route.prefix, NETWORKS) or not isinstance(route.via, ADDRESSES):
-            raise Junk(
-                f"returned a route {route.prefix!r} via {route.via!r}"[:120] + ", expected a prefix and an address"
-            )
+        _next_hops(route)
+    return found
+
+
+def route_changes(value: Any) -> RouteChanges | None:
+    """One batch of changes, or None at their end."""
+    if value is None:
+        return None
+    found = of(RouteChanges, value)
+    _typed("prefixes that are gone", NETWORKS, found.gone)
+    learned(found.routes)
+    return found
+
+
+def _next_hops(route: LearnedRoute | RouteSpec) -> None:
+    """Raises Junk unless the route leads by addresses of its own IP version."""
+    hops = (*(() if route.via is None else (route.via,)), *route.more)
+    whole = isinstance(route.prefix, NETWORKS) and all(isinstance(hop, ADDRESSES) for hop in hops)
+    if not whole or (isinstance(route, LearnedRoute) and route.via is None):
+        raise Junk(f"returned a route {route.prefix!r} via {hops!r}"[:120] + ", expected a prefix and an address")
+    if any(hop.version != route.prefix.version for hop in hops):
+        raise Junk(f"returned a route {route.prefix} via {_list(hops)}, expected next hops of the same IP version")
+
+
+QUERY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def queries(value: Any) -> tuple[Query, ...]:
+    """Queries with names that a path can hold, each once."""
+    found = items(Query, value)
+    for query in found:
+        if not isinstance(query.name, str) or not QUERY_NAME.fullmatch(query.name):
+            raise Junk(f"returned a query named {query.name!r}"[:80] + ", expected up to 32 of a-z, 0-9 and hyphens")
+        of(str, query.summary, f'query "{query.name}" whose summary is')
+        _typed(f'parameters of query "{query.name}"', (str,), query.parameters)
+        if not callable(query.answer):
+            raise Junk(f'returned query "{query.name}" whose answer cannot be called')
+    if len({query.name for query in found}) < len(found):
+        raise Junk(f"returned queries {_list(query.name for query in found)}, expected each once")
+    return found
+
+
+def samples(value: Any) -> tuple[Sample, ...]:
+    """Numbers with names and labels that the exposition format can hold."""
+    found = items(Sample, value)
+    for sample in found:
+        labels = sample.labels
+        if not isinstance(labels, Mapping) or not all(
+            isinstance(text, str) for pair in labels.items() for text in pair
+        ):
+            raise Junk(f"returned a sample {sample.name!r} with labels {labels!r}"[:120] + ", expected texts")
+        for name in (sample.name, *labels):
+            if not isinstance(name, str) or not METRIC_NAME.fullmatch(name):
+                raise Junk(f"returned a sample named {name!r}"[:80] + ", expected up to 64 of a-z, 0-9 and _")
+        of(str, sample.help, f'sample "{sample.name}" whose help is')
+        if sample.kind not in ("counter", "gauge") or type(sample.value) not in (int, float):
+            raise Junk(f'returned sample "{sample.name}" of kind {sample.kind!r} with {sample.value!r}'[:120])
     return found
 
 

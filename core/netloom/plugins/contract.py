@@ -7,9 +7,10 @@ plugin's own thread, and each call is given ``hooks.timeout_s`` of the node conf
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from netloom.datapath.maps import MapSpec
@@ -31,7 +32,7 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-CONTRACT_VERSION = Version(1, 2)
+CONTRACT_VERSION = Version(1, 3)
 """The version this agent speaks."""
 
 
@@ -71,6 +72,11 @@ class Context:
     node_name: str
     config: Any
     """An instance of the type its ``netloom_config_type`` returned; None when it has no such hook."""
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    """Of this node, as its config says. Since contract 1.3."""
+    run_dir: Path = Path("/run/netloom")
+    """This node's directory for sockets and whatever need not survive a reboot; mode 0700 or tighter is the plugin's
+    own care. Since contract 1.3."""
 
 
 # --- IPAM ---------------------------------------------------------------------------------------
@@ -163,9 +169,12 @@ class RouteSpec:
 
     prefix: Network
     device: str
+    """:data:`UNDERLAY`: whichever device of the underlay leads to the next hops. Since contract 1.3."""
     via: Address | None = None
     source: Address | None = None
     mtu_bytes: int | None = None
+    more: tuple[Address, ...] = ()
+    """Further next hops, as good as ``via``: the kernel spreads connections over all of them. Since contract 1.3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +186,9 @@ class Reach:
     peers: frozenset[Address] = frozenset()
     """Underlay addresses from which tunnel traffic of that node is accepted."""
     routes: tuple[RouteSpec, ...] = ()
+    native: frozenset[Network] = frozenset()
+    """Prefixes of that node, of its pods or its own, that are reached as they are, by the node's routes: the NATIVE
+    stage sends there, and what comes from there is believed. Since contract 1.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +230,7 @@ class NetworkMode(Protocol):
 
 
 UNDERLAY: Final = "@underlay"
-"""Device name of an attach point that stands for the device by which other nodes are reached.
+"""Device name of an attach point that stands for each device by which other nodes are reached.
 
 It is somebody else's: a program there lets pass, by TC_ACT_UNSPEC, whatever is not beyond doubt a packet of its own.
 Only the network mode may have one.
@@ -259,7 +271,20 @@ class LearnedRoute:
 
     prefix: Network
     via: Address
-    """A neighbour on the underlay device."""
+    """A neighbour on the underlay."""
+    more: tuple[Address, ...] = ()
+    """Further neighbours, as good as ``via``. Since contract 1.3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteChanges:
+    """What changed in what was learnt. Since contract 1.3."""
+
+    routes: tuple[LearnedRoute, ...] = ()
+    """New, or changed."""
+    gone: tuple[Network, ...] = ()
+    complete: bool = False
+    """``routes`` is all there is: what is not in it is gone."""
 
 
 @runtime_checkable
@@ -273,47 +298,18 @@ class Router(Protocol):
         """Everything learnt that stands now. Called at every resync."""
 
 
-# --- L7 parsers ---------------------------------------------------------------------------------
+@runtime_checkable
+class RouteWatcher(Protocol):
+    """A Router that tells of changes as they happen, and is asked for ``changes`` instead of ``learned``.
 
+    What it has told stands while it fails or is away, so that the node's packets go on. Since contract 1.3.
+    """
 
-class OpKind(StrEnum):
-    """What a parser wants done with bytes of a stream."""
+    async def announce(self, prefixes: tuple[Network, ...]) -> None:
+        """As :meth:`Router.announce`."""
 
-    MORE = "more"
-    """Wait until ``count`` more bytes have come."""
-    PASS = "pass"  # noqa: S105 - a verdict, not a password
-    DROP = "drop"
-    INJECT = "inject"
-    """Send ``data`` to the side that these bytes came from."""
-    ERROR = "error"
-    """Not the protocol: close the connection."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Op:
-    """One instruction of a parser; PASS and DROP may reach past the bytes at hand."""
-
-    kind: OpKind
-    count: int = 0
-    data: bytes = b""
-
-
-class Parser(Protocol):
-    """State of one connection; does no I/O. Bounded: it may not keep more than 64 KiB."""
-
-    def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
-        """What to do with ``data``, all bytes of one direction not yet passed or dropped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class L7Protocol:
-    """A protocol that policies may name."""
-
-    name: str
-    rule_type: type
-    """Dataclass of one rule, read like a config section."""
-    new_parser: Callable[[tuple[Any, ...]], Parser]
-    """Called once a connection with the rules that apply to it."""
+    def changes(self) -> AsyncIterator[RouteChanges]:
+        """Until the agent stops. Nothing is taken away before the first batch that is ``complete``."""
 
 
 # --- store --------------------------------------------------------------------------------------

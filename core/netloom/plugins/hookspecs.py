@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Sequence
 
 import pluggy
 
+from netloom.plugins.answering import Query, Sample
 from netloom.plugins.contract import (
     BpfProgram,
     Context,
@@ -30,13 +31,14 @@ from netloom.plugins.contract import (
     EndpointRemoved,
     Flows,
     Ipam,
-    L7Protocol,
     NetworkMode,
     NodeChanged,
     PluginInfo,
     Router,
+    RouteWatcher,
     Store,
 )
+from netloom.plugins.protocols import L7Protocol
 
 PROJECT = "netloom"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -127,8 +129,8 @@ def netloom_store(context: Context) -> Store:  # type: ignore[empty-body]
 
 
 @hookspec
-def netloom_routers(context: Context) -> Sequence[Router]:  # type: ignore[empty-body]
-    """Give routers; their announcements and learnt routes add up.
+def netloom_routers(context: Context) -> Sequence[Router | RouteWatcher]:  # type: ignore[empty-body]
+    """Give routers; their announcements and learnt routes add up. A RouteWatcher is a router too, since 1.3.
 
     When:    once at start, for every enabled plugin.
     Task:    a plain function.
@@ -137,6 +139,32 @@ def netloom_routers(context: Context) -> Sequence[Router]:  # type: ignore[empty
     :param context: ``context.config`` is an instance of the plugin's config type.
 
     .. versionadded:: 1.0
+    """
+
+
+@hookspec
+def netloom_queries(context: Context) -> Sequence[Query]:  # type: ignore[empty-body]
+    """Give questions that people may ask the plugin through the agent's API.
+
+    When:    once at start, for every enabled plugin.
+    Task:    a plain function; answers may be ``async``.
+    Failure: the plugin has no queries. Of an answer: the request fails.
+
+    :param context: ``context.config`` is an instance of the plugin's config type.
+
+    .. versionadded:: 1.3
+    """
+
+
+@hookspec
+def netloom_metrics() -> Sequence[Sample]:  # type: ignore[empty-body]
+    """Give the plugin's numbers.
+
+    When:    whenever somebody reads the agent's metrics.
+    Task:    a plain function, quick: it reads what is known.
+    Failure: the plugin's metrics are left out.
+
+    .. versionadded:: 1.3
     """
 
 

@@ -26,7 +26,6 @@ from netloom.plugins.contract import (
     BpfProgram,
     Context,
     Ipam,
-    L7Protocol,
     NetworkMode,
     Role,
     Router,
@@ -34,6 +33,7 @@ from netloom.plugins.contract import (
 from netloom.plugins.discovery import Plugin
 from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
 from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedRouter, GuardedStore
+from netloom.plugins.protocols import L7Protocol
 
 T = TypeVar("T")
 State = Literal["active", "available", "disabled", "failed"]
@@ -128,7 +128,7 @@ class PluginManager:
         chosen = {role: self._choose(role, name) for role, name in _choices(settings)}
         added = [p for p in self._plugins if p.usable and p.info and p.info.role not in CHOSEN_ROLES]
         self._active = tuple(chosen.values())
-        activation = _Activation(settings.node.name, sections)
+        activation = _Activation(settings, sections)
         extensions = await activation.start(self._active, added)
         self._active += tuple(extensions)
         return await activation.run(chosen, extensions)
@@ -216,8 +216,8 @@ def _problem(loaded: Loaded, key: str, found: str, expected: str) -> Problem:
 class _Activation:
     """The questions a node asks its plugins once, at start."""
 
-    def __init__(self, node_name: str, sections: Mapping[str, Any]) -> None:
-        self._node_name = node_name
+    def __init__(self, settings: Settings, sections: Mapping[str, Any]) -> None:
+        self._settings = settings
         self._sections = sections
 
     async def start(self, chosen: Iterable[Plugin], added: Iterable[Plugin]) -> list[Plugin]:
@@ -285,7 +285,13 @@ class _Activation:
         config = self._sections.get(plugin.name)
         if config is None and plugin.section_type is not NoSection:
             raise PluginError(plugin.name, f"needs settings: write a section plugins.{plugin.name} in the node config")
-        return Context(node_name=self._node_name, config=config)
+        name = self._settings.node.name
+        return Context(
+            node_name=name,
+            config=config,
+            node_labels=self._settings.node.labels,
+            run_dir=self._settings.paths.run_dir / name,
+        )
 
 
 def _no_start(context: Context) -> None:
