@@ -31,7 +31,7 @@ from netloom.edge.rtnl import RtnlSocket
 from netloom.edge.xdp import Xdp
 from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
-from netloom.plugins.contract import DeviceSpec, RouteSpec
+from netloom.plugins.contract import UNDERLAY, DeviceSpec, RouteSpec
 
 __all__ = ["Direction", "FilterInfo", "LinkInfo", "Netlink"]
 
@@ -245,7 +245,7 @@ class Netlink:
             for family in (4, 6)
             for message in self.socket.dump(requests.list_routes(family, ours=True))
         ]
-        names = {ifindex: self._name_of(ifindex) or "" for ifindex in {info.ifindex for info in infos}}
+        names = {ifindex: self._device_of(ifindex) for ifindex in {info.ifindex for info in infos}}
         return {info.prefix: _route_spec(info, names[info.ifindex]) for info in infos}
 
     def put_route(self, spec: RouteSpec) -> None:
@@ -254,7 +254,8 @@ class Netlink:
         An IPv4 gateway may be an address of the node itself. Raises NotFound when the device does not exist,
         Conflict when somebody else has a route to the prefix.
         """
-        ifindex = self.require_link(spec.device).ifindex if spec.device else 0
+        named = spec.device and spec.device != UNDERLAY
+        ifindex = self.require_link(spec.device).ifindex if named else 0
         route = requests.Route(
             prefix=spec.prefix,
             device=spec.device,
@@ -278,6 +279,12 @@ class Netlink:
     def delete_route(self, prefix: Network) -> None:
         """Remove our route to the prefix; no error when there is none, and others' stay."""
         self.socket.call(requests.delete_route(prefix))
+
+    def _device_of(self, ifindex: int) -> str:
+        """As a route of ours names it: whatever is not Netloom's is the underlay."""
+        answer = self.socket.call(requests.get_link_by_index(ifindex)) if ifindex else []
+        link = link_info(answer[0]) if answer else None
+        return UNDERLAY if link and not link.ours else link.name if link else ""
 
     def _name_of(self, ifindex: int) -> str | None:
         answer = self.socket.call(requests.get_link_by_index(ifindex)) if ifindex else []

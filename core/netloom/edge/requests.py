@@ -236,7 +236,7 @@ def add_route(route: Route, *, ours: bool = True, replace: bool = False) -> Requ
         scope=_RT_SCOPE_LINK if route.via is None and route.prefix.version == 4 else 0,
         kind=_RTN_UNICAST,
     )
-    body += _destination(route.prefix) + number(_RTA_OIF, route.ifindex)
+    body += _destination(route.prefix) + (number(_RTA_OIF, route.ifindex) if route.ifindex else b"")
     if route.via is not None:
         body += attribute(_RTA_GATEWAY, route.via.packed)
     if route.source is not None:
