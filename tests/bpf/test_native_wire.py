@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from netloom.edge.netlink import Direction
 from netloom.model.address import Address
 from support import packets
 from support.native import make_native
@@ -64,7 +65,8 @@ def way(wire: WireNode, make_netns: Callable[[str], Namespace]) -> Iterator[Wire
     wire.netns.run("ip", "route", "add", "10.244.2.0/24", "via", str(THERE[0]))
     wire.netns.run("ip", "route", "add", "fd00:10:244:2::/64", "via", str(THERE[1]))
     make_native(wire.pipeline)
-    for direction, name in (("ingress", "from_netdev"), ("egress", "to_netdev")):
+    places: tuple[tuple[Direction, str], ...] = (("ingress", "from_netdev"), ("egress", "to_netdev"))
+    for direction, name in places:
         program = wire.pipeline.programs[name]
         wire.netns.call(wire.netlink.attach_filter, "under", direction, program.fd, program.name)
     ifindex = wire.netns.call(wire.netlink.require_link, "under").ifindex
