@@ -86,7 +86,7 @@ class Upkeep:
         await _all(self.tables.apply, self._follow_firewall)
 
     async def use_all_modes(self) -> None:
-        """Reach every node by the mode that is preferred, and tell the others of all modes; the programs are at work."""
+        """Reach every node by the mode it prefers, and tell the others of all modes: the programs are at work."""
         self.cluster.use_all_modes()
         await self.follow()
         await self.cluster.publish_node()
