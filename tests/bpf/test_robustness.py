@@ -84,7 +84,7 @@ frames = st.builds(
 )
 """Noise, mostly behind an Ethernet header that makes a program read on."""
 HANDED = Flow(
-    UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED, 0, 0, 0
+    UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED, 0, 0, 0, 0
 )
 """What from_container would leave for a stage."""
 

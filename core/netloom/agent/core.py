@@ -24,7 +24,8 @@ from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.connections import Connections
 from netloom.agent.controllers import Controllers
-from netloom.agent.datapath import Datapath, DatapathPlan
+from netloom.agent.datapath import Datapath
+from netloom.agent.datapath_plan import DatapathPlan
 from netloom.agent.detachments import Detachments
 from netloom.agent.endpoints import EndpointManager, Parts
 from netloom.agent.headstart import HeadStart
@@ -189,7 +190,7 @@ class Agent:
             await self.cluster.refuse_overlap()
         except StoreError as error:
             self._log.warning("store.away", error=str(error))
-        await self.cluster.publish_node()
+        await self.cluster.announce_node()
         self._controllers.forever("cluster", self._follow_cluster)
         try:
             await asyncio.wait_for(self.cluster.in_sync.wait(), FIRST_SYNC_S)
@@ -240,6 +241,7 @@ class Agent:
     async def _resync(self) -> None:
         await self._upkeep.resync()
         if not self._ready:
+            await self.cluster.publish_node()
             await self.datapath.retire_others()
             await self.endpoints.announce_restored()
             self._ready = True

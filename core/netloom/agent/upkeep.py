@@ -98,6 +98,8 @@ class Upkeep:
             workload_devices=frozenset(endpoint.ifindex for endpoint in self.endpoints.ready()),
             tables=firewall_tables(self.datapath.node.name),
             prefiltered_device=self.prefilter.watched,
+            uplinks=frozenset(self.datapath.uplinks.indexes),
+            uplinks_away=self.datapath.uplinks.away,
         )
 
     @property
@@ -116,7 +118,7 @@ class Upkeep:
         await self._ensure_firewall()
 
     async def _ensure_firewall(self) -> Repairs:
-        others = (cidr for known in self.cluster.nodes().values() for cidr in known.node.pod_cidrs)
+        others = (cidr for known in self.cluster.nodes().values() for cidr in known.unmasqueraded)
         return await self.datapath.ensure_firewall(tuple(others))
 
     async def _host(self) -> None:

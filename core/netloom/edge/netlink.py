@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Container, Iterable
+from ipaddress import ip_network
 from types import TracebackType
 from typing import Self
 
@@ -205,6 +206,20 @@ class Netlink:
         found = [info for info in self._addresses(self.require_link(device).ifindex) if info.global_scope]
         return tuple(info.address for info in sorted(found, key=lambda info: bool(info.flags & _IFA_F_UNUSABLE)))
 
+    def device_subnets(self, device: str) -> tuple[Network, ...]:
+        """Subnets of a device's global addresses, in the kernel's order; one alone in its prefix has no neighbours.
+
+        Raises NotFound.
+        """
+        found = [info for info in self._addresses(self.require_link(device).ifindex) if info.global_scope]
+        return tuple(
+            dict.fromkeys(
+                ip_network((info.address, info.prefix_len), strict=False)
+                for info in found
+                if info.prefix_len < info.address.max_prefixlen
+            )
+        )
+
     def local_addresses(self) -> frozenset[Address]:
         """Every address of every device of this node."""
         return frozenset(info.address for info in self._addresses(0))
@@ -292,13 +307,14 @@ class Netlink:
         self.filters.detach([self._place(device, direction)])
         return True
 
-    def detach_all_filters(self, keep: Container[str] = ()) -> tuple[Attachment, ...]:
-        """Take our programs off every device that is not ours, nor named in ``keep``; returns where they were."""
+    def detach_all_filters(self, keep: Container[tuple[str, Direction]] = ()) -> tuple[Attachment, ...]:
+        """Take our programs off all devices that are not ours, but for places in ``keep``; returns where they were."""
         places = [
             Attachment(device=link.name, ifindex=link.ifindex, direction=direction)
             for link in self.links()
-            if link.ethernet and link.name not in keep and not self.owns(link)
+            if link.ethernet and not self.owns(link)
             for direction in _DIRECTIONS
+            if (link.name, direction) not in keep
         ]
         ours = tuple(place for place in places if self.filters.find(place))
         self.filters.detach(ours)

@@ -43,6 +43,7 @@ from netloom.plugins.contract import (
     WorkloadKind,
 )
 from netloom.plugins.guard import Junk
+from netloom.plugins.native import NativeCidrs
 from netloom.plugins.protocols import L7Protocol
 
 T = TypeVar("T")
@@ -187,6 +188,8 @@ class ModeFacts:
     workload: WorkloadKind
     tunnel: Tunnel | None
     devices: tuple[DeviceSpec, ...]
+    native_cidrs: tuple[Network, ...] = ()
+    """Of a mode that is NativeCidrs."""
 
 
 def mode(value: Any) -> ModeFacts:
@@ -201,7 +204,8 @@ def mode(value: Any) -> ModeFacts:
     for device in devices:
         if not 1 <= len(device.name) <= 15:
             raise Junk(f'gave a device "{device.name}", expected a name of 1 to 15 characters')
-    return ModeFacts(found, of(WorkloadKind, found.workload, "a workload that is"), tunnel, devices)
+    cidrs = _typed("native_cidrs", NETWORKS, found.native_cidrs) if isinstance(found, NativeCidrs) else ()
+    return ModeFacts(found, of(WorkloadKind, found.workload, "a workload that is"), tunnel, devices, cidrs)
 
 
 def mtu(value: Any) -> int:

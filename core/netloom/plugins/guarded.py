@@ -120,6 +120,11 @@ class GuardedMode:
         """As the plugin said at start."""
         return self._facts.tunnel
 
+    @property
+    def native_cidrs(self) -> tuple[Network, ...]:
+        """As the plugin said at start; none of a mode that knows of none."""
+        return self._facts.native_cidrs
+
     def devices(self) -> tuple[DeviceSpec, ...]:
         """As the plugin said at start."""
         return self._facts.devices
