@@ -138,9 +138,9 @@ LISTS = {
         Invalid source ip   EGRESS      3         294
         """,
     "plugins list": """
-        NAME    KIND           STATE    VERSION   DISTRIBUTION   HOOKS
-        vxlan   network-mode   active   0.1.0     netloom        plugin_info, network_mode
-        loud    extension      failed   2.0       netloom-loud   plugin_info, flows
+        NAME    KIND           STATE    VERSION   DISTRIBUTION   CAPABILITIES
+        vxlan   network-mode   active   0.1.0     netloom        network mode; queries: ports
+        loud    extension      failed   2.0       netloom-loud   hears of flows
 
         loud: netloom_flows has not returned within 5 s
         """,

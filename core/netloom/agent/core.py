@@ -375,9 +375,10 @@ class Agent:
         """``/v1/counters``."""
         return views.counters_view(observe.counters(self.datapath))
 
-    def plugin_list(self) -> list[views.Json]:
-        """``/v1/plugins``."""
-        return [views.plain(record) for record in self._plugins.records()]
+    @property
+    def plugins(self) -> PluginManager:
+        """All that are installed."""
+        return self._plugins
 
     def metrics_snapshot(self) -> views.Json:
         """Everything the metrics are made of."""

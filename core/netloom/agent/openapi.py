@@ -65,6 +65,13 @@ OPERATIONS = (
     Operation(method="get", path="/v1/plugins", summary="Plugins found", schema="*Plugin"),
     Operation(
         method="get",
+        path="/v1/plugins/{plugin}/{query}",
+        summary="Ask a plugin; what there is to ask stands among its capabilities, parameters are its own",
+        schema="Anything",
+        parameters=(("plugin", "path", "name of the plugin"), ("query", "path", "name of the query")),
+    ),
+    Operation(
+        method="get",
         path="/v1/monitor",
         summary="Drops, verdicts and traces as they happen, one JSON object a line, until the client leaves",
         schema="Flow",
@@ -250,6 +257,7 @@ SCHEMAS: dict[str, Json] = {
             "version": STRING,
             "distribution": STRING,
             "hooks": STRINGS,
+            "capabilities": STRINGS,
             "state": STRING,
             "error": STRING,
         }
@@ -329,6 +337,7 @@ SCHEMAS: dict[str, Json] = {
     "Removed": schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,
+    "Anything": {},
     "Error": schema({"error": schema({"kind": STRING, "message": STRING}, {"problems": OBJECTS})}),
 }
 
