@@ -15,7 +15,7 @@ from netloom.agent.generation import Generation, compile_generation
 from netloom.agent.node_maps import NodeMaps
 from netloom.bpf.compiler import Compiler
 from netloom.datapath.registry import CallSlot
-from netloom.plugins.contract import BpfProgram
+from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
 from netloom.plugins.owned import OwnedProgram
 from support.leaks import MARK
 
@@ -85,9 +85,14 @@ def test_the_kernel_takes_every_program(configuration: Configuration, cache_dir:
     generation.close()
     maps.close()
     assert loaded == {item.name for item in compiled.objects}
-    assert ("from_underlay" in loaded) == (configuration.underlay is not None)
+    at_underlay = {
+        program.name
+        for program in PROGRAMS[configuration.plugin]
+        if isinstance(program.target, AttachPoint) and program.target.device == UNDERLAY
+    }
+    assert loaded & at_underlay == (at_underlay if configuration.underlay else set())
 
 
 def test_there_is_something_to_try() -> None:
     """At least what comes with Netloom."""
-    assert "vxlan" in PROGRAMS
+    assert {"vxlan", "native"} <= PROGRAMS.keys()

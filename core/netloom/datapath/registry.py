@@ -333,13 +333,7 @@ POLICERS = MapSpec(
     "policers", MapKind.HASH, DeviceKey, PolicerInfo, 65535, "how much may be sent from a device", flags=NO_PREALLOC
 )
 IPCACHE = MapSpec(
-    "ipcache",
-    MapKind.LPM_TRIE,
-    IpcacheKey,
-    IpcacheInfo,
-    512000,
-    "identity and node of every address",
-    flags=NO_PREALLOC,
+    "ipcache", MapKind.LPM_TRIE, IpcacheKey, IpcacheInfo, 512000, "identity and node of each address", flags=NO_PREALLOC
 )
 TUNNELS = MapSpec(
     "tunnels", MapKind.LPM_TRIE, TunnelKey, TunnelInfo, 65536, "pod prefixes of other nodes", flags=NO_PREALLOC

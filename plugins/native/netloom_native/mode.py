@@ -79,7 +79,8 @@ class NativeMode:
     def _fault(self, local: Node) -> str:
         if not self._direct_node_routes:
             return f"given no route (plugins.{NAME}.direct_node_routes is false)"
-        return f"on none of this node's segments ({_list(map(str, local.segments))})"
+        own = tuple(str(address) for address in (local.underlay_ipv4, local.underlay_ipv6) if address)
+        return f"on no segment of this node ({_list(map(str, local.segments))}; its own addresses: {_list(own)})"
 
 
 def _own_addresses(local: Node, remote: Node) -> Iterator[Network]:
@@ -90,6 +91,9 @@ def _own_addresses(local: Node, remote: Node) -> Iterator[Network]:
 
 
 def _is_neighbor(local: Node, address: Address) -> bool:
+    """Whether both stand on one segment, and this node has an address of that family for its neighbour to answer."""
+    if local.underlay(_family(address)) is None:
+        return False
     return any(segment.version == address.version and address in segment for segment in local.segments)
 
 
