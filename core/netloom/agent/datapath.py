@@ -355,7 +355,7 @@ class Datapath:
             mtu_bytes=self.mtu_bytes,
             tunnel_mtu_bytes=self.mtu_bytes if tunnel else 0,
             flags=registry.NodeFlag.MASQUERADE if self._plan.settings.masquerade else 0,
-            uplinks=(self._underlay.ifindex,),
+            uplinks=tuple(link.ifindex for link in self._underlay.devices),
             trace=self._trace,
             policy_epoch=self._policy_epoch,
             policy_flags=0 if self._plan.settings.policy.cut_connections else registry.PolicyFlag.KEEP_CONNECTIONS,

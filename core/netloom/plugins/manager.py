@@ -290,7 +290,7 @@ class _Activation:
             routers=tuple(routers),
             protocols=tuple(protocol for _, protocol in protocols),
             programs=tuple(programs),
-            queries={plugin.name: await self.queries_of(plugin) for plugin in active},
+            queries={plugin.name: await self._queries_of(plugin) for plugin in active},
         )
 
     async def _queries_of(self, plugin: Plugin) -> tuple[GuardedQuery, ...]:
