@@ -19,7 +19,8 @@ from netloom.edge.checks import MAX_MTU_BYTES, check_ifname, check_mac, check_mt
 from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, is_own_netns, open_netns
 from netloom.edge.queues import put_queue
-from netloom.edge.requests import Attachment, Route, VethEnd
+from netloom.edge.requests import Attachment, VethEnd
+from netloom.edge.routes import Route, add_route
 from netloom.edge.rtnl import Request, RtnlSocket
 from netloom.edge.sysctl import enable_ipv6, loosen_reverse_path, require_ipv6, write_sysctl
 from netloom.model.address import Address, host_prefix
@@ -180,7 +181,7 @@ def _inside_requests(spec: WorkloadSpec, ifindex: int) -> list[Request]:
             Route(prefix=host_prefix(gateway), device=spec.ifname, ifindex=ifindex),
             Route(prefix=everything, device=spec.ifname, ifindex=ifindex, via=gateway),
         ):
-            found.append(requests.add_route(route, ours=False))
+            found.append(add_route(route, ours=False))
     return found
 
 
