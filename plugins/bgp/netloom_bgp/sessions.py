@@ -74,9 +74,6 @@ class Sessions:
         self.moved: Callable[[str, bool], None] = _nobody
         """Called with address and whether it is away."""
 
-    def __iter__(self) -> Iterable[Session]:  # type: ignore[override]
-        return iter(self._by_address.values())
-
     def __getitem__(self, address: str) -> Session:
         return self._by_address[address]
 

@@ -47,7 +47,7 @@ class Speaker:
         return self._daemon.alive or self._daemon.adopt()
 
     async def ensure(self) -> Gobgp:
-        """A connection to a gobgpd that answers. Raises SpeakerGone; Unsupported when it is not installed, or too new."""
+        """A connection to a gobgpd that answers. Raises SpeakerGone; Unsupported: none is installed, or too new."""
         if self.own and not self.running():
             self._start()
         connection = Gobgp(self.socket)

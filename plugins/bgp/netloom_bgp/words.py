@@ -82,7 +82,9 @@ def _text(message: str, entry: dict[str, Any]) -> str:
         told = entry.get("Communicated-Reason")
         return f"{whose} ended the session: {words}" + (f', "{str(told)[:128]}"' if told else "")
     if message == "prefix limit reached" and "Pct" not in entry:
-        return f"more {entry.get('Family')} prefixes than max_prefixes; the session stays down until it is reset"
+        return (
+            f"more {entry.get('Family')} prefixes than max_prefixes allows; the session is tried again after a minute"
+        )
     if message == "Peer Down":
         return _REASONS.get(str(entry.get("Reason", "")), "")
     return ""
