@@ -71,7 +71,7 @@ class Questions:
                 shown.append(path)
         return {"view": which, "routes": [asdict(one) for one in shown], "total": total}
 
-    def events(self) -> dict[str, Any]:
+    def events(self, _parameters: Mapping[str, str]) -> dict[str, Any]:
         """Oldest first."""
         return {"events": [asdict(one) for one in self._happenings.all()]}
 
