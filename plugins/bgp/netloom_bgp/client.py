@@ -63,10 +63,9 @@ class Gobgp:
         """End all sessions and forget everything."""
         await self._call("StopBgp", pb.StopBgpRequest(), Empty)
 
-    async def peers(self, *, advertised: bool = False) -> list[pb.Peer]:
-        """All peers; with ``advertised``, the number of prefixes sent to each is counted too, which takes longer."""
-        request = pb.ListPeerRequest(enableAdvertised=advertised)
-        return [one.peer async for one in self._stream("ListPeer", request, pb.ListPeerResponse)]
+    async def peers(self) -> list[pb.Peer]:
+        """All peers."""
+        return [one.peer async for one in self._stream("ListPeer", pb.ListPeerRequest(), pb.ListPeerResponse)]
 
     async def add_peer(self, peer: pb.Peer) -> None:
         """Begin to speak with a peer."""

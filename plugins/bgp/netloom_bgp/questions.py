@@ -45,8 +45,10 @@ class Questions:
         """Raises NotFound for a peer that is not configured."""
         wanted = self._checked(parameters.get("peer", ""))
         if (life := self._router.life) is not None:
-            for peer in await life.gobgp.peers(advertised=True):
+            for peer in await life.gobgp.peers():
                 self._router.sessions.listed(peer)
+        for session in self._router.sessions.all():
+            session.advertised = self._router.advertised(session)
         views = [one for one in self._router.sessions.views() if not wanted or one.address == wanted]
         return {
             "router_id": self._router.router_id,

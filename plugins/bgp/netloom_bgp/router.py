@@ -15,8 +15,10 @@ from netloom_bgp.configure import Configurator
 from netloom_bgp.happenings import Happenings
 from netloom_bgp.life import Life
 from netloom_bgp.model import SpeakerView
+from netloom_bgp.paths import family_name
+from netloom_bgp.policy import announced
 from netloom_bgp.rib import Rib
-from netloom_bgp.sessions import Sessions
+from netloom_bgp.sessions import Session, Sessions
 from netloom_bgp.settings import BgpSettings
 from netloom_bgp.speaker import Speaker
 
@@ -78,6 +80,12 @@ class BgpRouter:
     def router_id(self) -> str:
         """As told to gobgpd; "" before."""
         return self._configurator.router_id
+
+    def advertised(self, session: Session) -> int:
+        """Prefixes that the peer is told of. GoBGP's own count holds some that it does not send."""
+        exports, families = self.settings.exports, session.peer.all_families
+        mine = [prefix for prefix in self._prefixes if family_name(prefix) in families]
+        return sum(announced(exports, prefix) for prefix in mine) if session.established else 0
 
     async def view(self) -> SpeakerView:
         """Of gobgpd."""

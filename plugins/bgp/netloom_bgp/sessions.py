@@ -155,12 +155,11 @@ class Sessions:
             states = [one.state for one in peer.afi_safis]
             session.received = sum(state.received for state in states)
             session.accepted = sum(state.accepted for state in states)
-            session.advertised = sum(state.advertised for state in states) or session.advertised
             if (uptime := peer.timers.state.uptime.seconds) and not session.complete:
                 session.since = time.monotonic() - max(0.0, time.time() - uptime)
             session.complete = session.complete or _complete(peer, session)
         else:
-            session.received = session.accepted = session.advertised = 0
+            session.received = session.accepted = 0
         sent, got = peer.state.messages.sent, peer.state.messages.received
         session.messages = {"sent": sent.total, "received": got.total}
 
@@ -195,7 +194,7 @@ class Sessions:
         session.since, session.complete, session.said = time.monotonic(), False, ""
         session.flaps += 1
         session.fail(why)
-        session.received = session.accepted = session.advertised = 0
+        session.received = session.accepted = 0
         self._happenings.tell("session.down", why, str(session.peer.address))
 
     def _view(self, session: Session) -> PeerView:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ class Daemon:
         self._argv = tuple(argv)
         self._pid_file = pid_file
         self._log_file = log_file
-        self._child: subprocess.Popen[bytes] | None = None
         self.pid: int | None = None
         """None while none runs that is known."""
 
@@ -46,10 +44,11 @@ class Daemon:
         with self._log_file.open("ab") as log:
             if log.tell() > MAX_LOG_BYTES:
                 log.truncate(0)
-            self._child = subprocess.Popen(
-                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-            )
-        self.pid = self._child.pid
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                *((os.POSIX_SPAWN_DUP2, log.fileno(), fd) for fd in (1, 2)),
+            ]
+            self.pid = os.posix_spawnp(self._argv[0], self._argv, os.environ, file_actions=actions, setsid=True)
         temporary = self._pid_file.with_suffix(".new")
         temporary.write_text(f"{self.pid} {_started_ticks(self.pid)}\n", encoding="ascii")
         temporary.replace(self._pid_file)
@@ -103,8 +102,10 @@ class Daemon:
                 os.truncate(self._log_file, 0)
 
     def _reap(self) -> None:
-        if self._child is not None:
-            self._child.poll()
+        """One that this agent started is its child; of an earlier agent's, somebody else takes care."""
+        if self.pid is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
 
 
 def _started_ticks(pid: int) -> str:
