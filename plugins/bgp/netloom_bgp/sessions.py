@@ -17,6 +17,8 @@ from netloom_bgp.words import Said
 
 NO_ANSWER_S: Final = 10.0
 """Seconds without a session after which a peer that says nothing is told about."""
+TELLING_S: Final = 3.0
+"""Seconds for which a peer may tell its routes, whatever it says; FRR begins after one."""
 _STATES: Final = {
     pb.PeerState.IDLE: SessionState.IDLE,
     pb.PeerState.CONNECT: SessionState.CONNECT,
@@ -222,11 +224,14 @@ class Sessions:
 
 
 def _complete(peer: pb.Peer, session: Session) -> bool:
-    """Whether the peer has told everything: it said so (End-of-RIB), or it says no such thing and some time passed."""
+    """Whether the peer has told everything: it said so (End-of-RIB), or it never says so; and some time passed.
+
+    Of a peer that was started itself not long ago GoBGP takes the word as given before it came (RFC 4724, section 4.1).
+    """
+    if time.monotonic() - session.since <= TELLING_S:
+        return False
     states = [one.mp_graceful_restart.state for one in peer.afi_safis]
-    if any(state.received or state.enabled for state in states):
-        return all(state.end_of_rib_received for state in states if state.received or state.enabled)
-    return time.monotonic() - session.since > 3.0
+    return all(state.end_of_rib_received for state in states if state.received)
 
 
 def _key(peer: Peer) -> str:
