@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,6 +71,14 @@ class BgpNode:
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it in the plugin's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call it in the plugin's loop."""
+
+        async def called() -> None:
+            function(*arguments)
+
+        self.do(called())
 
     def announce(self, *prefixes: str) -> None:
         """Announce exactly these."""

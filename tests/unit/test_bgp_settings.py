@@ -22,7 +22,7 @@ def test_the_plugin_keeps_the_contract() -> None:
 @pytest.mark.parametrize(
     ("text", "key", "words"),
     [
-        ("peers: [%s]" % (PEER % ""), "", "local_as is not set"),
+        ("peers: [{address: 192.0.2.1, remote_as: 65002}]", "", "local_as is not set"),
         ("local_as: 0", "local_as", "1 to 4294967295"),
         ("local_as: 1\npeers: [%s]" % (PEER % ", hold_time_s: 1"), "peers[0].hold_time_s", "0, or a number from 3"),
         ("local_as: 1\npeers: [%s, %s]" % (PEER % "", PEER % ""), "", "again, first in peers[0]"),
@@ -48,7 +48,8 @@ def test_what_does_not_fit_is_told_with_its_path(text: str, key: str, words: str
 def test_overrides_hold_for_nodes_with_their_labels_one_after_the_other() -> None:
     text = (
         "local_as: 1\npeers: [{address: 192.0.2.1, remote_as: 65002}]\n"
-        "overrides:\n - {match_labels: {rack: a}, local_as: 2}\n - {match_labels: {rack: a, edge: 'yes'}, local_as: 3}\n"
+        "overrides:\n - {match_labels: {rack: a}, local_as: 2}\n"
+        " - {match_labels: {rack: a, edge: 'yes'}, local_as: 3}\n"
     )
     settings = read_section(BgpSettings, text)
     found = [settings.of_node(labels).local_as for labels in ({}, {"rack": "a"}, {"rack": "a", "edge": "yes"})]
