@@ -144,6 +144,15 @@ LISTS = {
 
         loud: netloom_flows has not returned within 5 s
         """,
+    "route list": """
+        PREFIX          VIA          DEVICE      ORIGIN   STATE
+        10.244.1.0/24   10.244.1.1   loom_host   node     written
+        10.244.3.0/24   10.0.0.1     -           bgp      written
+                        10.0.1.1
+        0.0.0.0/0       10.0.0.1     -           bgp      a default route is not taken from a router
+
+        1 more are not shown; see --limit
+        """,
     "config show": """
         KEY                    VALUE      ORIGIN
         node.name              node1      /etc/netloom/node.yaml:2

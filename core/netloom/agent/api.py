@@ -21,6 +21,7 @@ from netloom.agent.openapi import document
 from netloom.agent.plugin_api import PluginApi
 from netloom.agent.policy_api import PolicyApi
 from netloom.agent.prefilter.request import Verb, read_change
+from netloom.agent.route_api import RouteApi
 from netloom.agent.streams import Streams
 from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
@@ -141,6 +142,7 @@ class Api:
             *PolicyApi(self._agent).routes(),
             *ConnectionApi(self._agent).routes(),
             *PluginApi(self._agent).routes(),
+            *RouteApi(self._agent).routes(),
             web.get("/metrics", self._metrics),
         ]
 

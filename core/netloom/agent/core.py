@@ -114,6 +114,7 @@ class Agent:
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
         stack.callback(self.policies.close)
+        stack.callback(self.routing.close)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
         stack.push_async_callback(self.walker.close)
@@ -166,13 +167,14 @@ class Agent:
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
             )
         )
+        self.routing = Routing(self._active.routers, lambda: self.datapath.node, unheard=self._active.unheard)
         self._upkeep = Upkeep(
             datapath=self.datapath,
             tables=self.tables,
             cluster=self.cluster,
             endpoints=self.endpoints,
             policies=self.policies,
-            routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+            routing=self.routing,
             prefilter=self.prefilter,
             journal=self.repairs,
         )
@@ -192,6 +194,8 @@ class Agent:
             self._log.warning("store.away", error=str(error))
         await self.cluster.announce_node()
         self._controllers.forever("cluster", self._follow_cluster)
+        for loop, work in self.routing.loops():
+            self._controllers.forever(loop, work)
         try:
             await asyncio.wait_for(self.cluster.in_sync.wait(), FIRST_SYNC_S)
         except TimeoutError:

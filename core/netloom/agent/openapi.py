@@ -62,6 +62,16 @@ OPERATIONS = (
         parameters=(("name", "path", "name of the map"),),
     ),
     Operation(method="get", path="/v1/counters", summary="Packets and bytes by reason", schema="*Counter"),
+    Operation(
+        method="get",
+        path="/v1/routes",
+        summary="Routes of ours: those of the agent and the network mode, then those that routers have learnt",
+        schema="Routes",
+        parameters=(
+            ("learned", "query", "true: only what routers have learnt"),
+            ("limit", "query", "at most so many; default: 10000"),
+        ),
+    ),
     Operation(method="get", path="/v1/plugins", summary="Plugins found", schema="*Plugin"),
     Operation(
         method="get",
@@ -248,6 +258,18 @@ SCHEMAS: dict[str, Json] = {
             "direction": {"type": "string", "enum": ["ingress", "egress"]},
             "packets": NUMBER,
             "bytes": NUMBER,
+        }
+    ),
+    "Routes": schema(
+        {
+            "matching": NUMBER,
+            "learned": schema({"written": NUMBER, "refused": NUMBER, "waiting": NUMBER}),
+            "routes": {
+                "type": "array",
+                "items": schema(
+                    {"prefix": STRING, "via": STRINGS, "device": STRING, "origin": STRING, "state": STRING}
+                ),
+            },
         }
     ),
     "Plugin": schema(

@@ -26,6 +26,7 @@ COMMANDS = {
     "plugins": Lazy("netloom.cli.plugins:plugins", "Show the installed plugins and how they fare, ask them."),
     "policy": Lazy("netloom.cli.policy.command:policy", "Import network policies, ask what they do."),
     "prefilter": Lazy("netloom.cli.prefilter:prefilter", "Refuse packets by their source, at the underlay device."),
+    "route": Lazy("netloom.cli.route:route", "Show the routes of the node that are Netloom's."),
     "status": Lazy("netloom.cli.status:status", "Show how the agent of the node fares."),
     "version": Lazy("netloom.cli.version:version", "Show the versions of netctl and of the agent."),
     "walk": Lazy("netloom.cli.walk.command:walk", "Show the way of a packet, without sending one."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -28,13 +28,13 @@ from netloom.plugins.contract import (
     Ipam,
     NetworkMode,
     Role,
-    Router,
 )
 from netloom.plugins.discovery import Plugin
 from netloom.plugins.fallback import Modes
 from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
-from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedRouter, GuardedStore
+from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedStore
 from netloom.plugins.guarded_query import GuardedQuery
+from netloom.plugins.guarded_router import AnyRouter, guarded_router
 from netloom.plugins.owned import OwnedProgram, refuse_doubles, refuse_programs
 from netloom.plugins.protocols import L7Protocol
 
@@ -69,7 +69,10 @@ class Active:
     ipam: Ipam
     mode: Modes
     store: BatchStore
-    routers: tuple[Router, ...]
+    routers: Mapping[str, tuple[AnyRouter, ...]]
+    """By name of the plugin, of those that have some."""
+    unheard: bool
+    """Whether a plugin of routers could not be used: what it knows is not known."""
     protocols: tuple[L7Protocol, ...]
     programs: tuple[OwnedProgram, ...]
     queries: Mapping[str, tuple[GuardedQuery, ...]] = field(default_factory=dict)
@@ -143,7 +146,7 @@ class PluginManager:
         self._active += tuple(extensions)
         active = await activation.run(chosen, fallback, extensions)
         self.queries = active.queries
-        return active
+        return replace(active, unheard=any(map(_is_unheard, self._plugins)))
 
     async def notify(self, hook: str, event: object) -> None:
         """Call a notification hook of every active plugin side by side, and wait for all of them. Never fails."""
@@ -268,11 +271,7 @@ class _Activation:
         modes, programs = await self._modes((mode, *fallback), serves_ipv6=serves_ipv6)
         kept = await self._require(store, "netloom_store", accept.store)
         active = (*chosen.values(), *fallback, *extensions)
-        routers = [
-            GuardedRouter(plugin.guard, router)
-            for plugin in active
-            for router in await self._collect(plugin, "netloom_routers", accept.routers)
-        ]
+        routers = {plugin.name: await self._collect(plugin, "netloom_routers", accept.routers) for plugin in active}
         protocols = [
             (plugin, protocol)
             for plugin in active
@@ -287,7 +286,12 @@ class _Activation:
             ipam=GuardedIpam(ipam.guard, ipam_facts),
             mode=modes,
             store=GuardedStore(store.guard, kept),
-            routers=tuple(routers),
+            routers={
+                plugin.name: tuple(guarded_router(plugin.guard, router) for router in routers[plugin.name])
+                for plugin in active
+                if routers[plugin.name]
+            },
+            unheard=False,
             protocols=tuple(protocol for _, protocol in protocols),
             programs=tuple(programs),
             queries={plugin.name: await self._queries_of(plugin) for plugin in active},
@@ -345,6 +349,11 @@ class _Activation:
 
 def _no_start(context: Context) -> None:
     """What a plugin without the hook does; asking for its context has shown whether its settings are there."""
+
+
+def _is_unheard(plugin: Plugin) -> bool:
+    is_router = plugin.info is not None and plugin.info.role is Role.ROUTER
+    return is_router and not plugin.disabled and bool(plugin.breach or plugin.failure or plugin.guard.error)
 
 
 async def _notify(plugin: Plugin, hook: str, event: object) -> None:
