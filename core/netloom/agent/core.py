@@ -70,9 +70,9 @@ class Agent:
     monitor: Monitor
 
     def __init__(self, loaded: Loaded, plugins: PluginManager, started: HeadStart) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._settings = loaded.settings
-        self._plugins = plugins
+        self.plugins = plugins
         self._active = started.active
         self._compiling = started.compiling
         self._controllers = Controllers()
@@ -155,13 +155,13 @@ class Agent:
                 cluster=self.cluster,
                 identities=self._identities,
                 policies=self.policies,
-                plugins=self._plugins,
+                plugins=self.plugins,
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
         self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
         witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
-        self.monitor = observe.monitor_of(self.datapath, witness, self._plugins, self._settings.observe.flows)
+        self.monitor = observe.monitor_of(self.datapath, witness, self.plugins, self._settings.observe.flows)
         self.walker = Walker(
             Sources(
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
@@ -229,7 +229,7 @@ class Agent:
                 if self.cluster.robbed:
                     await self._publish()
             for change in changes:
-                await self._plugins.notify("netloom_node_changed", change)
+                await self.plugins.notify("netloom_node_changed", change)
 
     async def _apply(self, write: Callable[[], Awaitable[None]]) -> None:
         """What cannot be written now is tried again at the next resync: the watch goes on."""
@@ -330,7 +330,7 @@ class Agent:
             "missing": missing,
             "policy": policy,
             **observe.traffic(self.datapath, self.monitor, self.connections),
-            "plugins": views.plugin_counts(self._plugins.records()),
+            "plugins": views.plugin_counts(self.plugins.records()),
         }
 
     def store_error(self) -> str:
@@ -349,10 +349,6 @@ class Agent:
     def version(self) -> views.Json:
         """``/v1/version``."""
         return {"version": __version__, "kernel": platform.release(), "contract": str(CONTRACT_VERSION)}
-
-    def config(self) -> list[views.Json]:
-        """``/v1/config``: every setting with where it came from."""
-        return self._loaded.rows()
 
     def identity_list(self) -> list[views.Json]:
         """``/v1/identities``, reserved ones first; refcount counts endpoint addresses known here."""
@@ -379,11 +375,6 @@ class Agent:
         """``/v1/counters``."""
         return views.counters_view(observe.counters(self.datapath))
 
-    @property
-    def plugins(self) -> PluginManager:
-        """All that are installed."""
-        return self._plugins
-
     def metrics_snapshot(self) -> views.Json:
         """Everything the metrics are made of."""
         return {
@@ -394,7 +385,7 @@ class Agent:
             "repairs": dict(self.repairs.counts()),
             "nodes": 1 + len(self.cluster.nodes()),
             "identities": len(self.identity_list()),
-            "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
+            "plugins_failed": sum(record.state == "failed" for record in self.plugins.records()),
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "verdicts": self.monitor.verdicts(),
             "connections": observe.connections_view(self.connections),

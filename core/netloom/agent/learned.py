@@ -47,8 +47,9 @@ class LearnedRoutes:
     def __init__(
         self, routers: Sequence[str], driver: LearnedDriver, facts: Callable[[], Facts], *, unheard: bool = False
     ) -> None:
-        """``routers``: their names, the one that wins first. ``unheard``: some could not be had, for whom nothing is
-        removed that an earlier run left.
+        """``routers``: their names, the one that wins first.
+
+        ``unheard``: there are some that could not be had, for whom what an earlier run left is kept.
         """
         self.book = Book(routers)
         self._driver = driver

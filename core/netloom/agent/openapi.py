@@ -21,6 +21,7 @@ from netloom.agent.openapi_parts import (
     schema,
 )
 from netloom.agent.openapi_policies import POLICY_OPERATIONS, POLICY_SCHEMAS
+from netloom.agent.openapi_routes import ROUTE_OPERATIONS, ROUTE_SCHEMAS
 from netloom.cni.frame import CONTENT_TYPE, TARGET
 from netloom.datapath.flow_filter import CONDITIONS, NOT
 
@@ -62,24 +63,7 @@ OPERATIONS = (
         parameters=(("name", "path", "name of the map"),),
     ),
     Operation(method="get", path="/v1/counters", summary="Packets and bytes by reason", schema="*Counter"),
-    Operation(
-        method="get",
-        path="/v1/routes",
-        summary="Routes of ours: those of the agent and the network mode, then those that routers have learnt",
-        schema="Routes",
-        parameters=(
-            ("learned", "query", "true: only what routers have learnt"),
-            ("limit", "query", "at most so many; default: 10000"),
-        ),
-    ),
-    Operation(method="get", path="/v1/plugins", summary="Plugins found", schema="*Plugin"),
-    Operation(
-        method="get",
-        path="/v1/plugins/{plugin}/{query}",
-        summary="Ask a plugin; what there is to ask stands among its capabilities, parameters are its own",
-        schema="Anything",
-        parameters=(("plugin", "path", "name of the plugin"), ("query", "path", "name of the query")),
-    ),
+    *ROUTE_OPERATIONS,
     Operation(
         method="get",
         path="/v1/monitor",
@@ -260,30 +244,7 @@ SCHEMAS: dict[str, Json] = {
             "bytes": NUMBER,
         }
     ),
-    "Routes": schema(
-        {
-            "matching": NUMBER,
-            "learned": schema({"written": NUMBER, "refused": NUMBER, "waiting": NUMBER}),
-            "routes": {
-                "type": "array",
-                "items": schema(
-                    {"prefix": STRING, "via": STRINGS, "device": STRING, "origin": STRING, "state": STRING}
-                ),
-            },
-        }
-    ),
-    "Plugin": schema(
-        {
-            "name": STRING,
-            "kind": STRING,
-            "version": STRING,
-            "distribution": STRING,
-            "hooks": STRINGS,
-            "capabilities": STRINGS,
-            "state": STRING,
-            "error": STRING,
-        }
-    ),
+    **ROUTE_SCHEMAS,
     "Flow": schema(
         {"kind": {"type": "string", "enum": ["drop", "trace", "policy-verdict", "lost"]}, "at_ns": NUMBER},
         {
@@ -359,7 +320,6 @@ SCHEMAS: dict[str, Json] = {
     "Removed": schema({"removed": TRUTH}),
     "Document": OBJECT,
     "Text": STRING,
-    "Anything": {},
     "Error": schema({"error": schema({"kind": STRING, "message": STRING}, {"problems": OBJECTS})}),
 }
 

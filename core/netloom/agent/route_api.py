@@ -66,7 +66,7 @@ def own_routes(tables: Tables) -> Iterator[views.Json]:
 
 def learned_routes(learned: LearnedRoutes) -> Iterator[views.Json]:
     """Those of routers, in order."""
-    rows = {key: row for key, *row in learned.routes()}
+    rows = {key: (router, hops, state) for key, router, hops, state in learned.routes()}
     for key in in_order(rows):
         router, hops, state = rows[key]
         yield {
