@@ -119,7 +119,7 @@ class Api:
         reads: dict[str, Callable[[], Any]] = {
             "/v1/status": self._agent.status,
             "/v1/version": self._agent.version,
-            "/v1/config": lambda: self._agent.loaded.rows(),
+            "/v1/config": self._agent.loaded.rows,
             "/v1/endpoints": lambda: [self._endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
             "/v1/identities": self._agent.identity_list,
             "/v1/nodes": self._agent.node_list,
