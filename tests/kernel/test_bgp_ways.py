@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel.test_bgp import FRR, PEERS, cable, pair
 from support.bgp_node import BgpNode
+from support.bgp_pair import FRR, PEERS, cable, pair
 from support.frr import Frr, wait_for
 from support.netns import NamespaceFactory
 
@@ -29,7 +29,8 @@ def router(number: int) -> str:
     return (
         f"router bgp 6500{number + 1}\n bgp router-id 10.9.{number}.2\n no bgp ebgp-requires-policy\n"
         f" no bgp network import-check\n neighbor 10.9.{number}.1 remote-as 65001\n"
-        f" neighbor 10.9.{number}.1 timers connect 1\n address-family ipv4 unicast\n  network 198.51.100.0/24\n{originate}"
+        f" neighbor 10.9.{number}.1 timers connect 1\n"
+        f" address-family ipv4 unicast\n  network 198.51.100.0/24\n{originate}"
     )
 
 

@@ -12,7 +12,11 @@ from netloom_bgp.plugin import Bgp
 from netloom_bgp.policy import announced
 from netloom_bgp.settings import BgpSettings
 
-PEER = "{address: 192.0.2.1, remote_as: 65002%s}"
+
+def peers(*more: str) -> str:
+    """Settings with as many peers, each with more settings of its own."""
+    listed = ", ".join(f"{{address: 192.0.2.1, remote_as: 65002{one}}}" for one in more)
+    return f"local_as: 1\npeers: [{listed}]"
 
 
 def test_the_plugin_keeps_the_contract() -> None:
@@ -24,10 +28,10 @@ def test_the_plugin_keeps_the_contract() -> None:
     [
         ("peers: [{address: 192.0.2.1, remote_as: 65002}]", "", "local_as is not set"),
         ("local_as: 0", "local_as", "1 to 4294967295"),
-        ("local_as: 1\npeers: [%s]" % (PEER % ", hold_time_s: 1"), "peers[0].hold_time_s", "0, or a number from 3"),
-        ("local_as: 1\npeers: [%s, %s]" % (PEER % "", PEER % ""), "", "again, first in peers[0]"),
-        ("local_as: 1\npeers: [%s]" % (PEER % ", families: [ipv6]"), "peers[0]", "next_hops has no ipv6"),
-        ("local_as: 1\npeers: [%s]" % (PEER % ", keepalive_s: 9"), "peers[0]", "keepalives must come more often"),
+        (peers(", hold_time_s: 1"), "peers[0].hold_time_s", "0, or a number from 3"),
+        (peers("", ""), "", "again, first in peers[0]"),
+        (peers(", families: [ipv6]"), "peers[0]", "next_hops has no ipv6"),
+        (peers(", keepalive_s: 9"), "peers[0]", "keepalives must come more often"),
         ("exports: {communities: ['65000:70000']}", "exports", "from 0 to 65535"),
         ("exports: {communities: [blue]}", "exports.communities[0]", "a community such as"),
         (
