@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from netloom.model.address import Address
 
+WITHIN_S = 15
+"""How long to wait for a call that must come."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -50,7 +53,7 @@ class Heard:
 
     async def first(self, what: str, address: Address | None = None, count: int = 1) -> Call:
         """Wait for a call, or for the ``count``-th of its kind."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while len(found := self.told(what, address)) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -58,7 +61,7 @@ class Heard:
 
     async def noted(self, address: Address, **facts: str) -> None:
         """Wait until these facts are the last known ones."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while not facts.items() <= self.notes.get(address, {}).items():
                 self._more.clear()
                 await self._more.wait()
