@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
@@ -129,21 +130,25 @@ def test_packets_lost_on_the_way_are_noticed(near: Namespace, far: Namespace, di
 
     async def story(_watch: BfdWatch, heard: Heard) -> None:
         await up(heard)
-        rules = "table inet gone { chain in { type filter hook input priority 0; meta l4proto udp drop; } }"
+        far.run("nft", "add table inet gone; add chain inet gone in { type filter hook input priority 0; }")
         begun = time.monotonic()
-        await asyncio.to_thread(far.attempt, "nft", rules)
+        far.run("nft", "add rule inet gone in meta l4proto udp drop")
         lost = await heard.first("lost", FAR)
         print(f"lost packets noticed {(lost.at_s - begun) * 1000:.0f} ms later")  # noqa: T201
 
     watch(near, directory, story)
 
 
-def test_a_peer_that_switches_bfd_off_is_not_lost(near: Namespace, directory: Path, frr: FrrBfdd) -> None:
+def test_a_peer_that_switches_bfd_off_is_not_lost(
+    near: Namespace, directory: Path, frr: FrrBfdd, tmp_path: Path
+) -> None:
+    del frr
+
     async def story(_watch: BfdWatch, heard: Heard) -> None:
         await up(heard)
-        frr.signal(signal.SIGTERM)
-        for address in BOTH:
-            await heard.noted(address, bfd="off")
+        commands = ("configure terminal", "bfd", f"peer {NEAR} local-address {FAR}", "shutdown")
+        await asyncio.to_thread(vtysh, tmp_path / "peer", *commands)
+        await heard.noted(FAR, bfd="off")
 
     assert watch(near, directory, story).told("lost") == []
 
@@ -202,7 +207,7 @@ def test_sessions_of_an_earlier_configuration_end(near: Namespace, directory: Pa
         await watching.start()
         await heard.noted(FAR, bfd="up")
         async with asyncio.timeout(10):
-            while str(FAR6) in await asyncio.to_thread(sessions, directory):
+            while str(FAR6) in await asyncio.to_thread(sessions, directory):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await watching.stop()
 
@@ -212,11 +217,16 @@ def test_sessions_of_an_earlier_configuration_end(near: Namespace, directory: Pa
 
 
 def sessions(directory: Path) -> str:
-    """What bfdd itself says."""
-    import subprocess
+    """What our bfdd itself says."""
+    return vtysh(directory / "bfdd", "show bfd peers brief")
 
-    argv = ["vtysh", "--vty_socket", str(directory / "bfdd"), "-c", "show bfd peers brief"]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+def vtysh(sockets: Path, *commands: str) -> str:
+    """What a bfdd answers."""
+    words = [word for command in commands for word in ("-c", command)]
+    return subprocess.run(
+        ["vtysh", "--vty_socket", str(sockets), *words], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_without_anybody_to_watch_bfdd_ends(near: Namespace, directory: Path) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-_ADMIN_DOWN = 7
-"""Diagnostic "administratively down" (RFC 5880, section 4.1)."""
+_SIGNALED = 3
+"""Diagnostic "neighbour signalled session down" (RFC 5880, section 4.1)."""
+_NO_FAILURE = (0, 7)
+"""What the peer gives as its own reason when it was told to stop: none, as FRR 8.4 does, or "administratively down"."""
 _DIAGNOSTICS = {
     1: "BFD has not heard the peer within the detection time",
     2: "BFD's echo failed",
@@ -47,7 +49,8 @@ class Verdict:
         """After bfdd told a state of the session."""
         if state == "up":
             return Verdict(state="up", turn=Turn.NOTHING if self.state == "up" else Turn.UP)
-        if state == "adm-down" or (state == "down" and remote_diagnostic == _ADMIN_DOWN):
+        signaled_off = diagnostic == _SIGNALED and remote_diagnostic in _NO_FAILURE
+        if state == "adm-down" or (state == "down" and signaled_off):
             return Verdict(state="off", turn=Turn.OFF if self.state == "up" else Turn.NOTHING)
         shown = state if state in ("init", "down") else "down"
         if self.state != "up":
