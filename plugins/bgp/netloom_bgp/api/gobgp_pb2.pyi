@@ -261,15 +261,55 @@ class GetTableResponse(_message.Message):
     num_accepted: int
     def __init__(self, num_destination: _Optional[int] = ..., num_path: _Optional[int] = ..., num_accepted: _Optional[int] = ...) -> None: ...
 
-class SetPoliciesRequest(_message.Message):
-    __slots__ = ("defined_sets", "policies", "assignments")
-    DEFINED_SETS_FIELD_NUMBER: _ClassVar[int]
-    POLICIES_FIELD_NUMBER: _ClassVar[int]
-    ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
-    defined_sets: _containers.RepeatedCompositeFieldContainer[DefinedSet]
-    policies: _containers.RepeatedCompositeFieldContainer[Policy]
-    assignments: _containers.RepeatedCompositeFieldContainer[PolicyAssignment]
-    def __init__(self, defined_sets: _Optional[_Iterable[_Union[DefinedSet, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., assignments: _Optional[_Iterable[_Union[PolicyAssignment, _Mapping]]] = ...) -> None: ...
+class AddPolicyRequest(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: Policy
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ...) -> None: ...
+
+class DeletePolicyRequest(_message.Message):
+    __slots__ = ("policy", "preserve_statements", "all")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    PRESERVE_STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    policy: Policy
+    preserve_statements: bool
+    all: bool
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ..., preserve_statements: bool = ..., all: bool = ...) -> None: ...
+
+class AddDefinedSetRequest(_message.Message):
+    __slots__ = ("defined_set",)
+    DEFINED_SET_FIELD_NUMBER: _ClassVar[int]
+    defined_set: DefinedSet
+    def __init__(self, defined_set: _Optional[_Union[DefinedSet, _Mapping]] = ...) -> None: ...
+
+class DeleteDefinedSetRequest(_message.Message):
+    __slots__ = ("defined_set", "all")
+    DEFINED_SET_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    defined_set: DefinedSet
+    all: bool
+    def __init__(self, defined_set: _Optional[_Union[DefinedSet, _Mapping]] = ..., all: bool = ...) -> None: ...
+
+class ListPolicyAssignmentRequest(_message.Message):
+    __slots__ = ("name", "direction")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    direction: PolicyDirection
+    def __init__(self, name: _Optional[str] = ..., direction: _Optional[_Union[PolicyDirection, str]] = ...) -> None: ...
+
+class ListPolicyAssignmentResponse(_message.Message):
+    __slots__ = ("assignment",)
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    assignment: PolicyAssignment
+    def __init__(self, assignment: _Optional[_Union[PolicyAssignment, _Mapping]] = ...) -> None: ...
+
+class SetPolicyAssignmentRequest(_message.Message):
+    __slots__ = ("assignment",)
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    assignment: PolicyAssignment
+    def __init__(self, assignment: _Optional[_Union[PolicyAssignment, _Mapping]] = ...) -> None: ...
 
 class Family(_message.Message):
     __slots__ = ("afi", "safi")
