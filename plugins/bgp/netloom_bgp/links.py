@@ -8,6 +8,7 @@ then, because addresses and routes come back a little later than the carrier, an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Final
@@ -79,21 +80,21 @@ class LinkWatch:
         self._news.set()
 
     async def _look_on(self) -> None:
+        """Until it is cancelled, or the kernel refuses."""
         pauses: Iterator[float] = repeat(LOOK_EVERY_S)
-        while True:
-            try:
-                async with asyncio.timeout(next(pauses)):
-                    await self._news.wait()
-                self._news.clear()
-                pauses = chain(LOOKS_AFTER_NEWS_S, repeat(LOOK_EVERY_S))
-                await asyncio.sleep(next(pauses))
-            except TimeoutError:
-                pass
-            try:
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(next(pauses)):
+                        await self._news.wait()
+                    self._news.clear()
+                    pauses = chain(LOOKS_AFTER_NEWS_S, repeat(LOOK_EVERY_S))
+                    await asyncio.sleep(next(pauses))
                 self._look()
-            except KernelError as error:
-                self._unusable(error)
-                return
+        except KernelError as error:
+            self._unusable(error)
+        finally:
+            self._close()
 
     def _look(self) -> None:
         questions = self._questions
