@@ -171,6 +171,7 @@ def test_bad_news_among_lost_notices_is_found_by_looking(node: Namespace, monkey
     """The kernel says only that some notices had no room."""
     monkeypatch.setattr(links, "Notices", lambda: Notices(buffer_bytes=1))
     monkeypatch.setattr(links, "LOOK_EVERY_S", 1000.0)
+    monkeypatch.setattr(links, "LOOKS_AFTER_NEWS_S", (1000.0,))
 
     async def story(_watch: LinkWatch, heard: Heard) -> None:
         for number in range(20):
