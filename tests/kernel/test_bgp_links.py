@@ -175,7 +175,7 @@ def test_bad_news_among_lost_notices_is_found_by_looking(node: Namespace, monkey
 
     async def story(_watch: LinkWatch, heard: Heard) -> None:
         for number in range(20):
-            node.attempt("ip", "link", "add", f"other{number}", "type", "dummy")
+            node.run("ip", "link", "add", f"other{number}", "type", "bridge")
         node.run("ip", "link", "set", "far0", "down")
         await heard.first("lost", NEAR)
 
