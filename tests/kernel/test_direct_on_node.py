@@ -93,7 +93,7 @@ def test_an_agent_that_may_no_longer_use_the_way_takes_its_program_off(node: Nod
 
 def test_a_running_agent_closes_the_way_for_ipsec(node: NodeUnderTest) -> None:
     node.start()
-    assert node.get("/v1/status")["tunnel"] == {"direct": True, "obstacle": ""}
+    assert node.get("/v1/status")["tunnel"] == {"device": "loom_vxlan", "direct": True, "obstacle": ""}
     node.netns.run("ip", "xfrm", "policy", "add", *POLICY, *TEMPLATE)
     assert wait_until(lambda: not node.get("/v1/status")["tunnel"]["direct"])
     assert "IPsec policies (1)" in node.get("/v1/status")["tunnel"]["obstacle"]

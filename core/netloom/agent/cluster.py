@@ -86,6 +86,12 @@ class Cluster:
         """The other nodes, by name."""
         return dict(self._nodes)
 
+    @property
+    def unmasqueraded(self) -> tuple[Network, ...]:
+        """Prefixes besides this node's to which pods go with their own addresses."""
+        others = (prefix for known in self._nodes.values() for prefix in known.unmasqueraded)
+        return (*self._local.mode.native_cidrs, *others)
+
     def addresses(self) -> Iterable[RemoteAddress]:
         """Every endpoint address of other nodes."""
         return tuple(self._addresses.values())

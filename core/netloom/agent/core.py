@@ -51,7 +51,7 @@ from netloom.datapath.maps import by_name
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
-from netloom.plan.claims import world_claims
+from netloom.plan.claims import native_cidr_claims, world_claims
 from netloom.plugins.contract import CONTRACT_VERSION, PoolStatus
 from netloom.plugins.manager import PluginManager
 
@@ -186,6 +186,7 @@ class Agent:
         stack.push_async_callback(self.prefilter.close)
         await self.prefilter.restore()
         self.tables.claim("world", world_claims())
+        self.tables.claim("native-cidrs", native_cidr_claims(self._active.mode.native_cidrs))
         self._upkeep.claim_node()
         await self.endpoints.restore()
         try:
@@ -246,6 +247,7 @@ class Agent:
         await self._upkeep.resync()
         if not self._ready:
             await self.cluster.publish_node()
+            await self.datapath.raise_mtu(self.endpoints.ready())
             await self.datapath.retire_others()
             await self.endpoints.announce_restored()
             self._ready = True
@@ -272,8 +274,9 @@ class Agent:
             node=self.node,
             endpoints=tuple(self.endpoints.all()),
             others=tuple(known.node for known in self.cluster.nodes().values()),
+            unmasqueraded=self.cluster.unmasqueraded,
             underlay_device=self.datapath.underlay.device,
-            doors=self.datapath.doors,
+            doors=self.datapath.plan.doors,
             tunnel=self._active.mode.tunnel,
             masquerade=self._settings.masquerade,
             programs={program.id: program.name for program in self.datapath.generation.programs()},
@@ -312,16 +315,15 @@ class Agent:
             "pid": os.getpid(),
             "kernel": platform.release(),
             "network_mode": self._settings.network_mode,
+            "fallback_mode": self._settings.fallback_mode,
             "mtu_bytes": self.mtu_bytes,
-            "underlay": observe.underlay_view(self.datapath),
             **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
             "prefilter": self.prefilter.summary(),
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
             "store": self._store_view(),
-            "nodes": 1 + len(self.cluster.nodes()),
-            "unreachable": sorted(name for name, known in self.cluster.nodes().items() if known.error),
+            **views.reached(self.cluster.nodes()),
             "endpoints": len(self.endpoints.all()),
             "identities": len(self.identity_list()),
             "controllers": controllers,

@@ -26,7 +26,7 @@ from netloom.agent.node_maps import NodeMaps
 from netloom.agent.queues import limited_interfaces, repair_queues
 from netloom.agent.removals import Removals
 from netloom.agent.repairs import Repair
-from netloom.agent.tables import Driver
+from netloom.agent.tables import ROUTES, Driver
 from netloom.agent.uplinks import Uplinks
 from netloom.bpf.grace import wait_for_running_programs
 from netloom.bpf.maps import MapSet
@@ -39,7 +39,7 @@ from netloom.edge.host import HOST_DEVICE, NET_DEVICE, HostSpec, memory_bytes
 from netloom.edge.inspection import look_at_workload
 from netloom.edge.netlink import Direction, LinkInfo, Netlink
 from netloom.edge.underlay import Underlay, find_underlay
-from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload
+from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload, raise_mtu
 from netloom.model.address import Address, Family, Network
 from netloom.model.endpoint import WORKLOAD_PREFIX, Attachment, Endpoint
 from netloom.model.node import Node
@@ -112,7 +112,7 @@ class Datapath:
     def drivers(self) -> Mapping[str, Driver[Any, Any]]:
         """Drivers of all tables, in the order in which they are written."""
         maps = {spec.name: MapDriver(self._maps.all.of(spec)) for spec in TABLES}
-        return {**maps, "routes": RouteDriver(self._kernel, self._netlink)}
+        return {**maps, ROUTES: RouteDriver(self._kernel, self._netlink)}
 
     @property
     def maps(self) -> MapSet:
@@ -130,9 +130,9 @@ class Datapath:
         return self._direct.obstacle
 
     @property
-    def doors(self) -> tuple[str, ...]:
-        """Devices by which packets enter the host's stack: loom_host, and those of the mode that no program guards."""
-        return self._plan.doors
+    def plan(self) -> DatapathPlan:
+        """What it was built from."""
+        return self._plan
 
     @property
     def attached_by(self) -> tuple[Way, Way]:
@@ -184,6 +184,12 @@ class Datapath:
     async def adopt_workload(self, endpoint: Endpoint) -> LinkInfo:
         """Take up an interface an earlier run made, with the program it has. Raises NotFound when it has gone."""
         return await self._kernel.run(adopt_workload, self._netlink, self._workload_spec(endpoint))
+
+    async def raise_mtu(self, endpoints: Iterable[Endpoint]) -> None:
+        """Give interfaces of an earlier run this run's MTU if that is larger; call it once the programs are at work."""
+        if self._earlier_mtu_bytes < self.mtu_bytes:
+            for endpoint in endpoints:
+                await self._kernel.run(raise_mtu, self._workload_spec(endpoint), self._earlier_mtu_bytes)
 
     async def condition_of(self, endpoint: Endpoint, netns: str, addresses: Iterable[Address]) -> tuple[str, ...]:
         """In what an interface is not as it was made, sentences; ``netns``: a path of the container's namespace.
@@ -278,7 +284,9 @@ class Datapath:
         self._uplinks = Uplinks(self._netlink, self._underlay)
         family: Family = 4 if self._underlay.ipv4 else 6
         self.mtu_bytes = self._plan.mode.mtu_bytes(settings.mtu_bytes or self._underlay.mtu_bytes, family)
-        ensure_guard(settings.node.name, self.doors)
+        earlier = self._netlink.link(HOST_DEVICE)
+        self._earlier_mtu_bytes = earlier.mtu_bytes if earlier else self.mtu_bytes
+        ensure_guard(settings.node.name, self._plan.doors)
         self._devices = Devices(self._netlink, self._host_spec())
         self._direct = DirectWay(self._netlink, self._plan.mode.tunnel, self._underlay)
         self._tell_way()
@@ -287,7 +295,7 @@ class Datapath:
                 node_name=own.name,
                 pod_cidrs=self._plan.prefixes,
                 masquerade=settings.masquerade,
-                doors=self.doors,
+                doors=self._plan.doors,
                 mode_devices=tuple(self._devices.links.devices),
             )
         )
@@ -353,9 +361,9 @@ class Datapath:
             tunnel_ifindex=device.ifindex if device else 0,
             underlay_ifindex=self._direct.ifindex,
             mtu_bytes=self.mtu_bytes,
-            tunnel_mtu_bytes=self.mtu_bytes if tunnel else 0,
+            tunnel_mtu_bytes=self._plan.mode.tunnel_mtu_bytes,
             flags=registry.NodeFlag.MASQUERADE if self._plan.settings.masquerade else 0,
-            uplinks=tuple(link.ifindex for link in self._underlay.devices),
+            uplinks=self._uplinks.indexes,
             trace=self._trace,
             policy_epoch=self._policy_epoch,
             policy_flags=0 if self._plan.settings.policy.cut_connections else registry.PolicyFlag.KEEP_CONNECTIONS,

@@ -118,8 +118,7 @@ class Upkeep:
         await self._ensure_firewall()
 
     async def _ensure_firewall(self) -> Repairs:
-        others = (cidr for known in self.cluster.nodes().values() for cidr in known.unmasqueraded)
-        return await self.datapath.ensure_firewall(tuple(others))
+        return await self.datapath.ensure_firewall(self.cluster.unmasqueraded)
 
     async def _host(self) -> None:
         repairs = await self.datapath.repair_host()

@@ -6,16 +6,25 @@ from collections.abc import Mapping
 
 import structlog
 
+from netloom.datapath.layout import IFINDEXES
 from netloom.edge.answers import LinkInfo
 from netloom.edge.netlink import Netlink
 from netloom.edge.underlay import Underlay
 from netloom.model.errors import Invalid
+
+MAX_UPLINKS = IFINDEXES
 
 
 class Uplinks:
     """Made and asked in the kernel thread."""
 
     def __init__(self, netlink: Netlink, underlay: Underlay) -> None:
+        """Raises Invalid when they are more than the programs know to look for."""
+        if len(underlay.devices) > MAX_UPLINKS:
+            raise Invalid(
+                f"{len(underlay.devices)} underlay devices (node.underlay_device, node.uplinks) are more than the "
+                f"{MAX_UPLINKS} that a node can have; leave out some, or bond them"
+            )
         self._netlink = netlink
         self._present: dict[str, LinkInfo] = {link.name: link for link in underlay.devices}
         self._names = underlay.names

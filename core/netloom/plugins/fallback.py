@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from netloom.model.address import Family
+from netloom.model.address import Family, Network
 from netloom.model.errors import Invalid, PluginError
 from netloom.model.node import Node
 from netloom.plugins.contract import DeviceSpec, NetworkMode, Reach, Tunnel, WorkloadKind
+from netloom.plugins.native import NativeCidrs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,17 @@ class Modes:
     def tunnel(self) -> Tunnel | None:
         """Of the one that has one."""
         return next((mode.tunnel for mode in self._modes.values() if mode.tunnel is not None), None)
+
+    @property
+    def tunnel_mtu_bytes(self) -> int:
+        """Largest IP packet that goes by the tunnel, once :meth:`mtu_bytes` was asked; 0 without a tunnel."""
+        return next((self._own_mtu_bytes.get(name, 0) for name, mode in self._modes.items() if mode.tunnel), 0)
+
+    @property
+    def native_cidrs(self) -> tuple[Network, ...]:
+        """Of all modes that have some: prefixes of the world to which pods go with their own addresses."""
+        modes = [mode for mode in self._modes.values() if isinstance(mode, NativeCidrs)]
+        return tuple(dict.fromkeys(prefix for mode in modes for prefix in mode.native_cidrs))
 
     def mtu_bytes(self, underlay_mtu_bytes: int, underlay: Family) -> int:
         """The largest: a workload is told by ICMP of what takes less. Raises Invalid.
