@@ -31,7 +31,7 @@ from netloom.edge.rtnl import RtnlSocket
 from netloom.edge.xdp import Xdp
 from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
-from netloom.plugins.contract import UNDERLAY, DeviceSpec, RouteSpec
+from netloom.plugins.contract import DeviceSpec, RouteSpec
 
 __all__ = ["Direction", "FilterInfo", "LinkInfo", "Netlink"]
 
