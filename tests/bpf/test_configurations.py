@@ -16,7 +16,7 @@ from netloom.agent.node_maps import NodeMaps
 from netloom.bpf.compiler import Compiler
 from netloom.datapath.registry import CallSlot
 from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
-from netloom.plugins.manager import OwnedProgram
+from netloom.plugins.owned import OwnedProgram
 from support.leaks import MARK
 
 pytestmark = pytest.mark.bpf
@@ -76,7 +76,9 @@ def test_the_kernel_takes_every_program(configuration: Configuration, cache_dir:
     """Loaded, in its slot and pinned, as the agent does it."""
     owned = [OwnedProgram(configuration.plugin, program) for program in PROGRAMS[configuration.plugin]]
     owned += [OwnedProgram("other", CUSTOM)] if configuration.custom else []
-    compiled = compile_generation(Compiler(cache_dir), owned).at_underlay(configuration.underlay)
+    compiled = compile_generation(Compiler(cache_dir), owned).at_underlay(
+        [configuration.underlay] if configuration.underlay else [], direct=True
+    )
     maps = NodeMaps(directory / "maps", owned, {})
     generation = Generation(directory / "generations/000001", compiled, maps.all)
     loaded = {program.name for program in generation.programs()}

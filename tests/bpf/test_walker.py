@@ -38,6 +38,7 @@ FACTS = NodeFacts(
     node=Node(name="n1", underlay_ipv4=None, underlay_ipv6=None, pod_cidrs=(), gateways=(), mode="vxlan"),
     endpoints=(),
     others=(),
+    unmasqueraded=(),
     underlay_device="lo",
     doors=(),
     tunnel=None,
