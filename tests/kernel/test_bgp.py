@@ -73,7 +73,7 @@ def test_no_route_is_missing_while_gobgpd_is_killed_and_started_again(
             missing.extend({"10.244.1.0/24"} - set(frr.routes()))
             missing.extend({"fd00:10:244:1::/64"} - set(frr.routes(6)))
             missing.extend({"198.51.100.0/24"} - {str(prefix) for prefix in node.learned})
-            return node.peer(0)["state"] == node.peer(1)["state"] == "established"
+            return bool(node.peer(0)["state"] == node.peer(1)["state"] == "established")
 
         wait_for(back, "established again", 60)
         wait_for(lambda: back() and not node.hops("198.51.101.0/24"), "what was withdrawn is gone", 60)
