@@ -36,6 +36,11 @@ static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const 
 		return rc;
 	if (rc == LOCATED_OUTSIDE)
 		return drop(flow, DROP_UNROUTABLE);
+	/* The node's routes lead there by other devices: by this one comes what has none, and it would come again. */
+	if (rc == LOCATED_NATIVE)
+		return drop(flow, DROP_NO_ROUTE);
+	if (!fits(skb, packet, node->tunnel_mtu_bytes))
+		return drop(flow, DROP_TOO_BIG);
 	return next_stage(SLOT_ENCAP);
 }
 
@@ -55,7 +60,7 @@ static __always_inline int handle_frame(struct __sk_buff *skb, struct flow *flow
 	if (addr_is_multicast(&packet->destination) || addr_is_link_local(&packet->destination))
 		return drop(flow, DROP_MULTICAST);
 	/* The stack has taken the hop, and knows the MTU by its routes: nobody is left to be told. */
-	if (!fits(skb, packet, node))
+	if (!fits(skb, packet, node->mtu_bytes))
 		return drop(flow, DROP_TOO_BIG);
 	return send(skb, flow, packet, node);
 }

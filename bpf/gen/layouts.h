@@ -140,14 +140,17 @@ struct node_config {
 	__u32 host_ifindex; /* loom_host. */
 	__u32 tunnel_ifindex; /* Tunnel device of the network mode; 0 when it has none. */
 	__u32 underlay_ifindex; /* Device by which programs may send and take tunnel packets past the tunnel device; 0 when they may not. */
-	__u32 mtu_bytes; /* Largest IP packet the overlay carries. */
+	__u32 mtu_bytes; /* Largest IP packet a workload may send, whatever the way: what goes natively is bounded by its route besides. */
+	__u32 tunnel_mtu_bytes; /* Largest IP packet the overlay carries; 0 without one. */
+	__u32 flags; /* Bits of :class:`NodeFlag`. */
+	__u32 uplinks[8]; /* Devices by which packets may go to other nodes natively. */
 	__u32 trace; /* Bits of :class:`TraceFlag`: what nobody listens to costs next to nothing. */
 	__u32 policy_epoch; /* Another number after each change of a policy: connections are judged again, once. */
 	__u32 policy_flags; /* Bits of :class:`PolicyFlag`. */
 	__u8 host_mac[6]; /* Of loom_host. */
 	__u16 tunnel_port; /* UDP port of the overlay, host order: workloads may not send to it. */
 };
-_Static_assert(sizeof(struct node_config) == 84, "size of struct node_config");
+_Static_assert(sizeof(struct node_config) == 124, "size of struct node_config");
 _Static_assert(__builtin_offsetof(struct node_config, gateway_ipv4) == 0, "gateway_ipv4");
 _Static_assert(__builtin_offsetof(struct node_config, gateway_ipv6) == 16, "gateway_ipv6");
 _Static_assert(__builtin_offsetof(struct node_config, underlay_ipv4) == 32, "underlay_ipv4");
@@ -155,11 +158,14 @@ _Static_assert(__builtin_offsetof(struct node_config, host_ifindex) == 48, "host
 _Static_assert(__builtin_offsetof(struct node_config, tunnel_ifindex) == 52, "tunnel_ifindex");
 _Static_assert(__builtin_offsetof(struct node_config, underlay_ifindex) == 56, "underlay_ifindex");
 _Static_assert(__builtin_offsetof(struct node_config, mtu_bytes) == 60, "mtu_bytes");
-_Static_assert(__builtin_offsetof(struct node_config, trace) == 64, "trace");
-_Static_assert(__builtin_offsetof(struct node_config, policy_epoch) == 68, "policy_epoch");
-_Static_assert(__builtin_offsetof(struct node_config, policy_flags) == 72, "policy_flags");
-_Static_assert(__builtin_offsetof(struct node_config, host_mac) == 76, "host_mac");
-_Static_assert(__builtin_offsetof(struct node_config, tunnel_port) == 82, "tunnel_port");
+_Static_assert(__builtin_offsetof(struct node_config, tunnel_mtu_bytes) == 64, "tunnel_mtu_bytes");
+_Static_assert(__builtin_offsetof(struct node_config, flags) == 68, "flags");
+_Static_assert(__builtin_offsetof(struct node_config, uplinks) == 72, "uplinks");
+_Static_assert(__builtin_offsetof(struct node_config, trace) == 104, "trace");
+_Static_assert(__builtin_offsetof(struct node_config, policy_epoch) == 108, "policy_epoch");
+_Static_assert(__builtin_offsetof(struct node_config, policy_flags) == 112, "policy_flags");
+_Static_assert(__builtin_offsetof(struct node_config, host_mac) == 116, "host_mac");
+_Static_assert(__builtin_offsetof(struct node_config, tunnel_port) == 122, "tunnel_port");
 
 /* Packets and bytes, one per CPU. */
 struct counter {
@@ -215,7 +221,8 @@ struct flow {
 	__u8 outer_bytes; /* Tunnel headers before the frame that is reported: they are neither counted nor shown. */
 	__be16 service; /* As event_header.service. */
 	__u8 tracking; /* As event_header.tracking. */
-	__u8 pad0[3];
+	__u8 pad0[1];
+	__u16 mtu_bytes; /* Of a packet that is too big: what would have gone. */
 };
 _Static_assert(sizeof(struct flow) == 40, "size of struct flow");
 _Static_assert(__builtin_offsetof(struct flow, tunnel_endpoint) == 0, "tunnel_endpoint");
@@ -229,6 +236,7 @@ _Static_assert(__builtin_offsetof(struct flow, reason) == 32, "reason");
 _Static_assert(__builtin_offsetof(struct flow, outer_bytes) == 33, "outer_bytes");
 _Static_assert(__builtin_offsetof(struct flow, service) == 34, "service");
 _Static_assert(__builtin_offsetof(struct flow, tracking) == 36, "tracking");
+_Static_assert(__builtin_offsetof(struct flow, mtu_bytes) == 38, "mtu_bytes");
 
 /* What is left of VERDICTS_PER_S. */
 struct verdict_budget {
@@ -239,9 +247,9 @@ _Static_assert(sizeof(struct verdict_budget) == 16, "size of struct verdict_budg
 _Static_assert(__builtin_offsetof(struct verdict_budget, second_ends_ns) == 0, "second_ends_ns");
 _Static_assert(__builtin_offsetof(struct verdict_budget, told) == 8, "told");
 
-/* Room of a program beside its stack; nothing in it means anything to the next one. */
+/* Room of a program beside its stack. Nothing in it means anything to the next one, but what is left for NATIVE. */
 struct scratch {
-	__u8 packet[64]; /* struct packet: what was read of its headers. */
+	__u8 packet[64]; /* struct packet: what was read of its headers. Left for NATIVE. */
 	__u8 admission[192]; /* struct admission: what was found out about its connection. */
 };
 _Static_assert(sizeof(struct scratch) == 256, "size of struct scratch");
@@ -421,6 +429,8 @@ _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
 
 #define IPCACHE_FLAG_LOCAL_POD_CIDR 1U /* Addresses of this node's pods: one without an endpoint is an unknown target, not the world. */
 #define IPCACHE_FLAG_NATIVE 2U /* Reached as they are, by the node's routes: the NATIVE stage sends there, and believes what comes from there. */
+
+#define NODE_FLAG_MASQUERADE 1U /* What workloads send out of the cluster takes the node's address: nothing leaves with a workload's own. */
 
 #define TRACE_FLAG_PACKETS 1U /* Traces of every packet. */
 #define TRACE_FLAG_VERDICTS 2U /* Every verdict of a policy; otherwise no more of those that allow than VERDICTS_PER_S on each CPU. */

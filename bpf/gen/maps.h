@@ -16,7 +16,7 @@ BPF_F_TABLE("hash", struct device_key, struct device_info, devices, 1, 1);
 /* how much may be sent from a device; 65535 entries */
 BPF_F_TABLE("hash", struct device_key, struct policer_info, policers, 1, 1);
 
-/* identity and node of every address; 512000 entries */
+/* identity and node of each address; 512000 entries */
 BPF_F_TABLE("lpm_trie", struct ipcache_key, struct ipcache_info, ipcache, 1, 1);
 
 /* pod prefixes of other nodes; 65536 entries */

@@ -15,7 +15,7 @@ static __always_inline int forward_to_endpoint(struct __sk_buff *skb, struct flo
 
 	if (endpoint->flags & ENDPOINT_FLAG_HOST)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_HOST);
-	rc = take_hop(skb, flow, packet, node);
+	rc = take_hop(skb, flow, packet, node->mtu_bytes);
 	return rc ? rc : deliver_from_ingress(skb, flow, endpoint);
 }
 
@@ -27,7 +27,10 @@ static __always_inline int forward_away(struct __sk_buff *skb, struct flow *flow
 	/* The host's stack routes it, takes the hop, and masquerades. */
 	if (place == LOCATED_OUTSIDE)
 		return deliver_to_host(skb, flow, node, OBSERVE_TO_STACK);
-	rc = take_hop(skb, flow, packet, node);
+	/* The hop is taken there, once the route has said how much it takes. The packet stands in the scratch. */
+	if (place == LOCATED_NATIVE)
+		return next_stage(SLOT_NATIVE);
+	rc = take_hop(skb, flow, packet, node->tunnel_mtu_bytes);
 	return rc ? rc : next_stage(SLOT_ENCAP);
 }
 

@@ -58,6 +58,8 @@ struct ipv4_header {
 };
 
 /* RFC 8200. */
+#define IPV6_FLOW_MASK 0x0fffffff	/* class and label */
+
 struct ipv6_header {
 	__be32 version_class_flow;
 	__be16 payload_bytes;
@@ -114,6 +116,7 @@ struct vxlan_header {
 /* RFC 792 and RFC 4443; `rest` is the MTU where the type carries one (RFC 1191, RFC 4443 section 3.2). */
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3
+#define ICMP_HOST_UNREACHABLE 1
 #define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMP_SOURCE_QUENCH 4
 #define ICMP_REDIRECT 5
@@ -122,6 +125,7 @@ struct vxlan_header {
 #define ICMP_PARAMETER_PROBLEM 12
 #define ICMP_TIMESTAMP_REQUEST 13
 #define ICMP_TIMESTAMP_REPLY 14
+#define ICMP6_UNREACHABLE 1
 #define ICMP6_PACKET_TOO_BIG 2
 #define ICMP6_TIME_EXCEEDED 3
 #define ICMP6_PARAMETER_PROBLEM 4

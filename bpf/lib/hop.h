@@ -33,9 +33,9 @@ static __always_inline __u32 wire_l3_bytes(struct __sk_buff *skb, const struct p
 	return packet->l4_offset - L3_OFFSET + repeated_l4_bytes(skb, packet) + skb->gso_size;
 }
 
-static __always_inline bool fits(struct __sk_buff *skb, const struct packet *packet, const struct node_config *node)
+static __always_inline bool fits(struct __sk_buff *skb, const struct packet *packet, __u32 mtu_bytes)
 {
-	return wire_l3_bytes(skb, packet) <= node->mtu_bytes;
+	return wire_l3_bytes(skb, packet) <= mtu_bytes;
 }
 
 static __always_inline int decrement_ipv4_ttl(struct __sk_buff *skb, struct flow *flow)
@@ -63,18 +63,30 @@ static __always_inline int decrement_hop_limit(struct __sk_buff *skb, struct flo
 	return 0;
 }
 
+static __always_inline int decrement_ttl(struct __sk_buff *skb, struct flow *flow, const struct packet *packet)
+{
+	return packet->is_ipv6 ? decrement_hop_limit(skb, flow, packet) : decrement_ipv4_ttl(skb, flow);
+}
+
+/* Refuse a packet for its size, of which the way takes no more than `mtu_bytes`. */
+static __always_inline int drop_too_big(struct flow *flow, __u32 mtu_bytes)
+{
+	flow->mtu_bytes = mtu_bytes;
+	return drop_with_icmp_error(flow, drop(flow, DROP_TOO_BIG));
+}
+
 /*
  * Be the one router between a workload and its peer, wherever that is: the hop is always taken where
  * the packet is sent, so that what goes wrong can be told to the workload next door.
  */
 static __always_inline int take_hop(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-				    const struct node_config *node)
+				    __u32 mtu_bytes)
 {
 	if (packet->ttl <= 1)
 		return drop_with_icmp_error(flow, drop(flow, DROP_TTL_EXCEEDED));
-	if (!fits(skb, packet, node))
-		return drop_with_icmp_error(flow, drop(flow, DROP_TOO_BIG));
-	return packet->is_ipv6 ? decrement_hop_limit(skb, flow, packet) : decrement_ipv4_ttl(skb, flow);
+	if (!fits(skb, packet, mtu_bytes))
+		return drop_too_big(flow, mtu_bytes);
+	return decrement_ttl(skb, flow, packet);
 }
 
 #endif

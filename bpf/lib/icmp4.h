@@ -18,8 +18,9 @@ struct icmp4_error {
  * Everything but the quote and the checksums. A packet that may be fragmented is answered like one that
  * may not: fragments would cost every one of its successors, and stacks heed the answer all the same.
  */
-static __always_inline void describe_icmp4_error(struct icmp4_error *error, const struct packet *packet,
-						 const struct node_config *node, int reason)
+static __always_inline void describe_icmp4_error(struct icmp4_error *error, const struct flow *flow,
+						 const struct packet *packet, const struct node_config *node,
+						 int reason)
 {
 	error->ip.version_words = 4 << 4 | sizeof(error->ip) / 4;
 	error->ip.tos = TOS_INTERNETWORK_CONTROL;
@@ -31,7 +32,10 @@ static __always_inline void describe_icmp4_error(struct icmp4_error *error, cons
 	if (reason == DROP_TOO_BIG) {
 		error->icmp.type = ICMP_UNREACHABLE;
 		error->icmp.code = ICMP_FRAGMENTATION_NEEDED;
-		error->icmp.rest = htonl(node->mtu_bytes);
+		error->icmp.rest = htonl(flow->mtu_bytes);
+	} else if (reason == DROP_NO_ROUTE) {
+		error->icmp.type = ICMP_UNREACHABLE;
+		error->icmp.code = ICMP_HOST_UNREACHABLE;
 	} else {
 		error->icmp.type = ICMP_TIME_EXCEEDED;
 	}
@@ -46,7 +50,7 @@ static __always_inline int answer_by_icmp4(struct __sk_buff *skb, struct flow *f
 
 	if (!quoted || addr_is_unset(&node->gateway_ipv4))
 		return reason;
-	describe_icmp4_error(&error, packet, node, reason);
+	describe_icmp4_error(&error, flow, packet, node, reason);
 	error.ip.total_bytes = htons(bytes);
 	error.ip.check = checksum_fold(checksum_add(0, &error.ip, sizeof(error.ip)));
 	/* What the quote does not fill is zero, and adds nothing. */

@@ -14,8 +14,9 @@ struct icmp6_error {
 #define ICMP6_SUMMED_BYTES (sizeof(struct icmp6_error) - __builtin_offsetof(struct icmp6_error, ip.source))
 
 /* Everything but the quote, the length and the checksum. */
-static __always_inline void describe_icmp6_error(struct icmp6_error *error, const struct packet *packet,
-						 const struct node_config *node, int reason)
+static __always_inline void describe_icmp6_error(struct icmp6_error *error, const struct flow *flow,
+						 const struct packet *packet, const struct node_config *node,
+						 int reason)
 {
 	error->ip.version_class_flow = htonl(6 << 28);
 	error->ip.next_header = PROTOCOL_ICMP6;
@@ -24,7 +25,9 @@ static __always_inline void describe_icmp6_error(struct icmp6_error *error, cons
 	error->ip.destination = packet->source;
 	if (reason == DROP_TOO_BIG) {
 		error->icmp.type = ICMP6_PACKET_TOO_BIG;
-		error->icmp.rest = htonl(node->mtu_bytes);
+		error->icmp.rest = htonl(flow->mtu_bytes);
+	} else if (reason == DROP_NO_ROUTE) {
+		error->icmp.type = ICMP6_UNREACHABLE; /* code 0: no route */
 	} else {
 		error->icmp.type = ICMP6_TIME_EXCEEDED;
 	}
@@ -40,7 +43,7 @@ static __always_inline int answer_by_icmp6(struct __sk_buff *skb, struct flow *f
 
 	if (!quoted || addr_is_unset(&node->gateway_ipv6))
 		return reason;
-	describe_icmp6_error(&error, packet, node, reason);
+	describe_icmp6_error(&error, flow, packet, node, reason);
 	error.ip.payload_bytes = htons(payload_bytes);
 	/* Both addresses of the pseudo header stand just before the message; the rest of the quote is zero. */
 	error.icmp.check = checksum_fold(checksum_add(sum, &error.ip.source, ICMP6_SUMMED_BYTES));

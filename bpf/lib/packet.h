@@ -189,6 +189,31 @@ static __always_inline __u16 ethertype_of(struct __sk_buff *skb)
 	return eth ? ntohs(eth->ethertype) : 0;
 }
 
+/* Read both addresses of a frame and check nothing, for a look at what may be none of ours; false unless it is IP. */
+static __always_inline bool glance(struct __sk_buff *skb, struct packet *packet)
+{
+	const struct ipv6_header *ip6;
+	const struct ipv4_header *ip4;
+
+	if (skb->protocol == htons(ETHERTYPE_IPV4)) {
+		ip4 = header_at(skb, L3_OFFSET, sizeof(*ip4));
+		if (!ip4)
+			return false;
+		addr_from_ipv4(&packet->source, ip4->source);
+		addr_from_ipv4(&packet->destination, ip4->destination);
+	} else if (skb->protocol == htons(ETHERTYPE_IPV6)) {
+		ip6 = header_at(skb, L3_OFFSET, sizeof(*ip6));
+		if (!ip6)
+			return false;
+		packet->source = ip6->source;
+		packet->destination = ip6->destination;
+	} else {
+		return false;
+	}
+	forget();
+	return true;
+}
+
 static __always_inline int parse_l3(struct __sk_buff *skb, struct flow *flow, struct packet *packet)
 {
 	__u16 ethertype = ethertype_of(skb);

@@ -13,6 +13,7 @@
 #define LOCATED_REMOTE 0	/* behind flow->tunnel_endpoint */
 #define LOCATED_OUTSIDE 1	/* nowhere in the cluster */
 #define LOCATED_HERE 2		/* never by locate(): an endpoint of this node */
+#define LOCATED_NATIVE 3	/* where the node's routes lead, as it is */
 
 /* Cost: 1 longest-prefix match. */
 static __always_inline const struct ipcache_info *ipcache_of(const struct addr *address)
@@ -31,8 +32,9 @@ static __always_inline const struct tunnel_info *tunnel_of(const struct addr *ad
 }
 
 /*
- * The ipcache knows single endpoints with their identities. The tunnels know whole pod prefixes of other
- * nodes: they serve an endpoint whose identity has not come yet.
+ * The ipcache knows single endpoints with their identities. Of an endpoint whose identity has not come yet whole pod
+ * prefixes are known: those reached natively to the ipcache too, with no identity, so that one lookup does; those
+ * behind tunnels to a table of their own. Cost: 1 longest-prefix match, 2 for what is neither native nor known.
  */
 static __always_inline int locate(struct flow *flow, const struct addr *address)
 {
@@ -40,6 +42,8 @@ static __always_inline int locate(struct flow *flow, const struct addr *address)
 	const struct tunnel_info *tunnel;
 
 	flow->destination_identity = entry ? entry->identity : IDENTITY_WORLD;
+	if (entry && entry->flags & IPCACHE_FLAG_NATIVE)
+		return LOCATED_NATIVE;
 	if (entry && !addr_is_unset(&entry->tunnel_endpoint)) {
 		flow->tunnel_endpoint = entry->tunnel_endpoint;
 		return LOCATED_REMOTE;

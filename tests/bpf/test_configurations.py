@@ -15,8 +15,8 @@ from netloom.agent.generation import Generation, compile_generation
 from netloom.agent.node_maps import NodeMaps
 from netloom.bpf.compiler import Compiler
 from netloom.datapath.registry import CallSlot
-from netloom.plugins.contract import BpfProgram
-from netloom.plugins.manager import OwnedProgram
+from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
+from netloom.plugins.owned import OwnedProgram
 from support.leaks import MARK
 
 pytestmark = pytest.mark.bpf
@@ -76,16 +76,23 @@ def test_the_kernel_takes_every_program(configuration: Configuration, cache_dir:
     """Loaded, in its slot and pinned, as the agent does it."""
     owned = [OwnedProgram(configuration.plugin, program) for program in PROGRAMS[configuration.plugin]]
     owned += [OwnedProgram("other", CUSTOM)] if configuration.custom else []
-    compiled = compile_generation(Compiler(cache_dir), owned).at_underlay(configuration.underlay)
+    compiled = compile_generation(Compiler(cache_dir), owned).at_underlay(
+        [configuration.underlay] if configuration.underlay else [], direct=True
+    )
     maps = NodeMaps(directory / "maps", owned, {})
     generation = Generation(directory / "generations/000001", compiled, maps.all)
     loaded = {program.name for program in generation.programs()}
     generation.close()
     maps.close()
     assert loaded == {item.name for item in compiled.objects}
-    assert ("from_underlay" in loaded) == (configuration.underlay is not None)
+    at_underlay = {
+        program.name
+        for program in PROGRAMS[configuration.plugin]
+        if isinstance(program.target, AttachPoint) and program.target.device == UNDERLAY
+    }
+    assert loaded & at_underlay == (at_underlay if configuration.underlay else set())
 
 
 def test_there_is_something_to_try() -> None:
     """At least what comes with Netloom."""
-    assert "vxlan" in PROGRAMS
+    assert {"vxlan", "native"} <= PROGRAMS.keys()

@@ -42,6 +42,8 @@ PRODUCED_ELSEWHERE = {
     DropReason.POLICY_INCOMPLETE,
     DropReason.FRAGMENT_NOT_FOUND,
     DropReason.CONNECTION_NOT_MADE,
+    DropReason.NO_ROUTE,  # test_native_send.py
+    DropReason.UNMASQUERADED,  # test_native_receive.py
 }
 NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST, DropReason.VERDICT_UNTOLD, DropReason.BY_STACK}
 

@@ -13,7 +13,7 @@ from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.registry import CallSlot
 from netloom.model.errors import Invalid
 from netloom.plugins.contract import BpfProgram
-from netloom.plugins.manager import OwnedProgram
+from netloom.plugins.owned import OwnedProgram
 from support.leaks import MARK
 
 pytestmark = pytest.mark.bpf

@@ -30,7 +30,7 @@ LEFT = -1
 LEAST_BYTES = {IPV4: ETHERNET_BYTES + 20, IPV6: ETHERNET_BYTES + 40}
 """Linux 6.18 runs no program on a made-up IP packet shorter than its header: test_wire.py sends such."""
 ENTRIES = ["from_container", "from_host", "from_overlay"]
-STAGES = ["neighbor", "icmp_error", "forward", "encap"]
+STAGES = ["neighbor", "icmp_error", "forward", "encap", "native"]
 HONEST = {
     "udp": to(BOB.ipv4),
     "udp6": to(BOB.ipv6),
@@ -84,7 +84,7 @@ frames = st.builds(
 )
 """Noise, mostly behind an Ethernet header that makes a program read on."""
 HANDED = Flow(
-    UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED, 0, 0, 0
+    UNDERLAY, ALICE.identity, CAROL.identity, 1, ALICE.id, Direction.EGRESS, 0, DropReason.TTL_EXCEEDED, 0, 0, 0, 0
 )
 """What from_container would leave for a stage."""
 

@@ -16,7 +16,6 @@ from netloom.agent.walk import walker as walk_module
 from netloom.agent.walk.node import NodeFacts, NodeSurroundings
 from netloom.agent.walk.walker import Sources, Walker, WalkRequest
 from netloom.bpf.compiler import Compiler
-from netloom.bpf.core_programs import core_programs
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.twin import Twins
 from netloom.datapath.craft import Probe
@@ -24,9 +23,9 @@ from netloom.datapath.registry import CallSlot
 from netloom.model.errors import Unavailable
 from netloom.model.node import Node
 from netloom.model.walk import Fate
-from netloom_vxlan.plugin import Vxlan
 from support.emulated import EMULATED
 from support.pipeline import SLOTS, Pipeline
+from support.walking import OBJECTS
 from support.wire import WireNode
 
 pytestmark = [pytest.mark.bpf, pytest.mark.skipif(EMULATED, reason="is the same under any kernel")]
@@ -39,6 +38,7 @@ FACTS = NodeFacts(
     node=Node(name="n1", underlay_ipv4=None, underlay_ipv6=None, pod_cidrs=(), gateways=(), mode="vxlan"),
     endpoints=(),
     others=(),
+    unmasqueraded=(),
     underlay_device="lo",
     doors=(),
     tunnel=None,
@@ -79,7 +79,7 @@ class Programs:
 
 @pytest.fixture(scope="module")
 def objects(cache_dir: Path) -> tuple[ProgramObject, ...]:
-    return Compiler(cache_dir).compile_all((*core_programs(), *Vxlan().netloom_bpf_programs()))
+    return Compiler(cache_dir).compile_all(OBJECTS)
 
 
 @pytest.fixture

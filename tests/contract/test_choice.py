@@ -215,3 +215,50 @@ async def test_two_plugins_with_one_protocol_stop_the_agent(shop: Workshop) -> N
         shop.install(name, body + plugin(name, hook("netloom_l7_parsers", parsers), role="L7_PARSER"))
     with pytest.raises(PluginError, match='"two": claims protocol "http", which plugin "one" claims too'):
         await activate(shop.discover())
+
+
+# --- the second network mode --------------------------------------------------------------------
+
+SECOND = """
+from netloom.plugins import Reach, WorkloadKind
+
+class Plain:
+    workload = WorkloadKind.VETH
+    tunnel = None
+    def mtu_bytes(self, underlay_mtu_bytes, underlay): return underlay_mtu_bytes
+    def devices(self): return ()
+    def reach(self, local, remote, mtu_bytes): return Reach()
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fallback_mode: nobody\n", 'node.yaml:1: fallback_mode: found "nobody", which is not installed'),
+        ("fallback_mode: local\n", 'node.yaml:1: fallback_mode: found "local", which has role store'),
+        ("fallback_mode: vxlan\n", 'node.yaml:1: fallback_mode: found "vxlan", which is network_mode already'),
+    ],
+)
+def test_a_fallback_that_cannot_be_is_told_with_its_line(shop: Workshop, tmp_path: Path, text: str, words: str) -> None:
+    assert words in problems(shop.discover(), tmp_path / "node.yaml", text + PREFIXES)
+
+
+async def test_the_agent_refuses_a_fallback_that_is_the_mode_itself(shop: Workshop) -> None:
+    with pytest.raises(PluginError, match='is named as fallback_mode, but is "vxlan", which is network_mode already'):
+        await activate(shop.discover(), "fallback_mode: vxlan\n")
+
+
+async def test_a_fallback_is_asked_for_its_work_like_the_mode(shop: Workshop) -> None:
+    """Its programs come behind the mode's, where both have one at the underlay."""
+    at_underlay = program("second", "AttachPoint(UNDERLAY, 'ingress')")
+    shop.install(
+        "mine",
+        SECOND + plugin("mine", hook("netloom_network_mode", "return Plain()"), at_underlay, role="NETWORK_MODE"),
+    )
+    manager = shop.discover()
+    active = await activate(manager, "fallback_mode: mine\n")
+    assert active.mode.names == ("vxlan", "mine")
+    assert shop.record("mine", manager).state == "active"
+    found = {(owned.plugin, owned.direct) for owned in active.programs if owned.at_underlay}
+    assert found == {("vxlan", True), ("mine", False)}

@@ -43,9 +43,9 @@ def test_ipsec_closes_the_way_and_opens_it_when_it_goes(uplink: Namespace) -> No
     netlink = uplink.call(Netlink, "direct")
     way = uplink.call(lambda: DirectWay(netlink, TUNNEL, find_underlay(netlink, "eth0")))
     opened = netlink.require_link("eth0").ifindex
-    assert (way.device, way.ifindex, uplink.call(way.look_again)) == ("eth0", opened, False)
+    assert (way.usable, way.ifindex, uplink.call(way.look_again)) == (True, opened, False)
     uplink.run("ip", "xfrm", "policy", "add", *POLICY, *TEMPLATE)
-    assert (uplink.call(way.look_again), way.device, way.ifindex) == (True, "eth0", 0)
+    assert (uplink.call(way.look_again), way.usable, way.ifindex) == (True, True, 0)
     uplink.run("ip", "xfrm", "policy", "delete", *POLICY)
     assert (uplink.call(way.look_again), way.ifindex) == (True, opened)
     uplink.call(netlink.close)
@@ -55,7 +55,7 @@ def test_an_underlay_that_is_not_ethernet_has_no_program(uplink: Namespace) -> N
     uplink.run("ip", "address", "add", "192.168.79.1/24", "dev", "lo")
     netlink = uplink.call(Netlink, "direct")
     way = uplink.call(lambda: DirectWay(netlink, TUNNEL, find_underlay(netlink, "lo")))
-    assert (way.device, way.ifindex, way.obstacle) == (None, 0, "the underlay device is not Ethernet")
+    assert (way.usable, way.ifindex, way.obstacle) == (False, 0, "the underlay device is not Ethernet")
     uplink.call(netlink.close)
 
 
@@ -93,7 +93,7 @@ def test_an_agent_that_may_no_longer_use_the_way_takes_its_program_off(node: Nod
 
 def test_a_running_agent_closes_the_way_for_ipsec(node: NodeUnderTest) -> None:
     node.start()
-    assert node.get("/v1/status")["tunnel"] == {"direct": True, "obstacle": ""}
+    assert node.get("/v1/status")["tunnel"] == {"device": "loom_vxlan", "direct": True, "obstacle": ""}
     node.netns.run("ip", "xfrm", "policy", "add", *POLICY, *TEMPLATE)
     assert wait_until(lambda: not node.get("/v1/status")["tunnel"]["direct"])
     assert "IPsec policies (1)" in node.get("/v1/status")["tunnel"]["obstacle"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 
 from netloom.edge.netlink import Netlink
 from netloom.edge.underlay import Underlay, find_underlay
-from netloom.model.errors import NotFound
+from netloom.model.errors import Invalid, NotFound
 from support.netns import Namespace
 
 pytestmark = pytest.mark.kernel
@@ -32,8 +32,8 @@ def uplink(netns: Namespace, netlink: Netlink) -> Netlink:
 
 
 def found(netlink: Netlink, ipv4: IPv4Address | None = IPV4, ipv6: IPv6Address | None = IPV6) -> Underlay:
-    ifindex = netlink.require_link("eth0").ifindex
-    return Underlay(device="eth0", ifindex=ifindex, mtu_bytes=1400, ipv4=ipv4, ipv6=ipv6)
+    subnets = (ip_network("192.168.77.0/24"), *([ip_network("fd00:77::/64")] if ipv6 else []))
+    return Underlay(devices=(netlink.require_link("eth0"),), ipv4=ipv4, ipv6=ipv6, segments=subnets)
 
 
 @pytest.mark.parametrize("route", ["default via 192.168.77.1", "default via fd00:77::1", "default dev eth0"])
@@ -100,3 +100,32 @@ def test_a_tunnel_without_ethernet_does_as_underlay(netns: Namespace, uplink: Ne
     netns.run("ip", "tuntap", "add", "tun0", "mode", "tun")
     netns.run("ip", "address", "add", "10.8.0.2/24", "dev", "tun0")
     assert find_underlay(uplink, "tun0").ipv4 == IPv4Address("10.8.0.2")
+
+
+# --- several devices ----------------------------------------------------------------------------
+
+
+def test_further_uplinks_add_their_segments_and_the_least_mtu_counts(uplink: Netlink) -> None:
+    """Addresses stay those of the first device."""
+    both = find_underlay(uplink, "eth1", uplinks=("eth0",))
+    assert (both.device, both.names, both.mtu_bytes) == ("eth1", ("eth1", "eth0"), 1400)
+    assert (both.ipv4, both.ipv6) == (IPv4Address("198.51.100.1"), None)
+    assert [str(subnet) for subnet in both.segments] == ["198.51.100.0/24", "192.168.77.0/24", "fd00:77::/64"]
+
+
+def test_an_address_of_its_own_behind_several_uplinks_is_in_no_segment(netns: Namespace, uplink: Netlink) -> None:
+    netns.run("ip", "address", "add", "203.0.113.7/32", "dev", "lo")
+    both = find_underlay(uplink, "eth0", IPv4Address("203.0.113.7"), uplinks=("eth1",))
+    assert both.ipv4 == IPv4Address("203.0.113.7")
+    assert ip_network("203.0.113.7/32") not in both.segments
+
+
+def test_an_uplink_that_is_missing_is_named_with_its_setting(uplink: Netlink) -> None:
+    with pytest.raises(NotFound, match=r'"eth7" \(node\.uplinks\) does not exist'):
+        find_underlay(uplink, "eth0", uplinks=("eth1", "eth7"))
+
+
+@pytest.mark.parametrize("uplinks", [("eth0",), ("eth1", "eth1")])
+def test_an_uplink_is_named_once(uplink: Netlink, uplinks: tuple[str, ...]) -> None:
+    with pytest.raises(Invalid, match=r"node\.uplinks names .* name each further device once"):
+        find_underlay(uplink, "eth0", uplinks=uplinks)

@@ -22,6 +22,7 @@ from netloom.datapath.reasons import Direction, DropReason, Observation
 from netloom.datapath.registry import CallSlot, EventHeader, EventType
 from netloom.model.address import Address, Network
 from netloom.policy.table import PolicyKey
+from netloom_native.plugin import Native
 from netloom_vxlan.plugin import Vxlan
 from support import packets
 from support.maps import small
@@ -39,6 +40,7 @@ SLOTS = {
     CallSlot.ICMP_ERROR: "icmp_error",
     CallSlot.FORWARD: "forward",
     CallSlot.ENCAP: "encap",
+    CallSlot.NATIVE: "native",
 }
 
 
@@ -97,6 +99,9 @@ NODE = registry.NodeConfig(
     tunnel_ifindex=TUNNEL_IFINDEX,
     underlay_ifindex=0,
     mtu_bytes=MTU_BYTES,
+    tunnel_mtu_bytes=MTU_BYTES,
+    flags=0,
+    uplinks=(),
     trace=0,
     policy_epoch=1,
     policy_flags=0,
@@ -168,7 +173,7 @@ class Pipeline:
     @classmethod
     def build(cls, cache_dir: Path, *, defines: Mapping[str, int] | None = None) -> Self:
         """Compile and load everything."""
-        programs = (*core_programs(), *Vxlan().netloom_bpf_programs())
+        programs = (*core_programs(), *Vxlan().netloom_bpf_programs(), *Native().netloom_bpf_programs())
         objects = Compiler(cache_dir).compile_all(programs, defines)
         specs = (*registry.MAPS, *(spec for program in programs for spec in program.maps))
         maps = MapSet.ephemeral(map(small, specs))

@@ -13,13 +13,14 @@ import pytest
 
 import netloom_hostscope.plugin
 import netloom_local.plugin
+import netloom_native.plugin
 import netloom_vxlan.plugin
 from netloom.config.load import load_text
 from netloom.plugins.contract import CONTRACT_VERSION
 from netloom.plugins.discovery import GROUP
 from netloom.plugins.manager import Active, PluginManager, PluginRecord
 
-BUILT_IN = (netloom_hostscope.plugin, netloom_local.plugin, netloom_vxlan.plugin)
+BUILT_IN = (netloom_hostscope.plugin, netloom_local.plugin, netloom_native.plugin, netloom_vxlan.plugin)
 """Imported beforehand: what they import in turn is not to count against TIMEOUT_S."""
 HEADER = """\
 import asyncio, threading

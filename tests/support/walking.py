@@ -10,12 +10,13 @@ from netloom.bpf.twin import Arrival, TwinRun
 from netloom.datapath.layout import decode
 from netloom.datapath.reasons import DropReason
 from netloom.datapath.registry import EventHeader, EventType
+from netloom_native.plugin import Native
 from netloom_vxlan.plugin import Vxlan
 from support.pipeline import HEADER_BYTES, LOOPBACK, REASONS
 
 WALKS = release_number(platform.release()) >= WALKS_SINCE
 """Whether the kernel takes programs of walks."""
-OBJECTS = (*core_programs(), *Vxlan().netloom_bpf_programs())
+OBJECTS = (*core_programs(), *Vxlan().netloom_bpf_programs(), *Native().netloom_bpf_programs())
 
 
 def arriving(frame: bytes) -> Arrival:

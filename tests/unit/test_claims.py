@@ -25,6 +25,7 @@ from netloom.plan.claims import (
     HostDevice,
     endpoint_claims,
     local_node_claims,
+    native_cidr_claims,
     remote_address_claims,
     remote_node_claims,
     world_claims,
@@ -142,6 +143,33 @@ def test_a_remote_address_brings_its_identity_and_its_nodes_tunnel() -> None:
     remote = RemoteAddress(address=IPv4Address("10.244.2.9"), identity=301, node="node2")
     info = remote_address_claims(remote, REACH).ipcache[IpcacheKey(host_prefix(remote.address))]
     assert (info.identity, info.tunnel_endpoint) == (301, UNDERLAY)
+
+
+NATIVE = Reach(native=frozenset({*REMOTE.pod_cidrs, host_prefix(UNDERLAY)}))
+
+
+def test_a_node_reached_natively_is_known_by_its_prefix_and_by_name_to_nobody_yet() -> None:
+    """Its own addresses are its own, by whichever prefix they are reached."""
+    ipcache = remote_node_claims(REMOTE, NATIVE).ipcache
+    found = {str(key): (info.identity, info.flags, info.tunnel_endpoint) for key, info in ipcache.items()}
+    assert found == {
+        "10.244.2.0/24": (Reserved.UNKNOWN, IpcacheFlag.NATIVE, NO_TUNNEL),
+        "10.244.2.1/32": (Reserved.REMOTE_NODE, IpcacheFlag.NATIVE, NO_TUNNEL),
+        "192.168.77.12/32": (Reserved.REMOTE_NODE, IpcacheFlag.NATIVE, NO_TUNNEL),
+    }
+    assert not remote_node_claims(REMOTE, NATIVE).tunnels
+
+
+def test_a_remote_address_in_a_native_prefix_is_reached_natively() -> None:
+    remote = RemoteAddress(address=IPv4Address("10.244.2.7"), identity=300, node="node2")
+    (info,) = remote_address_claims(remote, NATIVE).ipcache.values()
+    assert (info.identity, info.flags, info.tunnel_endpoint) == (300, IpcacheFlag.NATIVE, NO_TUNNEL)
+
+
+def test_native_prefixes_outside_are_the_world() -> None:
+    cidr = IPv4Network("198.51.100.0/24")
+    (info,) = native_cidr_claims([cidr]).ipcache.values()
+    assert (info.identity, info.flags, info.tunnel_endpoint) == (Reserved.WORLD, IpcacheFlag.NATIVE, NO_TUNNEL)
 
 
 def test_everything_else_is_the_world() -> None:

@@ -24,7 +24,7 @@ STATUS = text(
     Prefilter:      3 prefixes, revision 4, generic on eth0
                     not native: Operation not supported (errno 95)
                     192.168.77.0/24 holds 192.168.77.13, the underlay address of node "node3"
-    Nodes:          2/3 reachable; not node3: see `netctl node list`
+    Nodes:          2/3 reachable (1 by vxlan); not node3: see `netctl node list`
     Endpoints:      2
     Identities:     13
     Policies:       3, revision 5, enforced is 4
@@ -86,9 +86,9 @@ LISTS = {
               k8s:io.kubernetes.pod.namespace=default
         """,
     "node list": """
-        Name                IPv4 Address    Endpoint CIDR   IPv6 Address   Endpoint CIDR
-        node1 (localhost)   192.168.77.11   10.244.1.0/24   fd00:77::11    fd00:10:244:1::/64
-        node3               192.168.77.13   10.244.1.0/24
+        Name                IPv4 Address    Endpoint CIDR   IPv6 Address   Endpoint CIDR        Reached by
+        node1 (localhost)   192.168.77.11   10.244.1.0/24   fd00:77::11    fd00:10:244:1::/64   -
+        node3               192.168.77.13   10.244.1.0/24                                       nothing
         """,
     "map list": """
         Name        Num entries   Max entries   Num errors   Purpose
@@ -138,11 +138,20 @@ LISTS = {
         Invalid source ip   EGRESS      3         294
         """,
     "plugins list": """
-        NAME    KIND           STATE    VERSION   DISTRIBUTION   HOOKS
-        vxlan   network-mode   active   0.1.0     netloom        plugin_info, network_mode
-        loud    extension      failed   2.0       netloom-loud   plugin_info, flows
+        NAME    KIND           STATE    VERSION   DISTRIBUTION   CAPABILITIES
+        vxlan   network-mode   active   0.1.0     netloom        network mode; queries: ports
+        loud    extension      failed   2.0       netloom-loud   hears of flows
 
         loud: netloom_flows has not returned within 5 s
+        """,
+    "route list": """
+        PREFIX          VIA          DEVICE      ORIGIN   STATE
+        10.244.1.0/24   10.244.1.1   loom_host   node     written
+        10.244.3.0/24   10.0.0.1     -           bgp      written
+                        10.0.1.1
+        0.0.0.0/0       10.0.0.1     -           bgp      a default route is not taken from a router
+
+        1 more are not shown; see --limit
         """,
     "config show": """
         KEY                    VALUE      ORIGIN
@@ -205,3 +214,58 @@ def test_cells_of_several_lines_make_rows_of_several_lines() -> None:
 )
 def test_a_scaled_number_is_exact(number: int, shown: str) -> None:
     assert (scaled(number), scaled(number, " ").replace(" ", "")) == (shown, shown)
+
+
+NATIVE = answers.NODES[1] | {
+    "name": "node2",
+    "modes": ["native", "vxlan"],
+    "state": "reachable",
+    "error": "",
+    "reached_by": "native",
+    "way": "native",
+}
+
+
+def test_a_node_is_shown_with_what_reaches_it_and_why_nothing_else_does(ask: Netctl, agent: RecordedAgent) -> None:
+    why = 'node "node2" has IPv4 underlay address 192.168.77.13, which is on none of this node\'s segments'
+    tunnelled = NATIVE | {"reached_by": "vxlan", "way": "tunnel", "passed_over": [why]}
+    agent.answers["GET", "/v1/nodes"] = [answers.NODES[0], tunnelled]
+    assert ask("node", "get", "node2").out == text(
+        f"""
+        Name:            node2
+        Underlay:        192.168.77.13
+        Segments:        192.168.77.0/24
+        Pods:            10.244.1.0/24
+        Gateways:        10.244.1.1
+        Takes:           native, vxlan
+        Reached by:      vxlan (tunnel)
+        Not otherwise:   {why}
+        """
+    )
+
+
+def test_a_node_that_is_not_in_the_cluster_is_named(ask: Netctl) -> None:
+    assert ask("node", "get", "node9") == (
+        1,
+        "",
+        'netctl: node "node9" is not in the cluster; see `netctl node list`\n',
+    )
+
+
+def test_a_native_node_says_what_it_has_besides(ask: Netctl, agent: RecordedAgent) -> None:
+    underlay = answers.STATUS["underlay"] | {
+        "uplinks": [{"name": "eth0", "state": "there"}, {"name": "eth1", "state": "away"}]
+    }
+    agent.answers["GET", "/v1/status"] = answers.STATUS | {
+        "network_mode": "native",
+        "fallback_mode": "vxlan",
+        "underlay": underlay,
+        "tunnel": {"device": "", "direct": False, "obstacle": ""},
+        "reached_by": {"native": 1},
+        "by_stack": 7,
+    }
+    out = ask("status").out.splitlines()
+    assert "Network mode:   native, else vxlan, MTU 1450" in out
+    assert "Uplinks:        eth0, eth1 (away)" in out
+    assert "Tunnel:         None" in out
+    assert any("2/3 reachable (1 by native), 7 packets left to the host's stack; not node3" in line for line in out)

@@ -12,6 +12,7 @@ import pytest
 
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.identities import Identities
+from netloom.agent.records import decode_node
 from netloom.agent.tables import Tables
 from netloom.datapath.registry import IpcacheKey
 from netloom.model.address import Family, host_prefix
@@ -19,6 +20,7 @@ from netloom.model.errors import Conflict, Invalid
 from netloom.model.labels import label_set
 from netloom.model.node import Node
 from netloom.plugins.contract import DeviceSpec, NodeChanged, Reach, Tunnel, WorkloadKind
+from netloom.plugins.fallback import Modes
 from netloom_local.store import LocalStore
 from support.tables import MemoryTable
 
@@ -29,6 +31,7 @@ NODE1 = Node(
     pod_cidrs=(IPv4Network("10.244.1.0/24"),),
     gateways=(IPv4Address("10.244.1.1"),),
     mode="direct",
+    modes=("direct",),
 )
 NODE2 = replace(
     NODE1,
@@ -68,7 +71,7 @@ class View:
         self.ipcache = MemoryTable()
         self.tables = Tables({"ipcache": self.ipcache})
         self.identities = Identities(store)
-        local = Local(node=node, mode=Direct(), mtu_bytes=1450)
+        local = Local(node=node, mode=Modes({"direct": Direct()}), mtu_bytes=1450)
         self.cluster = Cluster(store, local, self.tables, self.identities)
         self._watch = store.watch("")
         self._first = True
@@ -235,3 +238,41 @@ async def test_an_identity_given_to_others_meanwhile_gets_another_number(store: 
     await View(store, NODE1).identities.identity_of(label_set(["app=b"]))
     confirmed = await two.identities.confirm(identity)
     assert (confirmed.id, confirmed.labels) == (257, identity.labels)
+
+
+# --- what a node tells of itself while its modes change -----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (("direct",), ("native", "direct"), ("direct",)),
+        (("native", "direct"), ("direct",), ("direct",)),
+        (("native", "direct"), ("native", "direct"), ("native", "direct")),
+        (("native",), ("direct",), ("native",)),
+        ((), ("direct", "native"), ("direct",)),
+    ],
+    ids=["added", "taken away", "kept", "another", "an older agent's"],
+)
+async def test_until_its_programs_are_at_work_a_node_tells_of_what_it_takes_before_and_after(
+    store: LocalStore, before: tuple[str, ...], after: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    """So that nobody sends what nobody takes; then of all it takes."""
+    await View(store, replace(NODE1, mode=(*before, "direct")[0], modes=before)).cluster.publish_node()
+    new = View(store, replace(NODE1, mode=after[0], modes=after))
+    await new.cluster.announce_node()
+    assert await modes_told(store) == (told, told[0])
+    await new.cluster.publish_node()
+    assert await modes_told(store) == (after, after[0])
+
+
+async def test_a_node_nobody_knows_yet_tells_of_everything_at_once(store: LocalStore) -> None:
+    await View(store, NODE1).cluster.announce_node()
+    assert await modes_told(store) == (("direct",), "direct")
+
+
+async def modes_told(store: LocalStore) -> tuple[tuple[str, ...], str]:
+    entry = await store.get("nodes/node1")
+    assert entry is not None
+    node = decode_node(entry.value, "it")
+    return node.modes, node.mode

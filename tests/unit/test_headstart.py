@@ -19,7 +19,8 @@ from netloom.bpf.compiler import Compiler
 from netloom.config.load import Loaded, load_text
 from netloom.edge.lock import node_lock
 from netloom.model.errors import Conflict
-from netloom.plugins.manager import OwnedProgram, PluginManager
+from netloom.plugins.manager import PluginManager
+from netloom.plugins.owned import OwnedProgram
 
 CONFIG = """
 node: {{name: n1}}

@@ -12,7 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.datapath.crender import structs_of
-from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Layout, Mac, c_name, decode, encode, layout_of
+from netloom.datapath.layout import (
+    IFINDEXES,
+    U8,
+    U16,
+    U32,
+    U64,
+    Addr,
+    Be16,
+    Ifindexes,
+    Layout,
+    Mac,
+    c_name,
+    decode,
+    encode,
+    layout_of,
+)
 from netloom.datapath.registry import MAPS, EndpointInfo, EndpointKey, IpcacheKey
 
 STRUCTS = structs_of(MAPS)
@@ -26,6 +41,7 @@ BY_DECLARATION: dict[str, st.SearchStrategy[Any]] = {
     "__u16 {}": st.integers(0, 2**16 - 1),
     "__be16 {}": st.integers(0, 2**16 - 1),
     "__u32 {}": st.integers(0, 2**32 - 1),
+    f"__u32 {{}}[{IFINDEXES}]": st.lists(st.integers(1, 2**31 - 1), max_size=IFINDEXES).map(tuple),
     "__u64 {}": st.integers(0, 2**64 - 1),
     **{f"__u8 {{}}[{size}]": st.binary(min_size=size, max_size=size) for size in (6, 64, 192)},
     "struct addr {}": st.ip_addresses(),
@@ -157,3 +173,16 @@ def test_a_field_without_a_c_type_is_refused() -> None:
 def test_c_names_are_snake_case() -> None:
     """EndpointInfo is endpoint_info."""
     assert c_name(EndpointInfo) == "endpoint_info"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of devices."""
+
+    devices: Ifindexes
+
+
+def test_a_list_of_devices_is_filled_up_with_zeros_and_has_an_end() -> None:
+    assert encode(Listed((3, 5))) == struct.pack("=8I", 3, 5, *[0] * 6)
+    with pytest.raises(ValueError, match="a list of devices has room for 8, found 9"):
+        encode(Listed((1,) * 9))

@@ -16,7 +16,8 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from netloom.edge import requests
 from netloom.edge.answers import link_info
 from netloom.edge.messages import HEADER_BYTES, attribute, attributes, link_header, nest, number, text
-from netloom.edge.requests import Attachment, Route, VethEnd
+from netloom.edge.requests import Attachment, VethEnd
+from netloom.edge.routes import Route, add_route
 from netloom.edge.rtnl import Request
 from support.filters import filter_message
 
@@ -101,7 +102,7 @@ def test_an_address_is_alone_in_its_prefix(address: str, family: int, flags: dic
     ],
 )
 def test_a_route_says_where_by_what_and_how(route: Route, scope: int, wanted: dict[str, Any]) -> None:
-    message = read(rtmsg, requests.add_route(route))
+    message = read(rtmsg, add_route(route))
     assert (message["table"], message["proto"], message["type"], message["scope"]) == (254, 76, 1, scope)
     assert (message["dst_len"], said(message)) == (route.prefix.prefixlen, wanted | {"RTA_OIF": 7})
 

@@ -19,12 +19,14 @@ from netloom.edge.messages import (
     traffic_header,
 )
 
-HOST, LXC, FOREIGN, UPLINK = 3, 7, 9, 11
+HOST, LXC, FOREIGN, UPLINK, ETH = 3, 7, 9, 11, 13
 KNOWN = Known(
     host_devices=frozenset({HOST}),
     workload_devices=frozenset({LXC}),
     tables=frozenset({"netloom_a", "netloom_a_guard"}),
     prefiltered_device=UPLINK,
+    uplinks=frozenset({ETH}),
+    uplinks_away=frozenset({"eth9"}),
 )
 OF_HOST = Notice(frozenset({Aspect.HOST, Aspect.ROUTES}))
 ROUTES = Notice(frozenset({Aspect.ROUTES}))
@@ -61,6 +63,11 @@ CASES = [
     (NEWADDR, address_header(2, 32, UPLINK), 0, NOTHING),
     (DELADDR, address_header(2, 32, HOST), 0, OF_HOST),
     (NEWADDR, address_header(2, 32, FOREIGN), 0, NOTHING),
+    (NEWLINK, link_header(index=ETH), 0, OF_HOST | Notice(devices=frozenset({ETH}))),
+    (NEWADDR, address_header(2, 32, ETH), 0, Notice(devices=frozenset({ETH}))),
+    (DELTFILTER, traffic(ETH), 0, Notice(devices=frozenset({ETH}))),
+    (NEWLINK, link_header(index=FOREIGN) + text(3, "eth9"), 0, OF_HOST),
+    (NEWLINK, link_header(index=FOREIGN) + text(3, "eth90"), 0, NOTHING),
     (DELROUTE, route(76), 0, ROUTES),
     (DELROUTE, route(3), 0, NOTHING),
     (NEWROUTE, route(3), 0, NOTHING),
@@ -112,7 +119,7 @@ def test_only_our_tables_concern_the_firewall(kind: int, attributes: bytes, expe
 
 def test_when_notices_were_lost_everything_is_looked_at() -> None:
     """Nobody knows what they said."""
-    assert everything(KNOWN) == Notice(frozenset(Aspect), frozenset({HOST, LXC}))
+    assert everything(KNOWN) == Notice(frozenset(Aspect), frozenset({HOST, LXC, ETH}))
 
 
 @given(st.binary(max_size=200))

@@ -27,8 +27,7 @@ class Steps:
         if name in self.failing:
             raise self.failing[name]
 
-    def nodes(self) -> dict[str, Any]:
-        return {}
+    unmasqueraded: tuple[Any, ...] = ()
 
     async def ensure_firewall(self, others: tuple[Any, ...]) -> list[Repair]:
         del others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -12,12 +12,13 @@ from netloom.agent.identities import IDENTITIES, Identities, labels_of
 from netloom.agent.records import decode_address, decode_node, encode_address, encode_node
 from netloom.agent.residents import Resident, Residents
 from netloom.agent.tables import Tables
-from netloom.model.address import Address
+from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, Invalid, StoreError
 from netloom.model.node import Node, RemoteAddress
 from netloom.model.ports import NamedPort
 from netloom.plan.claims import remote_address_claims, remote_node_claims
-from netloom.plugins.contract import NetworkMode, NodeChanged, Reach, Store, StoreEvent
+from netloom.plugins.contract import NodeChanged, Reach, Store, StoreEvent
+from netloom.plugins.fallback import Modes
 
 NODES = "nodes/"
 ADDRESSES = "addresses/"
@@ -31,6 +32,15 @@ class KnownNode:
     reach: Reach
     error: str
     """Why it cannot be reached; "" when it can."""
+    mode: str = ""
+    """Name of the network mode that reaches it."""
+    passed_over: tuple[str, ...] = ()
+    """Why the modes that are preferred to that one do not."""
+
+    @property
+    def unmasqueraded(self) -> tuple[Network, ...]:
+        """To which pods go with their own addresses: they are sent there as they are, or in a tunnel."""
+        return tuple(dict.fromkeys((*self.node.pod_cidrs, *sorted(self.reach.native, key=str))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +48,7 @@ class Local:
     """What the cluster needs to know of this node."""
 
     node: Node
-    mode: NetworkMode
+    mode: Modes
     mtu_bytes: int
 
 
@@ -76,6 +86,12 @@ class Cluster:
         """The other nodes, by name."""
         return dict(self._nodes)
 
+    @property
+    def unmasqueraded(self) -> tuple[Network, ...]:
+        """Prefixes besides this node's to which pods go with their own addresses."""
+        others = (prefix for known in self._nodes.values() for prefix in known.unmasqueraded)
+        return (*self._local.mode.native_cidrs, *others)
+
     def addresses(self) -> Iterable[RemoteAddress]:
         """Every endpoint address of other nodes."""
         return tuple(self._addresses.values())
@@ -91,8 +107,25 @@ class Cluster:
             if other.name != self._local.node.name:
                 _refuse_overlap(self._local.node, other)
 
+    async def announce_node(self) -> None:
+        """Tell the others of this node before its programs are at work.
+
+        The node is taking the packets of an earlier run's network modes, and will take those of this run's: until then
+        it names those that are both, so that nobody sends what nobody takes.
+        """
+        key, own = NODES + self._local.node.name, self._local.node
+        try:
+            entry = await self._store.get(key)
+            before = decode_node(entry.value, f'node record "{key}"') if entry else own
+        except (StoreError, Invalid) as error:
+            self._log.warning("store.own_record_unknown", key=key, error=str(error))
+            before = own
+        both = tuple(mode for mode in own.modes if before.takes(mode))
+        told = replace(own, mode=both[0], modes=both) if both else before
+        await self._publish(key, encode_node(told))
+
     async def publish_node(self) -> None:
-        """Tell the others of this node."""
+        """Tell the others of this node, whose programs are at work."""
         await self._publish(NODES + self._local.node.name, encode_node(self._local.node))
 
     async def publish_address(
@@ -189,11 +222,11 @@ class Cluster:
     def _reach(self, node: Node) -> KnownNode:
         try:
             _refuse_overlap(self._local.node, node)
-            reach = self._local.mode.reach(self._local.node, node, self._local.mtu_bytes)
+            way = self._local.mode.way(self._local.node, node, self._local.mtu_bytes)
         except (Invalid, Conflict) as error:
             self._log.error("node.unreachable", node=node.name, error=str(error))
             return KnownNode(node=node, reach=Reach(), error=str(error))
-        return KnownNode(node=node, reach=reach, error="")
+        return KnownNode(node=node, reach=way.reach, error="", mode=way.mode, passed_over=way.passed_over)
 
     def _take_address(self, key: str, value: bytes | None) -> None:
         if key.startswith(f"{ADDRESSES}{self._local.node.name}/"):

@@ -24,7 +24,8 @@ from netloom.agent.api import Api, group_id
 from netloom.agent.cluster import Cluster, Local
 from netloom.agent.connections import Connections
 from netloom.agent.controllers import Controllers
-from netloom.agent.datapath import Datapath, DatapathPlan
+from netloom.agent.datapath import Datapath
+from netloom.agent.datapath_plan import DatapathPlan
 from netloom.agent.detachments import Detachments
 from netloom.agent.endpoints import EndpointManager, Parts
 from netloom.agent.headstart import HeadStart
@@ -50,7 +51,7 @@ from netloom.datapath.maps import by_name
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
-from netloom.plan.claims import world_claims
+from netloom.plan.claims import native_cidr_claims, world_claims
 from netloom.plugins.contract import CONTRACT_VERSION, PoolStatus
 from netloom.plugins.manager import PluginManager
 
@@ -69,9 +70,9 @@ class Agent:
     monitor: Monitor
 
     def __init__(self, loaded: Loaded, plugins: PluginManager, started: HeadStart) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._settings = loaded.settings
-        self._plugins = plugins
+        self.plugins = plugins
         self._active = started.active
         self._compiling = started.compiling
         self._controllers = Controllers()
@@ -113,6 +114,7 @@ class Agent:
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
         stack.callback(self.policies.close)
+        stack.callback(self.routing.close)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
         stack.push_async_callback(self.walker.close)
@@ -153,25 +155,26 @@ class Agent:
                 cluster=self.cluster,
                 identities=self._identities,
                 policies=self.policies,
-                plugins=self._plugins,
+                plugins=self.plugins,
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
         self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
         witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
-        self.monitor = observe.monitor_of(self.datapath, witness, self._plugins, self._settings.observe.flows)
+        self.monitor = observe.monitor_of(self.datapath, witness, self.plugins, self._settings.observe.flows)
         self.walker = Walker(
             Sources(
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
             )
         )
+        self.routing = Routing(self._active.routers, lambda: self.datapath.node, unheard=self._active.unheard)
         self._upkeep = Upkeep(
             datapath=self.datapath,
             tables=self.tables,
             cluster=self.cluster,
             endpoints=self.endpoints,
             policies=self.policies,
-            routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+            routing=self.routing,
             prefilter=self.prefilter,
             journal=self.repairs,
         )
@@ -183,14 +186,17 @@ class Agent:
         stack.push_async_callback(self.prefilter.close)
         await self.prefilter.restore()
         self.tables.claim("world", world_claims())
+        self.tables.claim("native-cidrs", native_cidr_claims(self._active.mode.native_cidrs))
         self._upkeep.claim_node()
         await self.endpoints.restore()
         try:
             await self.cluster.refuse_overlap()
         except StoreError as error:
             self._log.warning("store.away", error=str(error))
-        await self.cluster.publish_node()
+        await self.cluster.announce_node()
         self._controllers.forever("cluster", self._follow_cluster)
+        for loop, work in self.routing.loops():
+            self._controllers.forever(loop, work)
         try:
             await asyncio.wait_for(self.cluster.in_sync.wait(), FIRST_SYNC_S)
         except TimeoutError:
@@ -224,7 +230,7 @@ class Agent:
                 if self.cluster.robbed:
                     await self._publish()
             for change in changes:
-                await self._plugins.notify("netloom_node_changed", change)
+                await self.plugins.notify("netloom_node_changed", change)
 
     async def _apply(self, write: Callable[[], Awaitable[None]]) -> None:
         """What cannot be written now is tried again at the next resync: the watch goes on."""
@@ -240,6 +246,8 @@ class Agent:
     async def _resync(self) -> None:
         await self._upkeep.resync()
         if not self._ready:
+            await self.cluster.publish_node()
+            await self.datapath.raise_mtu(self.endpoints.ready())
             await self.datapath.retire_others()
             await self.endpoints.announce_restored()
             self._ready = True
@@ -266,8 +274,9 @@ class Agent:
             node=self.node,
             endpoints=tuple(self.endpoints.all()),
             others=tuple(known.node for known in self.cluster.nodes().values()),
+            unmasqueraded=self.cluster.unmasqueraded,
             underlay_device=self.datapath.underlay.device,
-            doors=self.datapath.doors,
+            doors=self.datapath.plan.doors,
             tunnel=self._active.mode.tunnel,
             masquerade=self._settings.masquerade,
             programs={program.id: program.name for program in self.datapath.generation.programs()},
@@ -306,16 +315,15 @@ class Agent:
             "pid": os.getpid(),
             "kernel": platform.release(),
             "network_mode": self._settings.network_mode,
+            "fallback_mode": self._settings.fallback_mode,
             "mtu_bytes": self.mtu_bytes,
-            "underlay": observe.underlay_view(self.datapath),
             **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
             "prefilter": self.prefilter.summary(),
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
             "store": self._store_view(),
-            "nodes": 1 + len(self.cluster.nodes()),
-            "unreachable": sorted(name for name, known in self.cluster.nodes().items() if known.error),
+            **views.reached(self.cluster.nodes()),
             "endpoints": len(self.endpoints.all()),
             "identities": len(self.identity_list()),
             "controllers": controllers,
@@ -324,7 +332,7 @@ class Agent:
             "missing": missing,
             "policy": policy,
             **observe.traffic(self.datapath, self.monitor, self.connections),
-            "plugins": views.plugin_counts(self._plugins.records()),
+            "plugins": views.plugin_counts(self.plugins.records()),
         }
 
     def store_error(self) -> str:
@@ -343,10 +351,6 @@ class Agent:
     def version(self) -> views.Json:
         """``/v1/version``."""
         return {"version": __version__, "kernel": platform.release(), "contract": str(CONTRACT_VERSION)}
-
-    def config(self) -> list[views.Json]:
-        """``/v1/config``: every setting with where it came from."""
-        return self._loaded.rows()
 
     def identity_list(self) -> list[views.Json]:
         """``/v1/identities``, reserved ones first; refcount counts endpoint addresses known here."""
@@ -373,10 +377,6 @@ class Agent:
         """``/v1/counters``."""
         return views.counters_view(observe.counters(self.datapath))
 
-    def plugin_list(self) -> list[views.Json]:
-        """``/v1/plugins``."""
-        return [views.plain(record) for record in self._plugins.records()]
-
     def metrics_snapshot(self) -> views.Json:
         """Everything the metrics are made of."""
         return {
@@ -387,7 +387,7 @@ class Agent:
             "repairs": dict(self.repairs.counts()),
             "nodes": 1 + len(self.cluster.nodes()),
             "identities": len(self.identity_list()),
-            "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
+            "plugins_failed": sum(record.state == "failed" for record in self.plugins.records()),
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "verdicts": self.monitor.verdicts(),
             "connections": observe.connections_view(self.connections),

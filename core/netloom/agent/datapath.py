@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import structlog
 
 from netloom.agent.condition import Expectation, faults
+from netloom.agent.datapath_plan import DatapathPlan
 from netloom.agent.devices import PLACES_AT_ONCE, Devices, Interface, in_parts
 from netloom.agent.direct import DirectWay
 from netloom.agent.generation import (
@@ -21,51 +21,37 @@ from netloom.agent.generation import (
     remove_others,
 )
 from netloom.agent.kernel import KernelThread, MapDriver, RouteDriver
+from netloom.agent.node_firewall import FirewallSpec, NodeFirewall
 from netloom.agent.node_maps import NodeMaps
 from netloom.agent.queues import limited_interfaces, repair_queues
 from netloom.agent.removals import Removals
 from netloom.agent.repairs import Repair
-from netloom.agent.tables import Driver
+from netloom.agent.tables import ROUTES, Driver
+from netloom.agent.uplinks import Uplinks
 from netloom.bpf.grace import wait_for_running_programs
 from netloom.bpf.maps import MapSet
 from netloom.bpf.ring import EventRing
-from netloom.config.settings import Settings
 from netloom.datapath import registry
 from netloom.datapath.maps import Index
-from netloom.edge import nft
 from netloom.edge.filters import Way
-from netloom.edge.firewall import MasqueradeSpec, ensure_guard, ensure_masquerade, remove_masquerade
-from netloom.edge.host import HOST_DEVICE, HostSpec, memory_bytes
+from netloom.edge.firewall import ensure_guard
+from netloom.edge.host import HOST_DEVICE, NET_DEVICE, HostSpec, memory_bytes
 from netloom.edge.inspection import look_at_workload
 from netloom.edge.netlink import Direction, LinkInfo, Netlink
 from netloom.edge.underlay import Underlay, find_underlay
-from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload
+from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload, raise_mtu
 from netloom.model.address import Address, Family, Network
 from netloom.model.endpoint import WORKLOAD_PREFIX, Attachment, Endpoint
 from netloom.model.node import Node
 from netloom.plan.claims import NO_ADDRESS, HostDevice
 from netloom.plan.room import map_sizes
 from netloom.plan.shaping import queue_of
-from netloom.plugins.contract import AttachPoint, NetworkMode
-from netloom.plugins.manager import OwnedProgram
+from netloom.plugins.contract import AttachPoint
 
 EPOCHS = 1 << 32
 TABLES = (registry.PEERS, registry.ENDPOINTS, registry.POLICERS, registry.DEVICES, registry.IPCACHE, registry.TUNNELS)
 """Maps that claims fill, in the order of writing: a workload may send (DEVICES) once it can be answered (ENDPOINTS) and
 its limit is known (POLICERS)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatapathPlan:
-    """What is to be built."""
-
-    settings: Settings
-    mode: NetworkMode
-    prefixes: tuple[Network, ...]
-    gateways: tuple[Address, ...]
-    programs: tuple[OwnedProgram, ...]
-    compiling: Awaitable[Compiled]
-    """Gives the programs once they are compiled."""
 
 
 class Datapath:
@@ -80,7 +66,6 @@ class Datapath:
         self._log = structlog.get_logger()
         self._trace = registry.TraceFlag(0)
         self._policy_epoch = 0
-        self._firewall_seen: tuple[int, tuple[Network, ...]] | None = None
         self._directory = plan.settings.paths.bpf_dir / plan.settings.node.name
 
     async def prepare(self) -> None:
@@ -98,16 +83,17 @@ class Datapath:
             self._write_node_config()
         finally:
             compiled = await self._plan.compiling
-        compiled = compiled.at_underlay(self._direct.device)
+        compiled = self._placed(compiled)
         self._generation = Generation(next_directory(self._directory / "generations"), compiled, self._maps.all)
         await self._kernel.run(self._attach_where_none_is)
 
     async def retire_others(self) -> None:
-        """Unpin earlier programs and tables.
+        """Take earlier programs off devices where none belongs, remove earlier modes' devices, unpin the rest.
 
         Call once no device has one of those programs any more: their tail calls end with the pins, so a packet that
         is between two of their stages still gets its time.
         """
+        await self._kernel.run(self._remove_unwanted)
         await asyncio.to_thread(wait_for_running_programs)
         remove_others(self._generation.directory.parent, self._generation.directory)
         self._maps.remove_other_versions()
@@ -126,7 +112,7 @@ class Datapath:
     def drivers(self) -> Mapping[str, Driver[Any, Any]]:
         """Drivers of all tables, in the order in which they are written."""
         maps = {spec.name: MapDriver(self._maps.all.of(spec)) for spec in TABLES}
-        return {**maps, "routes": RouteDriver(self._kernel, self._netlink)}
+        return {**maps, ROUTES: RouteDriver(self._kernel, self._netlink)}
 
     @property
     def maps(self) -> MapSet:
@@ -144,11 +130,9 @@ class Datapath:
         return self._direct.obstacle
 
     @property
-    def doors(self) -> tuple[str, ...]:
-        """Devices by which packets enter the host's stack: loom_host, and those of the mode that no program guards."""
-        guarded = {owned.program.target for owned in self._plan.programs}
-        devices = (device.name for device in self._plan.mode.devices())
-        return (HOST_DEVICE, *(name for name in devices if AttachPoint(name, "ingress") not in guarded))
+    def plan(self) -> DatapathPlan:
+        """What it was built from."""
+        return self._plan
 
     @property
     def attached_by(self) -> tuple[Way, Way]:
@@ -201,6 +185,12 @@ class Datapath:
         """Take up an interface an earlier run made, with the program it has. Raises NotFound when it has gone."""
         return await self._kernel.run(adopt_workload, self._netlink, self._workload_spec(endpoint))
 
+    async def raise_mtu(self, endpoints: Iterable[Endpoint]) -> None:
+        """Give interfaces of an earlier run this run's MTU if that is larger; call it once the programs are at work."""
+        if self._earlier_mtu_bytes < self.mtu_bytes:
+            for endpoint in endpoints:
+                await self._kernel.run(raise_mtu, self._workload_spec(endpoint), self._earlier_mtu_bytes)
+
     async def condition_of(self, endpoint: Endpoint, netns: str, addresses: Iterable[Address]) -> tuple[str, ...]:
         """In what an interface is not as it was made, sentences; ``netns``: a path of the container's namespace.
 
@@ -223,16 +213,20 @@ class Datapath:
         await self._kernel.run(self._delete_other_workloads, {item.attachment.host_ifname for item in endpoints})
 
     async def ensure_firewall(self, others: Iterable[Network]) -> list[Repair]:
-        """The guard, and masquerading if that is wanted; ``others``: other nodes' prefixes. Returns what changed."""
-        return await self._kernel.run(self._ensure_firewall, tuple(others))
+        """The guard, and masquerading if that is wanted; returns what changed.
+
+        ``others``: prefixes besides this node's to which pods go with their own addresses.
+        """
+        return await self._kernel.run(self._firewall.ensure, tuple(others))
 
     async def repair_host(self) -> list[Repair]:
         """Put back the node's devices, addresses and settings that a stranger changed; returns what that was."""
         repairs = await self._kernel.run(self._devices.repair_host)
+        moved = await self._kernel.run(self._uplinks.look_again)
         if await self._kernel.run(self._direct.look_again):
             self._tell_way()
-            self._write_node_config()
-        if repairs:
+            moved = True
+        if repairs or moved:
             self._write_node_config()
         return repairs
 
@@ -275,18 +269,36 @@ class Datapath:
         """Indexes of the node's own devices."""
         return self._devices.watched()
 
+    @property
+    def uplinks(self) -> Uplinks:
+        """The underlay's devices, as they are now."""
+        return self._uplinks
+
     def _prepare_host(self) -> None:
         settings = self._plan.settings
         self._netlink = Netlink(settings.node.name, settings.datapath.attach)
+        own = settings.node
         self._underlay = find_underlay(
-            self._netlink, settings.node.underlay_device, settings.node.underlay_ipv4, settings.node.underlay_ipv6
+            self._netlink, own.underlay_device, own.underlay_ipv4, own.underlay_ipv6, own.uplinks
         )
+        self._uplinks = Uplinks(self._netlink, self._underlay)
         family: Family = 4 if self._underlay.ipv4 else 6
         self.mtu_bytes = self._plan.mode.mtu_bytes(settings.mtu_bytes or self._underlay.mtu_bytes, family)
-        ensure_guard(settings.node.name, self.doors)
+        earlier = self._netlink.link(HOST_DEVICE)
+        self._earlier_mtu_bytes = earlier.mtu_bytes if earlier else self.mtu_bytes
+        ensure_guard(settings.node.name, self._plan.doors)
         self._devices = Devices(self._netlink, self._host_spec())
         self._direct = DirectWay(self._netlink, self._plan.mode.tunnel, self._underlay)
         self._tell_way()
+        self._firewall = NodeFirewall(
+            FirewallSpec(
+                node_name=own.name,
+                pod_cidrs=self._plan.prefixes,
+                masquerade=settings.masquerade,
+                doors=self._plan.doors,
+                mode_devices=tuple(self._devices.links.devices),
+            )
+        )
         self.node = Node(
             name=settings.node.name,
             underlay_ipv4=self._underlay.ipv4,
@@ -294,7 +306,16 @@ class Datapath:
             pod_cidrs=self._plan.prefixes,
             gateways=self._plan.gateways,
             mode=settings.network_mode,
+            modes=self._plan.mode.names,
+            segments=self._underlay.segments,
         )
+
+    def _placed(self, compiled: Compiled) -> Compiled:
+        """With programs of the underlay on its devices. Raises Invalid when one cannot have those it needs."""
+        if not compiled.needs_underlay():
+            return compiled.at_underlay((self._underlay.device,), direct=self._direct.usable)
+        self._uplinks.require_ethernet()
+        return compiled.at_underlay(self._underlay.names, direct=self._direct.usable)
 
     def _host_spec(self) -> HostSpec:
         return HostSpec(
@@ -340,6 +361,9 @@ class Datapath:
             tunnel_ifindex=device.ifindex if device else 0,
             underlay_ifindex=self._direct.ifindex,
             mtu_bytes=self.mtu_bytes,
+            tunnel_mtu_bytes=self._plan.mode.tunnel_mtu_bytes,
+            flags=registry.NodeFlag.MASQUERADE if self._plan.settings.masquerade else 0,
+            uplinks=self._uplinks.indexes,
             trace=self._trace,
             policy_epoch=self._policy_epoch,
             policy_flags=0 if self._plan.settings.policy.cut_connections else registry.PolicyFlag.KEEP_CONNECTIONS,
@@ -351,7 +375,15 @@ class Datapath:
         found = self._generation.filters()
         bare = {point: program for point, program in found.items() if not self._netlink.filter_of(*_place(point))}
         self._devices.repair_filters(bare)
-        self._netlink.detach_all_filters(keep={point.device for point in found})
+
+    def _remove_unwanted(self) -> None:
+        """What earlier runs left on others' devices, and the devices of a network mode this run does not have."""
+        self._netlink.detach_all_filters(keep={_place(point) for point in self._generation.filters()})
+        wanted = {HOST_DEVICE, NET_DEVICE, *self._devices.links.devices}
+        for link in self._netlink.own_links():
+            if link.name not in wanted and not link.name.startswith(WORKLOAD_PREFIX):
+                self._netlink.delete_link(link.name)
+                self._log.info("device.removed", device=link.name, reason="no network mode of this node has it")
 
     def _tell_way(self) -> None:
         if self._plan.mode.tunnel is not None:
@@ -362,32 +394,6 @@ class Datapath:
             if link.name.startswith(WORKLOAD_PREFIX) and link.name not in keep:
                 self._log.warning("workload.deleted", device=link.name, reason="no endpoint has it")
                 self._netlink.delete_link(link.name)
-
-    def _ensure_firewall(self, others: tuple[Network, ...]) -> list[Repair]:
-        seen = (nft.generation(), others)
-        if seen == self._firewall_seen:
-            return []
-        name = self._plan.settings.node.name
-        changed = {"guard": ensure_guard(name, self.doors)}
-        if self._plan.settings.masquerade:
-            changed["masquerading"] = ensure_masquerade(self._masquerade_spec(others))
-        else:
-            remove_masquerade(name)
-        # What somebody changed since the first line has raised the number: it is looked at again next time.
-        self._firewall_seen = None if any(changed.values()) else seen
-        return [
-            Repair(kind="firewall", name=f"firewall table ({what})", action="put in place")
-            for what, done in changed.items()
-            if done
-        ]
-
-    def _masquerade_spec(self, others: tuple[Network, ...]) -> MasqueradeSpec:
-        return MasqueradeSpec(
-            node_name=self._plan.settings.node.name,
-            pod_cidrs=self._plan.prefixes,
-            cluster_cidrs=(*self._plan.prefixes, *others),
-            devices=(HOST_DEVICE, f"{WORKLOAD_PREFIX}*", *self._devices.links.devices),
-        )
 
 
 def _place(point: AttachPoint) -> tuple[str, Direction]:

@@ -24,6 +24,8 @@ class Circumstances:
     ethernet: bool
     """Packets of the underlay device begin with an Ethernet header."""
     ipsec_policies: int
+    ifindex: int
+    """Of the underlay device, which is another one when it was made again; 0 while it is away."""
 
 
 def obstacle(found: Circumstances) -> str:
@@ -32,6 +34,8 @@ def obstacle(found: Circumstances) -> str:
         return "it is switched off"
     if not found.ipv4:
         return "the underlay has no IPv4 address"
+    if not found.ifindex:
+        return "the underlay device is away"
     if not found.ethernet:
         return "the underlay device is not Ethernet"
     if found.ipsec_policies:
@@ -49,9 +53,9 @@ class DirectWay:
         self._found = self._look()
 
     def look_again(self) -> bool:
-        """Whether it has opened or closed since."""
-        before, self._found = self.obstacle, self._look()
-        return bool(before) != bool(self.obstacle)
+        """Whether it has opened or closed since, or leads by another device."""
+        before, self._found = self._found, self._look()
+        return bool(obstacle(before)) != bool(self.obstacle) or before.ifindex != self._found.ifindex
 
     @property
     def obstacle(self) -> str:
@@ -59,15 +63,14 @@ class DirectWay:
         return obstacle(self._found)
 
     @property
-    def device(self) -> str | None:
-        """Where the program that receives belongs; None when it belongs nowhere on this node."""
-        usable = self._found.wanted and self._found.ipv4 and self._found.ethernet
-        return self._underlay.device if usable else None
+    def usable(self) -> bool:
+        """Whether the program that receives belongs on this node; IPsec comes and goes, so it stays meanwhile."""
+        return self._found.wanted and self._found.ipv4 and self._found.ethernet
 
     @property
     def ifindex(self) -> int:
         """For ``node_config``: the underlay device while the way is open, 0 while it is not."""
-        return 0 if self.obstacle else self._underlay.ifindex
+        return 0 if self.obstacle else self._found.ifindex
 
     def _look(self) -> Circumstances:
         link = self._netlink.link(self._underlay.device)
@@ -76,4 +79,5 @@ class DirectWay:
             ipv4=self._underlay.ipv4 is not None,
             ethernet=link is not None and link.ethernet,
             ipsec_policies=policy_count() if self._wanted else 0,
+            ifindex=link.ifindex if link else 0,
         )

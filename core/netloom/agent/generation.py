@@ -8,7 +8,7 @@ a program.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,19 @@ from netloom.bpf.programs import LoadedProgram, fill_slots, held_by_slots, load_
 from netloom.datapath.registry import CALLS, CallSlot
 from netloom.model.errors import KernelError, PluginError, Unavailable
 from netloom.plugins.contract import UNDERLAY, AttachPoint, BpfProgram
-from netloom.plugins.manager import OwnedProgram
+from netloom.plugins.owned import OwnedProgram
 
 FROM_CONTAINER = AttachPoint(WORKLOAD_DEVICES, "ingress")
 
-Target = AttachPoint | CallSlot
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The place behind another program at the underlay: it sees what that one leaves."""
+
+    point: AttachPoint
+
+
+Target = AttachPoint | Behind | CallSlot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,23 +43,43 @@ class Compiled:
 
     objects: tuple[ProgramObject, ...]
     targets: Mapping[Target, str]
+    direct: frozenset[str] = frozenset()
+    """Names of programs that stand at the underlay only while tunnel packets may pass by the tunnel's device."""
 
-    def at_underlay(self, device: str | None) -> Compiled:
-        """With the name of the underlay's device in the place of what stands for it; without programs there if None."""
-        located = ((_located(target, device), name) for target, name in self.targets.items())
-        targets = {target: name for target, name in located if target is not None}
+    def needs_underlay(self) -> bool:
+        """Whether programs must stand at every device of the underlay, tunnel or not."""
+        return any(name not in self.direct for target, name in self.targets.items() if _is_at_underlay(target))
+
+    def at_underlay(self, devices: Collection[str], *, direct: bool) -> Compiled:
+        """With these devices in the place of the one name for all; ``direct``: whether :attr:`direct` ones belong.
+
+        Of two programs at one place the one behind goes to its slot, or takes the place of one that does not belong.
+        """
+        targets = {target: name for target, name in self.targets.items() if not _is_at_underlay(target)}
+        for point in (AttachPoint(UNDERLAY, "ingress"), AttachPoint(UNDERLAY, "egress")):
+            names = [self.targets[place] for place in (point, Behind(point)) if place in self.targets]
+            names = [name for name in names if direct or name not in self.direct]
+            if names and devices:
+                targets |= {AttachPoint(device, point.direction): names[0] for device in devices}
+                targets |= dict.fromkeys([CallSlot.NEXT_AT_UNDERLAY] if names[1:] else [], names[-1])
         return Compiled(
             objects=tuple(item for item in self.objects if item.name in targets.values()),
             targets=targets,
+            direct=self.direct,
         )
 
 
 def assign(owned: Sequence[OwnedProgram]) -> dict[Target, BpfProgram]:
-    """The core's and the plugins' programs by target; raises PluginError when two want the same."""
-    programs = {program.target: program for program in core_programs()}
-    owners = dict.fromkeys(programs, "the agent")
+    """The core's and the plugins' programs by target; raises PluginError when two want the same.
+
+    At the underlay the second mode's program stands behind the first's; one only, since there is one slot for it.
+    """
+    programs: dict[Target, BpfProgram] = {program.target: program for program in core_programs()}
+    owners: dict[Target, str] = dict.fromkeys(programs, "the agent")
     for item in owned:
-        target = item.program.target
+        target: Target = item.program.target
+        if item.at_underlay in programs and _may_stand_behind(item, owners):
+            target = Behind(item.at_underlay)
         if target in programs:
             raise PluginError(
                 item.plugin,
@@ -70,16 +98,21 @@ def compile_generation(compiler: Compiler, owned: Sequence[OwnedProgram]) -> Com
     return Compiled(
         objects=compiler.compile_all(tuple(programs.values()), defines),
         targets={target: program.name for target, program in programs.items()},
+        direct=frozenset(item.program.name for item in owned if item.direct),
     )
 
 
-def _located(target: Target, underlay: str | None) -> Target | None:
-    if not isinstance(target, AttachPoint) or target.device != UNDERLAY:
-        return target
-    return AttachPoint(underlay, target.direction) if underlay else None
+def _may_stand_behind(item: OwnedProgram, owners: Mapping[Target, str]) -> bool:
+    return owners[item.program.target] != f'plugin "{item.plugin}"' and not any(isinstance(x, Behind) for x in owners)
+
+
+def _is_at_underlay(target: Target) -> bool:
+    return isinstance(target, Behind) or (isinstance(target, AttachPoint) and target.device == UNDERLAY)
 
 
 def _describe(target: Target) -> str:
+    if isinstance(target, Behind):
+        target = target.point
     return f"slot {target.name}" if isinstance(target, CallSlot) else f"{target.direction} of {target.device}"
 
 

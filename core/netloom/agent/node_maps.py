@@ -20,7 +20,7 @@ from netloom.bpf.pins import SCRATCH_SUFFIX
 from netloom.bpf.resized import unpin_resized
 from netloom.datapath import registry
 from netloom.datapath.maps import MapSpec
-from netloom.plugins.manager import OwnedProgram
+from netloom.plugins.owned import OwnedProgram
 
 SHARED_MAPS = tuple(spec for spec in registry.MAPS if spec.name != registry.CALLS.name)
 """The agent's maps that outlive a generation of programs."""

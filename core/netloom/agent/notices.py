@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from netloom.edge.messages import HEADER_BYTES, attributes
+from netloom.edge.messages import HEADER_BYTES, LINK_ATTRIBUTES_AT, attributes
 from netloom.edge.ownership import ROUTE_PROTOCOL
 
 _HEADER = struct.Struct("=IHHII")
@@ -19,7 +19,9 @@ _INDEX = struct.Struct("=4xi")
 """The index as struct ifinfomsg, ifaddrmsg and tcmsg have it, behind four bytes."""
 _ROUTE = struct.Struct("=4xBB")
 """Table and protocol of struct rtmsg."""
-_LINK = frozenset({16, 17})
+_NEW_LINK = 16
+_LINK = frozenset({_NEW_LINK, 17})
+_IFLA_IFNAME = 3
 _ADDRESS = frozenset({20, 21})
 _ROUTES = frozenset({24, 25})
 _TRAFFIC = frozenset({36, 37, 44, 45})
@@ -74,11 +76,15 @@ class Known:
     """Of the firewall."""
     prefiltered_device: int = 0
     """Index of the device the prefilter has its program on; 0 without."""
+    uplinks: frozenset[int] = frozenset()
+    """Of the underlay's devices."""
+    uplinks_away: frozenset[str] = frozenset()
+    """Names of those that were deleted: their indexes will be others."""
 
     @property
     def devices(self) -> frozenset[int]:
-        """Both kinds."""
-        return self.host_devices | self.workload_devices
+        """All kinds."""
+        return self.host_devices | self.workload_devices | self.uplinks
 
 
 def everything(known: Known) -> Notice:
@@ -116,6 +122,8 @@ def _read(kind: int, flags: int, message: bytes, known: Known) -> Notice:
         found = dict(attributes(message, _NETCONF_ATTRIBUTES_AT)).get(_NETCONFA_IFINDEX, b"")
         ifindex = int.from_bytes(found, sys.byteorder, signed=True)
         return _of_host() if ifindex in known.host_devices or ifindex == _ALL_DEVICES else Notice()
+    if kind == _NEW_LINK and known.uplinks_away and _name_in(message) in known.uplinks_away:
+        return _of_host()
     if kind in _LINK | _ADDRESS | _TRAFFIC:
         (ifindex,) = _INDEX.unpack_from(message, HEADER_BYTES)
         return _of_device(kind, ifindex, known)
@@ -126,8 +134,13 @@ def _of_device(kind: int, ifindex: int, known: Known) -> Notice:
     if ifindex in known.host_devices and kind not in _TRAFFIC:
         return _of_host()
     prefiltered = kind in _LINK and ifindex == known.prefiltered_device
-    aspects = frozenset({Aspect.PREFILTER}) if prefiltered else frozenset[Aspect]()
-    return Notice(aspects, known.devices & {ifindex})
+    found = Notice(frozenset({Aspect.PREFILTER}) if prefiltered else frozenset(), known.devices & {ifindex})
+    return found | _of_host() if kind in _LINK and ifindex in known.uplinks else found
+
+
+def _name_in(message: bytes) -> str:
+    """Of the link that a notice is about."""
+    return dict(attributes(message, LINK_ATTRIBUTES_AT)).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
 
 
 def _of_host() -> Notice:

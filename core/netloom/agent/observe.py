@@ -106,6 +106,7 @@ def traffic(datapath: Datapath, monitor: Monitor, connections: Connections) -> v
         "monitor": monitor_view(datapath, monitor),
         "connections": connections_view(connections),
         "programs": program_list(datapath),
+        "by_stack": _counted(datapath, DropReason.BY_STACK),
     }
 
 
@@ -136,10 +137,15 @@ def program_list(datapath: Datapath) -> list[views.Json]:
 
 
 def ways(datapath: Datapath) -> views.Json:
-    """Whether tunnel packets pass by the tunnel device, and if not, why; how programs hang on devices."""
-    tunnel = {"direct": not datapath.direct_obstacle, "obstacle": datapath.direct_obstacle}
+    """The underlay; whether tunnel packets pass by the tunnel device, and if not, why; how programs hang on devices."""
+    found = datapath.plan.mode.tunnel
+    tunnel = {
+        "device": found.device if found else "",
+        "direct": found is not None and not datapath.direct_obstacle,
+        "obstacle": datapath.direct_obstacle if found else "",
+    }
     devices, pods = datapath.attached_by
-    return {"tunnel": tunnel, "attached_by": {"devices": devices, "pods": pods}}
+    return {"underlay": underlay_view(datapath), "tunnel": tunnel, "attached_by": {"devices": devices, "pods": pods}}
 
 
 def underlay_view(datapath: Datapath) -> views.Json:
@@ -150,4 +156,8 @@ def underlay_view(datapath: Datapath) -> views.Json:
         "ipv4": views.plain(underlay.ipv4),
         "ipv6": views.plain(underlay.ipv6),
         "mtu_bytes": underlay.mtu_bytes,
+        "segments": views.plain(underlay.segments),
+        "uplinks": [
+            {"name": name, "state": "away" if name in datapath.uplinks.away else "there"} for name in underlay.names
+        ],
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -20,7 +20,10 @@ from netloom.agent.repairs import Repair
 from netloom.model.errors import Exhausted, NetloomError
 from netloom.plan.claims import Claims
 from netloom.plan.delta import Delta
+from netloom.plugins.contract import UNDERLAY
 
+ROUTES: Final = "routes"
+"""Name of the table of routes."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -82,6 +85,14 @@ class Tables:
         for table in self._tables:
             table.delta.withdraw(owner)
 
+    def wanted(self, name: str) -> Iterator[tuple[Any, Any, str, str]]:
+        """What the table of that name should hold: key, value, owner, and why it is not written; "" when it is."""
+        table = next(table for table in self._tables if table.name == name)
+        pending = table.delta.pending().upserts
+        for key, value, owner in table.delta.wanted():
+            refused = table.refused.get(key)
+            yield key, value, owner, str(refused) if refused else "waiting" if key in pending else ""
+
     def states(self) -> Mapping[str, TableState]:
         """How each table fares, by name."""
         return {table.name: TableState(table.errors, len(table.refused)) for table in self._tables}
@@ -123,6 +134,8 @@ class Tables:
         before = {table.name: table.refused for table in self._tables}
         for table in self._tables:
             table.refused = {}
+        await self._upsert_ways()
+        for table in self._tables:
             await self._upsert(table, owner)
         for table in reversed(self._tables):
             deletes = table.delta.pending().deletes
@@ -134,6 +147,14 @@ class Tables:
                 await self._upsert(table, owner)
         for table in self._tables:
             self._tell(table, before[table.name])
+
+    async def _upsert_ways(self) -> None:
+        """Routes by the underlay go before all else: what the maps send natively needs them there."""
+        for table in self._tables:
+            if table.name == ROUTES:
+                ways = {k: v for k, v in table.delta.pending().upserts.items() if v.device == UNDERLAY}
+                for key, value in ways.items():
+                    await self._step(table, key, value)
 
     async def _upsert(self, table: Table[Any, Any], owner: str | None) -> None:
         """Where there is no room for a new entry there is none for the next either; what ``owner`` wants is tried."""
@@ -187,6 +208,6 @@ def _differences(table: Table[Any, Any], actual: Mapping[Any, Any] | None) -> li
 
 
 def _repair(table: str, key: Any, action: str) -> Repair:
-    if table == "routes":
+    if table == ROUTES:
         return Repair(kind="route", name=str(key), action=action)
     return Repair(kind="map entry", name=f"{table} {key}", action=action)

@@ -58,7 +58,7 @@ class Upkeep:
             steps = (
                 self._host,
                 self._inner_maps,
-                self.routing.refresh,
+                self._learned_routes,
                 self._tables_and_programs,
                 self._pins,
                 self._prefilter,
@@ -98,6 +98,8 @@ class Upkeep:
             workload_devices=frozenset(endpoint.ifindex for endpoint in self.endpoints.ready()),
             tables=firewall_tables(self.datapath.node.name),
             prefiltered_device=self.prefilter.watched,
+            uplinks=frozenset(self.datapath.uplinks.indexes),
+            uplinks_away=self.datapath.uplinks.away,
         )
 
     @property
@@ -116,8 +118,7 @@ class Upkeep:
         await self._ensure_firewall()
 
     async def _ensure_firewall(self) -> Repairs:
-        others = (cidr for known in self.cluster.nodes().values() for cidr in known.node.pod_cidrs)
-        return await self.datapath.ensure_firewall(tuple(others))
+        return await self.datapath.ensure_firewall(self.cluster.unmasqueraded)
 
     async def _host(self) -> None:
         repairs = await self.datapath.repair_host()
@@ -129,6 +130,9 @@ class Upkeep:
 
     async def _routes(self) -> None:
         self._note(await self.tables.resync(("routes",)))
+
+    async def _learned_routes(self) -> None:
+        self._note(await self.routing.refresh())
 
     async def _tables_and_programs(self) -> None:
         """New programs never meet tables that are not complete: those at work go on instead."""

@@ -84,25 +84,46 @@ def identities_view(labels: Mapping[int, Labels], counts: Mapping[int, int]) -> 
     ]
 
 
-def node_view(node: Node, *, local: bool, error: str = "") -> Json:
-    """One element of ``/v1/nodes``."""
+def node_view(node: Node, known: KnownNode | None = None) -> Json:
+    """One element of ``/v1/nodes``; ``known``: how this node knows another one."""
     return {
         "name": node.name,
-        "local": local,
+        "local": known is None,
         "underlay_ipv4": plain(node.underlay_ipv4),
         "underlay_ipv6": plain(node.underlay_ipv6),
         "pod_cidrs": plain(node.pod_cidrs),
         "gateways": plain(node.gateways),
         "mode": node.mode,
-        "state": "unreachable" if error else "reachable",
-        "error": error,
+        "modes": list(node.modes or (node.mode,)),
+        "segments": plain(node.segments),
+        "reached_by": known.mode if known else "",
+        "way": _way(known) if known else "local",
+        "passed_over": list(known.passed_over) if known else [],
+        "state": "unreachable" if known and known.error else "reachable",
+        "error": known.error if known else "",
     }
+
+
+def _way(known: KnownNode) -> str:
+    """In one word."""
+    if known.error:
+        return "none"
+    return "native" if known.reach.native else "tunnel"
 
 
 def nodes_view(local: Node, others: Mapping[str, KnownNode]) -> list[Json]:
     """This node first, then the others by name."""
-    views = [node_view(others[name].node, local=False, error=others[name].error) for name in sorted(others)]
-    return [node_view(local, local=True), *views]
+    return [node_view(local), *(node_view(others[name].node, others[name]) for name in sorted(others))]
+
+
+def reached(others: Mapping[str, KnownNode]) -> Json:
+    """How many nodes there are, how many each network mode reaches, and which are not reached."""
+    modes = [known.mode for known in others.values() if not known.error]
+    return {
+        "nodes": 1 + len(others),
+        "unreachable": sorted(name for name, known in others.items() if known.error),
+        "reached_by": {mode: modes.count(mode) for mode in sorted(set(modes))},
+    }
 
 
 def controller_view(state: ControllerState) -> Json:

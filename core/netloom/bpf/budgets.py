@@ -13,10 +13,13 @@ VERIFIED_INSTRUCTIONS: Final = {
     "forward": 100_000,
     "from_container": 100_000,
     "from_host": 40_000,
+    "from_netdev": 40_000,
     "from_overlay": 40_000,
     "from_underlay": 40_000,
     "icmp_error": 5_000,
+    "native": 5_000,
     "neighbor": 15_000,
     "prefilter": 500,
+    "to_netdev": 1_000,
 }
 """Most instructions the verifier may walk for a program, by its name."""

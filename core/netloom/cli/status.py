@@ -42,13 +42,15 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Node", view["node"]
     yield "Kernel", view["kernel"]
     yield "Store", _join(_word(store["state"]), store["plugin"], store["error"])
-    yield "Network mode", f"{view['network_mode']}, MTU {view['mtu_bytes']}"
+    fallback = f", else {view['fallback_mode']}" if view["fallback_mode"] else ""
+    yield "Network mode", f"{view['network_mode']}{fallback}, MTU {view['mtu_bytes']}"
     yield "Underlay", _join(*(underlay[key] for key in ("device", "ipv4", "ipv6")))
+    yield from _uplinks(underlay["uplinks"])
     yield "Tunnel", _tunnel(view["tunnel"])
     yield "IPAM", "\n".join(_pool(pool) for pool in view["ipam"])
     yield "Masquerading", "Enabled" if view["masquerade"] else "Disabled"
     yield "Prefilter", _prefilter(view["prefilter"])
-    yield "Nodes", _nodes(view["nodes"], view["unreachable"])
+    yield "Nodes", _nodes(view)
     yield "Endpoints", str(view["endpoints"])
     yield "Identities", str(view["identities"])
     yield "Policies", "\n".join(_policies(view["policy"]))
@@ -81,7 +83,18 @@ def _pool(pool: dict[str, Any]) -> str:
     return f"{family}: {pool['used']}/{pool['capacity']} allocated from {pool['prefix']}"
 
 
+def _uplinks(uplinks: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
+    """When there is more to say than that the underlay device is there."""
+    if len(uplinks) > 1 or any(uplink["state"] == "away" for uplink in uplinks):
+        yield (
+            "Uplinks",
+            ", ".join(uplink["name"] + (" (away)" if uplink["state"] == "away" else "") for uplink in uplinks),
+        )
+
+
 def _tunnel(tunnel: dict[str, Any]) -> str:
+    if not tunnel["device"]:
+        return "None"
     return "Direct" if tunnel["direct"] else f"By the tunnel device: {tunnel['obstacle']}"
 
 
@@ -98,8 +111,13 @@ def _prefilter(view: dict[str, Any]) -> str:
     return "\n".join([text, *filter(None, reasons)])
 
 
-def _nodes(count: int, unreachable: list[str]) -> str:
-    text = f"{count - len(unreachable)}/{count} reachable"
+def _nodes(view: dict[str, Any]) -> str:
+    """How many are reached, by what, and which are not."""
+    count, unreachable = view["nodes"], view["unreachable"]
+    ways = ", ".join(f"{number} by {mode}" for mode, number in view["reached_by"].items())
+    text = f"{count - len(unreachable)}/{count} reachable{f' ({ways})' if ways else ''}"
+    if view["by_stack"]:
+        text += f", {view['by_stack']} packets left to the host's stack"
     return f"{text}; not {', '.join(unreachable)}: see `netctl node list`" if unreachable else text
 
 

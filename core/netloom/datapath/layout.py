@@ -51,6 +51,21 @@ def _mac(value: bytes) -> bytes:
     return value
 
 
+IFINDEXES = 8
+"""Room in a list of devices."""
+_IFINDEXES = struct.Struct(f"={IFINDEXES}I")
+
+
+def _encode_ifindexes(value: tuple[int, ...]) -> bytes:
+    if len(value) > IFINDEXES:
+        raise ValueError(f"a list of devices has room for {IFINDEXES}, found {len(value)}")
+    return _IFINDEXES.pack(*value, *(0,) * (IFINDEXES - len(value)))
+
+
+def _decode_ifindexes(raw: bytes) -> tuple[int, ...]:
+    return tuple(ifindex for ifindex in _IFINDEXES.unpack(raw) if ifindex)
+
+
 _BE16 = struct.Struct(">H")
 _PREFIX = struct.Struct("=I16s")
 
@@ -81,6 +96,10 @@ U32 = Annotated[int, _number("__u32 {}", "I")]
 U64 = Annotated[int, _number("__u64 {}", "Q")]
 Be16 = Annotated[int, CType("__be16 {}", "2s", 2, _BE16.pack, lambda raw: _BE16.unpack(raw)[0])]
 Mac = Annotated[bytes, CType("__u8 {}[6]", "6s", 1, _mac)]
+Ifindexes = Annotated[
+    tuple[int, ...], CType(f"__u32 {{}}[{IFINDEXES}]", f"{_IFINDEXES.size}s", 4, _encode_ifindexes, _decode_ifindexes)
+]
+"""Up to :data:`IFINDEXES` devices; in C what is left over is 0."""
 Addr = Annotated[Address, CType("struct addr {}", "16s", 4, pack, unpack)]
 """An address of either family; IPv4 is v4-mapped."""
 Prefix = Annotated[Network, CType("struct prefix {}", "20s", 4, _encode_prefix, _decode_prefix)]

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from netloom.datapath.connections import CONNECTION_MAPS
 from netloom.datapath.enforcement import POLICY_MAPS
-from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, CType, Mac, Prefix
+from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, CType, Ifindexes, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
 from netloom.datapath.prefilter import PREFILTER_MAPS
 
@@ -172,7 +172,13 @@ class NodeConfig:
     underlay_ifindex: U32
     """Device by which programs may send and take tunnel packets past the tunnel device; 0 when they may not."""
     mtu_bytes: U32
-    """Largest IP packet the overlay carries."""
+    """Largest IP packet a workload may send, whatever the way: what goes natively is bounded by its route besides."""
+    tunnel_mtu_bytes: U32
+    """Largest IP packet the overlay carries; 0 without one."""
+    flags: U32
+    """Bits of :class:`NodeFlag`."""
+    uplinks: Ifindexes
+    """Devices by which packets may go to other nodes natively."""
     trace: U32
     """Bits of :class:`TraceFlag`: what nobody listens to costs next to nothing."""
     policy_epoch: U32
@@ -183,6 +189,13 @@ class NodeConfig:
     """Of loom_host."""
     tunnel_port: U16
     """UDP port of the overlay, host order: workloads may not send to it."""
+
+
+class NodeFlag(IntFlag):
+    """Bits of ``node_config.flags``."""
+
+    MASQUERADE = 1
+    """What workloads send out of the cluster takes the node's address: nothing leaves with a workload's own."""
 
 
 class TraceFlag(IntFlag):
@@ -282,14 +295,16 @@ class Flow:
     """As ``event_header.service``."""
     tracking: U8
     """As ``event_header.tracking``."""
+    mtu_bytes: U16
+    """Of a packet that is too big: what would have gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """Room of a program beside its stack; nothing in it means anything to the next one."""
+    """Room of a program beside its stack. Nothing in it means anything to the next one, but what is left for NATIVE."""
 
     packet: Annotated[bytes, CType("__u8 {}[64]", "64s", 8)]
-    """``struct packet``: what was read of its headers."""
+    """``struct packet``: what was read of its headers. Left for NATIVE."""
     admission: Annotated[bytes, CType("__u8 {}[192]", "192s", 8)]
     """``struct admission``: what was found out about its connection."""
 
@@ -318,13 +333,7 @@ POLICERS = MapSpec(
     "policers", MapKind.HASH, DeviceKey, PolicerInfo, 65535, "how much may be sent from a device", flags=NO_PREALLOC
 )
 IPCACHE = MapSpec(
-    "ipcache",
-    MapKind.LPM_TRIE,
-    IpcacheKey,
-    IpcacheInfo,
-    512000,
-    "identity and node of every address",
-    flags=NO_PREALLOC,
+    "ipcache", MapKind.LPM_TRIE, IpcacheKey, IpcacheInfo, 512000, "identity and node of each address", flags=NO_PREALLOC
 )
 TUNNELS = MapSpec(
     "tunnels", MapKind.LPM_TRIE, TunnelKey, TunnelInfo, 65536, "pod prefixes of other nodes", flags=NO_PREALLOC
@@ -332,7 +341,7 @@ TUNNELS = MapSpec(
 PEERS = MapSpec(
     "peers", MapKind.HASH, PeerKey, PeerInfo, 65536, "nodes whose tunnel traffic is accepted", flags=NO_PREALLOC
 )
-NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node", version=3)
+NODE_CONFIG = MapSpec("node_config", MapKind.ARRAY, Index, NodeConfig, 1, "facts about this node", version=4)
 METRICS = MapSpec(
     "metrics", MapKind.PERCPU_ARRAY, Index, Counter, 256 * METRICS_DIRECTIONS, "packets and bytes by reason"
 )
@@ -340,7 +349,7 @@ EVENTS = MapSpec(
     "events", MapKind.RINGBUF, Index, EventHeader, 1 << 20, "drops, traces and verdicts for the monitor", version=2
 )
 CALLS = MapSpec("calls", MapKind.PROG_ARRAY, Index, Slot, 32, "stages of the pipeline, by slot")
-HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one", version=3)
+HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage leaves for the next one", version=4)
 VERDICT_BUDGET = MapSpec(
     "verdict_budget", MapKind.PERCPU_ARRAY, Index, VerdictBudget, 1, "how many verdicts are still to be told"
 )

@@ -1,4 +1,4 @@
-"""What the kernel says of links, addresses, routes and filters, as frozen values.
+"""What the kernel says of links, addresses and filters, as frozen values.
 
 An answer comes as the bytes of one message, struct nlmsghdr included. Links and filters are asked about all the time,
 so those are read here; the rest is read by pyroute2.
@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from netloom.datapath.program_names import PROGRAM_PREFIX
 from netloom.edge.messages import LINK_ATTRIBUTES_AT, TRAFFIC_ATTRIBUTES_AT, attributes, link_fields
 from netloom.edge.ownership import FILTER_PREFIX, LINK_GROUP
-from netloom.model.address import Address, Network
+from netloom.model.address import Address
 
 ARPHRD_ETHER = 1
 """Hardware type of devices whose packets begin with an Ethernet header (linux/if_arp.h)."""
 IFF_UP = 0x1
 IFF_NOARP = 0x80
-_AF_INET = 2
 _IFLA_ADDRESS = 1
 _IFLA_IFNAME = 3
 _IFLA_MTU = 4
@@ -76,18 +74,6 @@ class AddressInfo:
     global_scope: bool
     flags: int
     """IFA_F_* of linux/if_addr.h."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteInfo:
-    """A unicast route; of several next hops the first one's device counts."""
-
-    prefix: Network
-    ifindex: int
-    via: Address | None
-    source: Address | None
-    mtu_bytes: int | None
-    metric: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,22 +136,6 @@ def address_info(raw: bytes) -> AddressInfo:
     )
 
 
-def route_info(raw: bytes) -> RouteInfo:
-    """Read an answer to RTM_GETROUTE."""
-    message = _read(rtmsg, raw)
-    everything = "0.0.0.0" if message["family"] == _AF_INET else "::"
-    via, source = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_PREFSRC")
-    metrics = message.get_attr("RTA_METRICS")
-    return RouteInfo(
-        prefix=ip_network((message.get_attr("RTA_DST") or everything, message["dst_len"])),
-        ifindex=message.get_attr("RTA_OIF") or _first_hop(message),
-        via=ip_address(via) if via else None,
-        source=ip_address(source) if source else None,
-        mtu_bytes=metrics.get_attr("RTAX_MTU") if metrics else None,
-        metric=message.get_attr("RTA_PRIORITY") or 0,
-    )
-
-
 def filter_info(raw: bytes) -> FilterInfo | None:
     """Read an answer to RTM_GETTFILTER; None for the empty entry that goes before the programs of a priority."""
     found = dict(attributes(raw, TRAFFIC_ATTRIBUTES_AT))
@@ -181,11 +151,6 @@ def filter_info(raw: bytes) -> FilterInfo | None:
         program_id=_number(options[_TCA_BPF_ID]),
         tag=options.get(_TCA_BPF_TAG, b"").hex(),
     )
-
-
-def _first_hop(message: Any) -> int:
-    hops = message.get_attr("RTA_MULTIPATH") or []
-    return int(hops[0]["oif"]) if hops else 0
 
 
 def _read(kind: type[nlmsg], raw: bytes) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netloom.edge import requests
-from netloom.edge.answers import LinkInfo, RouteInfo, address_info, link_info, route_info
+from netloom.edge.answers import LinkInfo, address_info, link_info
 from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.edge.queues import QueueInfo, root_queues
+from netloom.edge.routes import RouteInfo, list_routes, route_info
 from netloom.edge.rtnl import RtnlSocket
 from netloom.model.address import Address
 
@@ -53,7 +54,7 @@ def _look_inside(ifname: str) -> tuple[LinkInfo | None, frozenset[Address], froz
             return None, frozenset(), frozenset()
         link = link_info(answer[0])
         addresses = map(address_info, socket.dump(requests.list_addresses(link.ifindex)))
-        routes = [route_info(raw) for family in (4, 6) for raw in socket.dump(requests.list_routes(family, ours=False))]
+        routes = [route_info(raw) for family in (4, 6) for raw in socket.dump(list_routes(family))]
     return link, frozenset(found.address for found in addresses if found.global_scope), _gateways(routes, link.ifindex)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Container, Iterable
+from ipaddress import ip_network
 from types import TracebackType
 from typing import Self
 
@@ -16,16 +17,16 @@ from netloom.edge.answers import (
     AddressInfo,
     FilterInfo,
     LinkInfo,
-    RouteInfo,
     address_info,
     link_attributes,
     link_info,
-    route_info,
 )
 from netloom.edge.checks import check_ifname, new_mac
 from netloom.edge.filters import Choice, Filters
+from netloom.edge.own_routes import OwnRoutes
 from netloom.edge.ownership import link_alias
 from netloom.edge.requests import Attachment, Direction, VethEnd
+from netloom.edge.routes import list_routes, route_info
 from netloom.edge.rtnl import RtnlSocket
 from netloom.edge.xdp import Xdp
 from netloom.model.address import Address, Network
@@ -55,6 +56,7 @@ class Netlink:
         self.alias = link_alias(node)
         self.socket = RtnlSocket()
         self.filters = Filters(self.socket, attach)
+        self._routes = OwnRoutes(self.socket)
         self.xdp = Xdp(self.socket)
 
     def __enter__(self) -> Self:
@@ -205,6 +207,20 @@ class Netlink:
         found = [info for info in self._addresses(self.require_link(device).ifindex) if info.global_scope]
         return tuple(info.address for info in sorted(found, key=lambda info: bool(info.flags & _IFA_F_UNUSABLE)))
 
+    def device_subnets(self, device: str) -> tuple[Network, ...]:
+        """Subnets of a device's global addresses, in the kernel's order; one alone in its prefix has no neighbours.
+
+        Raises NotFound.
+        """
+        found = [info for info in self._addresses(self.require_link(device).ifindex) if info.global_scope]
+        return tuple(
+            dict.fromkeys(
+                ip_network((info.address, info.prefix_len), strict=False)
+                for info in found
+                if info.prefix_len < info.address.max_prefixlen
+            )
+        )
+
     def local_addresses(self) -> frozenset[Address]:
         """Every address of every device of this node."""
         return frozenset(info.address for info in self._addresses(0))
@@ -217,21 +233,15 @@ class Netlink:
     def default_device(self) -> str | None:
         """Device of the default route with the least metric, IPv4 before IPv6; None without a default route."""
         for family in (4, 6):
-            found = self.socket.dump(requests.list_routes(family, ours=False), keep=lambda raw: raw[_DST_LEN_AT] == 0)
+            found = self.socket.dump(list_routes(family), keep=lambda raw: raw[_DST_LEN_AT] == 0)
             usable = [route for route in map(route_info, found) if route.ifindex]
             if usable:
                 return self._name_of(min(usable, key=lambda route: route.metric).ifindex)
         return None
 
     def routes(self) -> dict[Network, RouteSpec]:
-        """This node's routes of the main table that carry our protocol number."""
-        infos = [
-            route_info(message)
-            for family in (4, 6)
-            for message in self.socket.dump(requests.list_routes(family, ours=True))
-        ]
-        names = {ifindex: self._name_of(ifindex) or "" for ifindex in {info.ifindex for info in infos}}
-        return {info.prefix: _route_spec(info, names[info.ifindex]) for info in infos}
+        """This node's routes of the main table that carry our protocol number, as they were put."""
+        return self._routes.read()
 
     def put_route(self, spec: RouteSpec) -> None:
         """Add it, or put it in place of ours to the same prefix.
@@ -239,30 +249,11 @@ class Netlink:
         An IPv4 gateway may be an address of the node itself. Raises NotFound when the device does not exist,
         Conflict when somebody else has a route to the prefix.
         """
-        ifindex = self.require_link(spec.device).ifindex if spec.device else 0
-        route = requests.Route(
-            prefix=spec.prefix,
-            device=spec.device,
-            ifindex=ifindex,
-            via=spec.via,
-            source=spec.source,
-            mtu_bytes=spec.mtu_bytes,
-        )
-        try:
-            self.socket.call(requests.add_route(route))
-        except KernelError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            if spec.prefix not in self.routes():
-                raise Conflict(
-                    f"the node has a route to {spec.prefix} already that is not Netloom's; "
-                    "remove it, or choose other pod prefixes"
-                ) from error
-            self.socket.call(requests.add_route(route, replace=True))
+        self._routes.put(spec)
 
     def delete_route(self, prefix: Network) -> None:
         """Remove our route to the prefix; no error when there is none, and others' stay."""
-        self.socket.call(requests.delete_route(prefix))
+        self._routes.delete(prefix)
 
     def _name_of(self, ifindex: int) -> str | None:
         answer = self.socket.call(requests.get_link_by_index(ifindex)) if ifindex else []
@@ -292,13 +283,14 @@ class Netlink:
         self.filters.detach([self._place(device, direction)])
         return True
 
-    def detach_all_filters(self, keep: Container[str] = ()) -> tuple[Attachment, ...]:
-        """Take our programs off every device that is not ours, nor named in ``keep``; returns where they were."""
+    def detach_all_filters(self, keep: Container[tuple[str, Direction]] = ()) -> tuple[Attachment, ...]:
+        """Take our programs off all devices that are not ours, but for places in ``keep``; returns where they were."""
         places = [
             Attachment(device=link.name, ifindex=link.ifindex, direction=direction)
             for link in self.links()
-            if link.ethernet and link.name not in keep and not self.owns(link)
+            if link.ethernet and not self.owns(link)
             for direction in _DIRECTIONS
+            if (link.name, direction) not in keep
         ]
         ours = tuple(place for place in places if self.filters.find(place))
         self.filters.detach(ours)
@@ -312,7 +304,3 @@ class Netlink:
                 "which the programs expect; use an Ethernet device"
             )
         return Attachment(device=device, ifindex=link.ifindex, direction=direction)
-
-
-def _route_spec(info: RouteInfo, device: str) -> RouteSpec:
-    return RouteSpec(prefix=info.prefix, device=device, via=info.via, source=info.source, mtu_bytes=info.mtu_bytes)

@@ -4,7 +4,8 @@
 object    mark
 ========  =====================================================================================================
 links     link group LINK_GROUP, which the kernel sets with the creation itself; alias ``netloom:<node>``
-routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone
+routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone; those learnt by
+          routers LEARNED_PROTOCOL, so that the kernel tells the two apart, however many there are
 filters   name begins with FILTER_PREFIX, at priority FILTER_PRIORITY and handle FILTER_HANDLE
 queues    handle QUEUE_HANDLE
 programs  attached by tcx or to XDP: the kernel's name of it begins with PROGRAM_PREFIX (netloom.datapath.program_names)
@@ -20,6 +21,10 @@ LINK_GROUP = 0x6C6F6F6D
 """``loom`` in ASCII."""
 ROUTE_PROTOCOL = 76
 """``L`` in ASCII; not taken in /etc/iproute2/rt_protos."""
+LEARNED_PROTOCOL = 77
+"""The next one, for what routers have learnt; not taken either."""
+LEARNED_METRIC = 2000
+"""Of learnt routes. Ours have none, which is 0 for IPv4 and 1024 for IPv6, so ours win where both lead to a prefix."""
 FILTER_PREFIX = "netloom/"
 FILTER_PRIORITY = 76
 FILTER_HANDLE = 1

@@ -1,6 +1,7 @@
-"""Requests for links, addresses, routes and filters: pure builders, one per thing that is asked of the kernel.
+"""Requests for links, addresses and filters: pure builders, one per thing that is asked of the kernel.
 
-Numbers are those of linux/rtnetlink.h, linux/if_link.h, linux/pkt_sched.h and linux/pkt_cls.h.
+Those for routes stand in :mod:`netloom.edge.routes`. Numbers are those of linux/rtnetlink.h, linux/if_link.h,
+linux/pkt_sched.h and linux/pkt_cls.h.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL
 from pyroute2.netlink import rtnl as numbers
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
@@ -23,13 +24,12 @@ from netloom.edge.messages import (
     link_header,
     nest,
     number,
-    route_header,
     text,
     traffic_header,
 )
-from netloom.edge.ownership import FILTER_HANDLE, FILTER_PRIORITY, LINK_GROUP, ROUTE_PROTOCOL, filter_name
+from netloom.edge.ownership import FILTER_HANDLE, FILTER_PRIORITY, LINK_GROUP, filter_name
 from netloom.edge.rtnl import Request
-from netloom.model.address import Address, Family, Network
+from netloom.model.address import Address
 from netloom.model.errors import Invalid
 
 Direction = Literal["ingress", "egress"]
@@ -61,18 +61,6 @@ _IFA_LOCAL = 2
 _IFA_FLAGS = 8
 _IFA_F_NODAD = 0x02
 _IFA_F_NOPREFIXROUTE = 0x200
-_RTA_DST = 1
-_RTA_OIF = 4
-_RTA_GATEWAY = 5
-_RTA_PREFSRC = 7
-_RTA_METRICS = 8
-_RTAX_MTU = 2
-_RT_SCOPE_LINK = 253
-_RT_SCOPE_ANY = 255
-"""RT_SCOPE_NOWHERE: in a deletion, whatever scope the route has."""
-_RTN_UNICAST = 1
-_RTPROT_BOOT = 3
-"""What ``ip route add`` sets too; the routes inside a workload are the workload's, so they carry no mark."""
 _TCA_KIND = 1
 _TCA_OPTIONS = 2
 _TCA_BPF_FD = 6
@@ -212,57 +200,6 @@ def delete_address(device: str, ifindex: int, address: Address, prefix_len: int)
     return Request("delete", obj, numbers.RTM_DELADDR, _address_body(ifindex, address, prefix_len), accept=_GONE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A route as the kernel takes it."""
-
-    prefix: Network
-    device: str
-    ifindex: int
-    via: Address | None = None
-    source: Address | None = None
-    mtu_bytes: int | None = None
-
-
-def add_route(route: Route, *, ours: bool = True, replace: bool = False) -> Request:
-    """Add a route of the main table; without ``replace`` refused (EEXIST) when the prefix has one.
-
-    ``replace`` puts it in place of the one there at once, with no moment without a route.
-    """
-    body = route_header(
-        family=_af(route.prefix.version),
-        prefix_len=route.prefix.prefixlen,
-        protocol=ROUTE_PROTOCOL if ours else _RTPROT_BOOT,
-        scope=_RT_SCOPE_LINK if route.via is None and route.prefix.version == 4 else 0,
-        kind=_RTN_UNICAST,
-    )
-    body += _destination(route.prefix) + number(_RTA_OIF, route.ifindex)
-    if route.via is not None:
-        body += attribute(_RTA_GATEWAY, route.via.packed)
-    if route.source is not None:
-        body += attribute(_RTA_PREFSRC, route.source.packed)
-    if route.mtu_bytes is not None:
-        body += nest(_RTA_METRICS, number(_RTAX_MTU, route.mtu_bytes))
-    flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
-    return Request("add", f'route {route.prefix} on device "{route.device}"', numbers.RTM_NEWROUTE, body, flags)
-
-
-def delete_route(prefix: Network) -> Request:
-    """Remove our route to a prefix and no one else's; no error when there is none."""
-    body = route_header(
-        family=_af(prefix.version), prefix_len=prefix.prefixlen, protocol=ROUTE_PROTOCOL, scope=_RT_SCOPE_ANY
-    )
-    return Request("delete", f"route {prefix}", numbers.RTM_DELROUTE, body + _destination(prefix), accept=_GONE)
-
-
-def list_routes(family: Family, *, ours: bool) -> Request:
-    """For a dump of the main table's unicast routes, sorted out by the kernel."""
-    body = route_header(family=_af(family), protocol=ROUTE_PROTOCOL if ours else 0, kind=_RTN_UNICAST)
-    # A node without IPv6 has no such routes.
-    accept = frozenset({errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT})
-    return Request("list", f"IPv{family} routes", numbers.RTM_GETROUTE, body, accept=accept)
-
-
 def add_clsact(device: str, ifindex: int) -> Request:
     """Give a device the place where filters hang; no error when it has one."""
     body = traffic_header(index=ifindex, handle=_CLSACT_HANDLE, parent=_CLSACT) + text(_TCA_KIND, "clsact")
@@ -356,10 +293,6 @@ def _kind_attributes(name: str, kind: str, attributes: Mapping[str, int]) -> lis
 def _address_body(ifindex: int, address: Address, prefix_len: int) -> bytes:
     header = address_header(_af(address.version), prefix_len, ifindex)
     return header + attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
-
-
-def _destination(prefix: Network) -> bytes:
-    return attribute(_RTA_DST, prefix.network_address.packed) if prefix.prefixlen else b""
 
 
 def _af(version: int) -> int:

@@ -112,6 +112,13 @@ class RtnlSocket:
             answers.extend(item.messages for item in pending)
         return answers
 
+    def attempt(self, requests: Iterable[Request]) -> list[KernelError | None]:
+        """Send all; of each, why it was refused, or None. Raises KernelError when the kernel does not answer."""
+        pending = (item for group in self._groups(requests) for item in self._transact(group))
+        return [
+            None if item.error is None or item.error.errno in item.request.accept else item.error for item in pending
+        ]
+
     def call(self, request: Request) -> list[bytes]:
         """Send one; its answer. Raises KernelError."""
         return self.batch([request])[0]

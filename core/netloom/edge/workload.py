@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -19,7 +19,8 @@ from netloom.edge.checks import MAX_MTU_BYTES, check_ifname, check_mac, check_mt
 from netloom.edge.netlink import Netlink
 from netloom.edge.netns import call_in_netns, is_own_netns, open_netns
 from netloom.edge.queues import put_queue
-from netloom.edge.requests import Attachment, Route, VethEnd
+from netloom.edge.requests import Attachment, VethEnd
+from netloom.edge.routes import Route, add_route
 from netloom.edge.rtnl import Request, RtnlSocket
 from netloom.edge.sysctl import enable_ipv6, loosen_reverse_path, require_ipv6, write_sysctl
 from netloom.model.address import Address, host_prefix
@@ -89,16 +90,26 @@ def create_workload(netlink: Netlink, spec: WorkloadSpec) -> Workload:
 def adopt_workload(netlink: Netlink, spec: WorkloadSpec) -> LinkInfo:
     """Take over the interface an earlier run of the agent made, as it is, with the program it has.
 
+    An MTU larger than the spec's is brought down to it: what a workload sends is to fit from the first packet on.
     Raises NotFound when the interface, the namespace or the tie between them is gone.
     """
     link = netlink.link(spec.host_ifname)
     if link is None or not netlink.owns(link):
         raise NotFound(f'interface "{spec.host_ifname}" does not exist any more')
     with open_netns(spec.netns) as netns_fd:
-        inside = call_in_netns(netns_fd, lambda: _link_inside(spec.ifname))
+        inside = call_in_netns(netns_fd, lambda: _fit_inside(spec, lambda mtu_bytes: mtu_bytes > spec.mtu_bytes))
     if inside is None or inside.peer_ifindex != link.ifindex:
         raise NotFound(f'interface "{spec.ifname}" in "{spec.netns}" is not the other end of "{link.name}" any more')
     return link
+
+
+def raise_mtu(spec: WorkloadSpec, earlier_bytes: int) -> None:
+    """Give the container's interface the spec's MTU if it has that of an earlier run: any other was somebody's choice.
+
+    Nothing happens when the container has gone.
+    """
+    with suppress(NotFound, Invalid), open_netns(spec.netns) as netns_fd:
+        call_in_netns(netns_fd, lambda: _fit_inside(spec, lambda mtu_bytes: mtu_bytes == earlier_bytes))
 
 
 def delete_workload(node: str, host_ifname: str) -> bool:
@@ -180,14 +191,20 @@ def _inside_requests(spec: WorkloadSpec, ifindex: int) -> list[Request]:
             Route(prefix=host_prefix(gateway), device=spec.ifname, ifindex=ifindex),
             Route(prefix=everything, device=spec.ifname, ifindex=ifindex, via=gateway),
         ):
-            found.append(requests.add_route(route, ours=False))
+            found.append(add_route(route, ours=False))
     return found
 
 
-def _link_inside(ifname: str) -> LinkInfo | None:
+def _fit_inside(spec: WorkloadSpec, unfit: Callable[[int], bool]) -> LinkInfo | None:
+    """Runs in the container's namespace. Its interface, with the spec's MTU if it had one that is ``unfit``."""
     with RtnlSocket() as socket:
-        answer = socket.call(requests.get_link(ifname))
-        return link_info(answer[0]) if answer else None
+        answer = socket.call(requests.get_link(spec.ifname))
+        link = link_info(answer[0]) if answer else None
+        if link is not None and unfit(link.mtu_bytes):
+            # A container that will not have it goes on as it is: `netctl endpoint` and CNI's CHECK tell of it.
+            with suppress(KernelError):
+                socket.call(requests.set_mtu(link.name, link.ifindex, spec.mtu_bytes))
+        return link
 
 
 def _check_still_there(path: str, netns_fd: int) -> None:

@@ -119,18 +119,26 @@ def endpoint_claims(endpoint: Endpoint) -> Claims:
     )
 
 
+def native_cidr_claims(cidrs: Iterable[Network]) -> Claims:
+    """Prefixes outside the cluster that are reached natively, and are the world all the same."""
+    info = IpcacheInfo(identity=Reserved.WORLD, flags=IpcacheFlag.NATIVE, tunnel_endpoint=NO_TUNNEL)
+    return Claims(ipcache={IpcacheKey(cidr): info for cidr in cidrs})
+
+
 def remote_node_claims(node: Node, reach: Reach) -> Claims:
-    """Another node: its pods behind its tunnel, its own addresses as ``remote-node``."""
-    ipcache: dict[IpcacheKey, IpcacheInfo] = {}
+    """Another node: its pods behind its tunnel or native, its own addresses as ``remote-node``.
+
+    A native prefix names nobody: it serves a pod whose identity has not come yet.
+    """
+    unknown = IpcacheInfo(identity=Reserved.UNKNOWN, flags=IpcacheFlag.NATIVE, tunnel_endpoint=NO_TUNNEL)
+    ipcache = {IpcacheKey(prefix): unknown for prefix in reach.native}
     for address in node.gateways:
-        endpoint = _tunnel_of(address, reach)
-        ipcache[IpcacheKey(host_prefix(address))] = IpcacheInfo(
-            identity=Reserved.REMOTE_NODE, flags=0, tunnel_endpoint=endpoint
-        )
+        ipcache[IpcacheKey(host_prefix(address))] = _reached(Reserved.REMOTE_NODE, address, reach)
     underlays = (address for address in (node.underlay_ipv4, node.underlay_ipv6) if address is not None)
     for address in underlays:
+        flags = IpcacheFlag.NATIVE if _is_native(address, reach) else 0
         ipcache[IpcacheKey(host_prefix(address))] = IpcacheInfo(
-            identity=Reserved.REMOTE_NODE, flags=0, tunnel_endpoint=NO_TUNNEL
+            identity=Reserved.REMOTE_NODE, flags=flags, tunnel_endpoint=NO_TUNNEL
         )
     return Claims(
         ipcache=ipcache,
@@ -141,9 +149,19 @@ def remote_node_claims(node: Node, reach: Reach) -> Claims:
 
 
 def remote_address_claims(remote: RemoteAddress, reach: Reach) -> Claims:
-    """An endpoint of another node: its identity, and the tunnel that leads to it."""
-    info = IpcacheInfo(identity=remote.identity, flags=0, tunnel_endpoint=_tunnel_of(remote.address, reach))
-    return Claims(ipcache={IpcacheKey(host_prefix(remote.address)): info})
+    """An endpoint of another node: its identity, and how it is reached."""
+    return Claims(ipcache={IpcacheKey(host_prefix(remote.address)): _reached(remote.identity, remote.address, reach)})
+
+
+def _reached(identity: int, address: Address, reach: Reach) -> IpcacheInfo:
+    """Natively, or by the tunnel that leads there, if any."""
+    if _is_native(address, reach):
+        return IpcacheInfo(identity=identity, flags=IpcacheFlag.NATIVE, tunnel_endpoint=NO_TUNNEL)
+    return IpcacheInfo(identity=identity, flags=0, tunnel_endpoint=_tunnel_of(address, reach))
+
+
+def _is_native(address: Address, reach: Reach) -> bool:
+    return any(prefix.version == address.version and address in prefix for prefix in reach.native)
 
 
 def _tunnel_of(address: Address, reach: Reach) -> Address:

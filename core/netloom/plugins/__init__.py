@@ -38,6 +38,7 @@ from netloom.plugins.contract import (
     WorkloadKind,
 )
 from netloom.plugins.hookspecs import hookimpl
+from netloom.plugins.native import NativeCidrs
 from netloom.plugins.protocols import L7Protocol, Op, OpKind, Parser
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "Mac",
     "MapKind",
     "MapSpec",
+    "NativeCidrs",
     "NetworkMode",
     "NodeChanged",
     "Op",

@@ -198,7 +198,7 @@ class Tunnel:
     device: str
     port: int
     direct: bool = False
-    """Whether the mode's programs may pass by the device: a program for :data:`UNDERLAY` is attached only then."""
+    """Whether the mode's programs may pass by the device: its programs for :data:`UNDERLAY` are attached only then."""
 
 
 @runtime_checkable
@@ -233,7 +233,7 @@ UNDERLAY: Final = "@underlay"
 """Device name of an attach point that stands for each device by which other nodes are reached.
 
 It is somebody else's: a program there lets pass, by TC_ACT_UNSPEC, whatever is not beyond doubt a packet of its own.
-Only the network mode may have one.
+Only network modes may have one.
 """
 
 
@@ -289,7 +289,7 @@ class RouteChanges:
 
 @runtime_checkable
 class Router(Protocol):
-    """Spreads this node's prefixes, and learns others'. While it fails, nothing counts as learnt."""
+    """Spreads this node's prefixes, and learns others'. While it fails, what it said last stands."""
 
     async def announce(self, prefixes: tuple[Network, ...]) -> None:
         """Announce exactly these prefixes from now on. Called at start and after every change."""

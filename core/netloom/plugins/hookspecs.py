@@ -104,7 +104,7 @@ def netloom_ipam(context: Context) -> Ipam:  # type: ignore[empty-body]
 def netloom_network_mode(context: Context) -> NetworkMode:  # type: ignore[empty-body]
     """Give the network mode. Required of a plugin with role ``network-mode``.
 
-    When:    once at start, if ``network_mode`` in the node config names the plugin.
+    When:    once at start, if ``network_mode`` or ``fallback_mode`` in the node config names the plugin.
     Task:    a plain function.
     Failure: the agent does not start. Of the object's methods: the node concerned is not reached, and is reported.
 
@@ -186,12 +186,15 @@ def netloom_l7_parsers(context: Context) -> Sequence[L7Protocol]:  # type: ignor
 def netloom_bpf_programs(context: Context) -> Sequence[BpfProgram]:  # type: ignore[empty-body]
     """Give eBPF programs: for a device of the network mode, or for a slot of the pipeline.
 
-    The network mode may also have them at the underlay device, ``AttachPoint(UNDERLAY, ...)``: they are loaded where
-    its ``Tunnel`` says ``direct`` and the underlay is Ethernet with an IPv4 address.
+    A network mode may also have them at the devices of the underlay, ``AttachPoint(UNDERLAY, ...)``. Those of a mode
+    without a tunnel stand on each of them, which must be Ethernet then. Those of a mode with one are loaded where its
+    ``Tunnel`` says ``direct`` and the underlay is Ethernet with an IPv4 address.
 
-    Two programs for one slot or one attach point are a conflict: the agent does not start.
+    Two programs for one slot or one attach point are a conflict: the agent does not start. At the underlay, though, the
+    program of ``fallback_mode`` stands behind that of ``network_mode``, in slot ``NEXT_AT_UNDERLAY``: every program
+    there ends with ``leave_to_next`` (``lib/stage.h``) for what it leaves alone, since 1.3.
 
-    When:    once at start, before compiling, for the chosen network mode and every enabled extension.
+    When:    once at start, before compiling, for the chosen network modes and every enabled extension.
     Task:    a plain function.
     Failure: of the network mode: the agent does not start. Of an extension: its programs are left out.
 

@@ -8,34 +8,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from netloom.config.load import Loaded, NoSection, Unread, load_config
+from netloom.config.load import Choices, Loaded, NoSection, Unread, load_config
 from netloom.config.schema import closest
 from netloom.config.settings import Settings
 from netloom.model.errors import ConfigError, NetloomError, PluginError, Problem
-from netloom.plugins import accept, discovery
+from netloom.plugins import accept, accept_answers, discovery
+from netloom.plugins.answering import Sample
 from netloom.plugins.batches import BatchStore
+from netloom.plugins.capabilities import capabilities
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
-    UNDERLAY,
-    AttachPoint,
     BpfProgram,
     Context,
     Ipam,
     NetworkMode,
     Role,
-    Router,
 )
 from netloom.plugins.discovery import Plugin
+from netloom.plugins.fallback import Modes
 from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
-from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedRouter, GuardedStore
+from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedStore
+from netloom.plugins.guarded_query import GuardedQuery
+from netloom.plugins.guarded_router import AnyRouter, guarded_router
+from netloom.plugins.owned import OwnedProgram, refuse_doubles, refuse_programs
 from netloom.plugins.protocols import L7Protocol
 
 T = TypeVar("T")
+FALLBACK: Final = "fallback_mode"
+"""The setting that names the second network mode."""
 State = Literal["active", "available", "disabled", "failed"]
 
 
@@ -50,17 +55,11 @@ class PluginRecord:
     """Of the distribution."""
     distribution: str
     hooks: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    """What it can do, in words."""
     state: State
     """``active``: used by this node; ``available``: could be; ``failed``: see error."""
     error: str
-
-
-@dataclass(frozen=True, slots=True)
-class OwnedProgram:
-    """An eBPF program and the plugin it came from."""
-
-    plugin: str
-    program: BpfProgram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +67,16 @@ class Active:
     """What the chosen and collected plugins gave; every object answers in time or raises a NetloomError."""
 
     ipam: Ipam
-    mode: NetworkMode
+    mode: Modes
     store: BatchStore
-    routers: tuple[Router, ...]
+    routers: Mapping[str, tuple[AnyRouter, ...]]
+    """By name of the plugin, of those that have some."""
+    unheard: bool
+    """Whether a plugin of routers could not be used: what it knows is not known."""
     protocols: tuple[L7Protocol, ...]
     programs: tuple[OwnedProgram, ...]
+    queries: Mapping[str, tuple[GuardedQuery, ...]] = field(default_factory=dict)
+    """By name of the plugin."""
 
 
 class PluginManager:
@@ -81,6 +85,8 @@ class PluginManager:
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self._plugins = tuple(plugins)
         self._active: tuple[Plugin, ...] = ()
+        self.queries: Mapping[str, tuple[GuardedQuery, ...]] = {}
+        """What may be asked of each active plugin, by its name."""
 
     @classmethod
     def discover(cls, disabled: Iterable[str] = (), timeout_s: float = DEFAULT_TIMEOUT_S) -> PluginManager:
@@ -100,7 +106,8 @@ class PluginManager:
 
     def load(self, path: Path | None) -> Loaded:
         """Read a node config and check its choice of plugins. Raises ConfigError, or PluginError from :meth:`check`."""
-        choices = {_key(role): partial(self._refuse, role) for role in CHOSEN_ROLES}
+        choices: Choices = {_key(role): partial(self._refuse, role) for role in CHOSEN_ROLES}
+        choices = {**choices, FALLBACK: self._refuse_fallback}
         loaded = load_config(path, self.section_types(), choices)
         if problems := tuple(self._choice_problems(loaded)):
             raise ConfigError(problems)
@@ -125,17 +132,31 @@ class PluginManager:
             if plugin.failure and not plugin.disabled:
                 _log_change(plugin, "plugin", plugin.failure)
         self.check()
+        if problem := _not_twice(settings.network_mode, settings.fallback_mode):
+            raise PluginError(
+                settings.fallback_mode, f"is named as {FALLBACK}, but is {problem[0]}; expected {problem[1]}"
+            )
         chosen = {role: self._choose(role, name) for role, name in _choices(settings)}
+        second = settings.fallback_mode
+        fallback = (self._choose(Role.NETWORK_MODE, second),) if second else ()
         added = [p for p in self._plugins if p.usable and p.info and p.info.role not in CHOSEN_ROLES]
-        self._active = tuple(chosen.values())
+        self._active = (*chosen.values(), *fallback)
         activation = _Activation(settings, sections)
         extensions = await activation.start(self._active, added)
         self._active += tuple(extensions)
-        return await activation.run(chosen, extensions)
+        active = await activation.run(chosen, fallback, extensions)
+        self.queries = active.queries
+        return replace(active, unheard=any(map(_is_unheard, self._plugins)))
 
     async def notify(self, hook: str, event: object) -> None:
         """Call a notification hook of every active plugin side by side, and wait for all of them. Never fails."""
         await asyncio.gather(*(_notify(plugin, hook, event) for plugin in self._listeners(hook)))
+
+    async def samples(self) -> dict[str, tuple[Sample, ...]]:
+        """The numbers of every active plugin that has some, by its name. Never fails."""
+        asked = self._listeners("netloom_metrics")
+        found = await asyncio.gather(*map(_samples, asked))
+        return {plugin.name: samples for plugin, samples in zip(asked, found, strict=True) if samples}
 
     def listen_to(self, hook: str) -> bool:
         """Whether any active plugin has this notification hook."""
@@ -158,6 +179,7 @@ class PluginManager:
             version=plugin.version,
             distribution=plugin.distribution,
             hooks=tuple(plugin.hooks),
+            capabilities=capabilities(plugin.hooks, [query.name for query in self.queries.get(plugin.name, ())]),
             state="disabled" if plugin.disabled else "failed" if error else state,
             error="" if plugin.disabled else error,
         )
@@ -166,6 +188,10 @@ class PluginManager:
         for role, name in _choices(loaded.settings):
             if refused := self._refuse(role, name, loaded.settings.hooks.disabled):
                 yield _problem(loaded, _key(role), *refused)
+        settings = loaded.settings
+        twice = _not_twice(settings.network_mode, settings.fallback_mode)
+        if refused := twice or self._refuse_fallback(settings.fallback_mode, settings.hooks.disabled):
+            yield _problem(loaded, FALLBACK, *refused)
         names = [plugin.name for plugin in self._plugins]
         for name in loaded.settings.hooks.disabled:
             if name not in names:
@@ -176,6 +202,10 @@ class PluginManager:
         """What was found and what was expected, when the plugin cannot take the role."""
         reason = self._unfit(role, name, disabled)
         return (f'"{name}", {reason}', self._offer(role)) if reason else None
+
+    def _refuse_fallback(self, name: str, disabled: Iterable[str] = ()) -> tuple[str, str] | None:
+        """As :meth:`_refuse`; none need be chosen."""
+        return self._refuse(Role.NETWORK_MODE, name, disabled) if name else None
 
     def _choose(self, role: Role, name: str) -> Plugin:
         if reason := self._unfit(role, name, ()):
@@ -204,6 +234,11 @@ def _key(role: Role) -> str:
     return role.value.replace("-", "_")
 
 
+def _not_twice(mode: str, fallback: str) -> tuple[str, str] | None:
+    """What was found and what was expected, when the fallback is the mode itself."""
+    return (f'"{mode}", which is network_mode already', "another network mode, or none") if mode == fallback else None
+
+
 def _choices(settings: Settings) -> tuple[tuple[Role, str], ...]:
     return (Role.NETWORK_MODE, settings.network_mode), (Role.IPAM, settings.ipam), (Role.STORE, settings.store)
 
@@ -226,19 +261,17 @@ class _Activation:
             await self._start(plugin)
         return [plugin for plugin in added if await _tolerated(plugin, "netloom_start", self._start(plugin))]
 
-    async def run(self, chosen: Mapping[Role, Plugin], extensions: list[Plugin]) -> Active:
+    async def run(
+        self, chosen: Mapping[Role, Plugin], fallback: tuple[Plugin, ...], extensions: list[Plugin]
+    ) -> Active:
         """Raises PluginError."""
         ipam, mode, store = (chosen[role] for role in (Role.IPAM, Role.NETWORK_MODE, Role.STORE))
         ipam_facts = await self._require(ipam, "netloom_ipam", accept.ipam)
-        mode_facts = await self._require(mode, "netloom_network_mode", accept.mode)
+        serves_ipv6 = any(prefix.version == 6 for prefix in ipam_facts.prefixes)
+        modes, programs = await self._modes((mode, *fallback), serves_ipv6=serves_ipv6)
         kept = await self._require(store, "netloom_store", accept.store)
-        programs = [OwnedProgram(mode.name, program) for program in await self._programs_of(mode)]
-        active = (*chosen.values(), *extensions)
-        routers = [
-            GuardedRouter(plugin.guard, router)
-            for plugin in active
-            for router in await self._collect(plugin, "netloom_routers", accept.routers)
-        ]
+        active = (*chosen.values(), *fallback, *extensions)
+        routers = {plugin.name: await self._collect(plugin, "netloom_routers", accept.routers) for plugin in active}
         protocols = [
             (plugin, protocol)
             for plugin in active
@@ -247,17 +280,37 @@ class _Activation:
         for plugin in extensions:
             found = await self._collect(plugin, "netloom_bpf_programs", accept.programs)
             programs += [OwnedProgram(plugin.name, program) for program in found]
-        _refuse_doubles([(plugin.name, f'protocol "{protocol.name}"') for plugin, protocol in protocols])
-        _refuse_doubles([(owned.plugin, _place(owned.program)) for owned in programs])
-        _refuse_foreign_devices(programs, mode.name, {device.name for device in mode_facts.devices})
+        refuse_doubles([(plugin.name, f'protocol "{protocol.name}"') for plugin, protocol in protocols])
+        refuse_programs(programs, modes)
         return Active(
             ipam=GuardedIpam(ipam.guard, ipam_facts),
-            mode=GuardedMode(mode.guard, mode_facts, serves_ipv6=any(p.version == 6 for p in ipam_facts.prefixes)),
+            mode=modes,
             store=GuardedStore(store.guard, kept),
-            routers=tuple(routers),
+            routers={
+                plugin.name: tuple(guarded_router(plugin.guard, router) for router in routers[plugin.name])
+                for plugin in active
+                if routers[plugin.name]
+            },
+            unheard=False,
             protocols=tuple(protocol for _, protocol in protocols),
             programs=tuple(programs),
+            queries={plugin.name: await self._queries_of(plugin) for plugin in active},
         )
+
+    async def _queries_of(self, plugin: Plugin) -> tuple[GuardedQuery, ...]:
+        found = await self._collect(plugin, "netloom_queries", accept_answers.queries)
+        return tuple(GuardedQuery(plugin.guard, query) for query in found)
+
+    async def _modes(self, plugins: tuple[Plugin, ...], *, serves_ipv6: bool) -> tuple[Modes, list[OwnedProgram]]:
+        """The network mode and its fallback, with their programs. Raises PluginError."""
+        modes: dict[str, NetworkMode] = {}
+        programs: list[OwnedProgram] = []
+        for plugin in plugins:
+            facts = await self._require(plugin, "netloom_network_mode", accept.mode)
+            modes[plugin.name] = GuardedMode(plugin.guard, facts, serves_ipv6=serves_ipv6)
+            direct = facts.tunnel is not None
+            programs += [OwnedProgram(plugin.name, found, direct) for found in await self._programs_of(plugin)]
+        return Modes(modes), programs
 
     async def _start(self, plugin: Plugin) -> bool:
         """True; raises a NetloomError when it does not start."""
@@ -298,9 +351,19 @@ def _no_start(context: Context) -> None:
     """What a plugin without the hook does; asking for its context has shown whether its settings are there."""
 
 
+def _is_unheard(plugin: Plugin) -> bool:
+    is_router = plugin.info is not None and plugin.info.role is Role.ROUTER
+    return is_router and not plugin.disabled and bool(plugin.breach or plugin.failure or plugin.guard.error)
+
+
 async def _notify(plugin: Plugin, hook: str, event: object) -> None:
     work = partial(plugin.hooks[hook], event=event)
     await _tolerated(plugin, hook, plugin.guard.acall(hook, work, accept.nothing))
+
+
+async def _samples(plugin: Plugin) -> tuple[Sample, ...]:
+    hook = "netloom_metrics"
+    return await _tolerated(plugin, hook, plugin.guard.acall(hook, plugin.hooks[hook], accept_answers.samples)) or ()
 
 
 async def _tolerated(plugin: Plugin, hook: str, call: Awaitable[T]) -> T | None:
@@ -312,36 +375,6 @@ async def _tolerated(plugin: Plugin, hook: str, call: Awaitable[T]) -> T | None:
     except NetloomError as error:
         plugin.guard.fail(hook, str(error))
         return None
-
-
-def _place(program: BpfProgram) -> str:
-    if isinstance(program.target, AttachPoint):
-        return f"{program.target.direction} of {program.target.device}"
-    return f"slot {program.target.name}"
-
-
-def _refuse_doubles(claims: list[tuple[str, str]]) -> None:
-    """Raises PluginError when two claims are for one thing."""
-    owners: dict[str, str] = {}
-    for plugin, thing in claims:
-        if thing in owners:
-            raise PluginError(
-                plugin, f'claims {thing}, which plugin "{owners[thing]}" claims too; name one of them in hooks.disabled'
-            )
-        owners[thing] = plugin
-
-
-def _refuse_foreign_devices(programs: list[OwnedProgram], mode: str, devices: set[str]) -> None:
-    for owned in programs:
-        target = owned.program.target
-        if owned.plugin == mode and isinstance(target, AttachPoint) and target.device == UNDERLAY:
-            continue
-        if isinstance(target, AttachPoint) and target.device not in devices:
-            raise PluginError(
-                owned.plugin,
-                f'program "{owned.program.name}" is for device "{target.device}", expected a device of the network '
-                f"mode ({', '.join(sorted(devices)) or 'it has none'})",
-            )
 
 
 def _log_change(plugin: Plugin, what: str, error: str) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 from netloom.plugins import contract, hookspecs
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import Ipam, NetworkMode, Router, RouteWatcher, Store
+from netloom.plugins.native import NativeCidrs
 from netloom.plugins.protocols import Parser
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "plugins.md"
 MARK = "<!-- From here on: rendered by `python -m netloom.plugins.reference` -->\n"
-OBJECTS = (Ipam, NetworkMode, Store, BatchStore, Router, RouteWatcher, Parser)
+OBJECTS = (Ipam, NetworkMode, NativeCidrs, Store, BatchStore, Router, RouteWatcher, Parser)
 
 
 def hooks() -> dict[str, Callable[..., Any]]:

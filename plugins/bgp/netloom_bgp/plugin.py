@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from netloom.model.errors import Invalid
 from netloom.plugins import Context, PluginInfo, Query, Role, RouteWatcher, Sample, hookimpl
+from netloom_bgp.bfd import BfdWatch
 from netloom_bgp.happenings import Happenings
+from netloom_bgp.links import LinkWatch
 from netloom_bgp.questions import Questions
 from netloom_bgp.router import BgpRouter
 from netloom_bgp.sessions import Sessions
@@ -22,6 +24,7 @@ class Bgp:
         self._router: BgpRouter | None = None
         self._questions: Questions | None = None
         self._work: asyncio.Task[None] | None = None
+        self._watches: tuple[LinkWatch, BfdWatch] | None = None
 
     @hookimpl
     def netloom_plugin_info(self) -> PluginInfo:
@@ -49,6 +52,10 @@ class Bgp:
         self._router = BgpRouter(settings, speaker, sessions, happenings)
         self._questions = Questions(self._router, happenings)
         self._work = asyncio.create_task(self._router.run(), name="bgp")
+        links = LinkWatch(tuple(peer.address for peer in settings.peers), sessions)
+        self._watches = links, BfdWatch(settings.peers, directory, sessions)
+        for watch in self._watches:
+            await watch.start()
 
     @hookimpl
     def netloom_routers(self) -> Sequence[RouteWatcher]:

@@ -7,13 +7,13 @@
  */
 #include "lib/checksum.h"
 #include "lib/deliver.h"
+#include "lib/next_hop.h"
 #include "lib/node.h"
 #include "lib/report.h"
 #include "lib/stage.h"
 #include "lib/vxlan.h"
 
 #define TUNNEL_TTL 64
-#define FAMILY_IPV4 2		/* AF_INET */
 #define LOOPBACK_IFINDEX 1	/* where the kernel takes its own packets to come from when it looks up routes */
 
 /* The kernel's range for source ports of tunnels, unless net.ipv4.ip_local_port_range was changed. */
@@ -28,10 +28,6 @@
 	(BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 |                      \
 	 BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |                                                   \
 	 BPF_F_ADJ_ROOM_ENCAP_L2(sizeof(struct eth_header)))
-
-/* The compiler's headers declare bpf_redirect_neigh without `bytes`. */
-static long (*redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *next_hop, int bytes,
-			      __u64 flags) = (void *)BPF_FUNC_redirect_neigh;
 
 /* "host" is true of its own node only: to others it is a remote node. */
 static __always_inline __u32 identity_on_wire(const struct flow *flow)
@@ -122,7 +118,7 @@ static __always_inline bool find_next_hop(struct __sk_buff *skb, const struct vx
 		.l4_protocol = PROTOCOL_UDP,
 		.sport = outer->udp.source,
 		.dport = outer->udp.destination,
-		.tot_len = node->mtu_bytes + VXLAN_HEADERS_BYTES,
+		.tot_len = node->tunnel_mtu_bytes + VXLAN_HEADERS_BYTES,
 		.ifindex = LOOPBACK_IFINDEX,
 		.ipv4_src = outer->ip.source,
 		.ipv4_dst = outer->ip.destination,
@@ -136,8 +132,7 @@ static __always_inline bool find_next_hop(struct __sk_buff *skb, const struct vx
 }
 
 /*
- * Put the headers before the packet, and send it to the next hop: the kernel writes the Ethernet header, and sees to it
- * that the neighbour is still there. 0 when the packet, unchanged, is for the device.
+ * Put the headers before the packet, and send it to the next hop. 0 when the packet, unchanged, is for the device.
  */
 static __always_inline int send_directly(struct __sk_buff *skb, struct flow *flow, const struct node_config *node)
 {
@@ -159,7 +154,7 @@ static __always_inline int send_directly(struct __sk_buff *skb, struct flow *flo
 		return rc;
 	if (bpf_skb_store_bytes(skb, L3_OFFSET, &outer, VXLAN_HEADERS_BYTES, 0))
 		return drop(flow, DROP_WRITE_ERROR);
-	return redirect_neigh(node->underlay_ifindex, &next_hop, sizeof(next_hop), 0);
+	return send_to_next_hop(skb, node->underlay_ifindex, &next_hop);
 }
 
 static __always_inline int send(struct __sk_buff *skb, struct flow *flow)

@@ -114,7 +114,7 @@ int from_underlay(struct __sk_buff *skb)
 	const struct node_config *node = this_node();
 
 	if (!decapsulate(skb, &flow, node))
-		return TC_ACT_UNSPEC;
+		return leave_to_next(skb);
 	trace(skb, &flow, OBSERVE_FROM_OVERLAY);
 	return finish(skb, &flow, receive(skb, &flow, node));
 }

@@ -54,10 +54,10 @@ class VxlanMode:
 
     def reach(self, local: Node, remote: Node, mtu_bytes: int) -> Reach:
         """Tunnels, peers and routes towards ``remote``; raises Invalid when it cannot be reached."""
-        if remote.mode != NAME:
+        if not remote.takes(NAME):
             raise Invalid(
-                f'node "{remote.name}" runs network mode "{remote.mode}", this node runs "{NAME}"; '
-                "give all nodes of a cluster the same network_mode"
+                f'node "{remote.name}" takes packets of network mode {_list(remote.modes or (remote.mode,))}, not of '
+                f'"{NAME}"; give all nodes of a cluster a mode in common, as network_mode or as fallback_mode'
             )
         endpoint = _tunnel_endpoint(local, remote)
         served = [cidr for cidr in remote.pod_cidrs if local.gateway(family_of(cidr)) is not None]
@@ -85,6 +85,10 @@ def _tunnel_endpoint(local: Node, remote: Node) -> Address:
         f'node "{remote.name}" has underlay addresses {_underlay(remote)}, this node has {_underlay(local)}; '
         "give both an address of the same IP version"
     )
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return " and ".join(f'"{name}"' for name in names)
 
 
 def _underlay(node: Node) -> str:

@@ -42,6 +42,8 @@ class NodeFacts:
     endpoints: tuple[Endpoint, ...]
     others: tuple[Node, ...]
     """The cluster's other nodes."""
+    unmasqueraded: tuple[Network, ...]
+    """Prefixes besides this node's to which workloads go with their own addresses."""
     underlay_device: str
     doors: tuple[str, ...]
     """Devices of ours by which packets may enter the stack."""
@@ -162,8 +164,11 @@ class NodeSurroundings:
         return next((item for item in self.facts.endpoints if item.ifindex == ifindex), None)
 
     def node_at(self, address: Address) -> str:
-        """Name of the other node with that underlay address; "" when none has it."""
-        return next((node.name for node in self.facts.others if address in _underlay(node)), "")
+        """Name of the other node with that underlay address, or that of one of its pods; "" when none has it."""
+        return next(
+            (node.name for node in self.facts.others if address in _underlay(node) or _within(address, node.pod_cidrs)),
+            "",
+        )
 
     def masquerades(self, source: Address, destination: Address, leaving_by: LinkInfo) -> bool:
         """Whether a packet from a workload of this node takes the node's address on its way out.
@@ -171,7 +176,7 @@ class NodeSurroundings:
         Raises FirewallError when the table that does it cannot be looked at.
         """
         own = self.facts.node.pod_cidrs
-        cluster = (*own, *(cidr for node in self.facts.others for cidr in node.pod_cidrs))
+        cluster = (*own, *self.facts.unmasqueraded)
         inside = _within(source, own) and not _within(destination, cluster)
         wanted = self.facts.masquerade and inside and not leaving_by.ours
         return wanted and has_table(masquerade_table(self.facts.node.name))

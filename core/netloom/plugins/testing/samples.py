@@ -23,6 +23,7 @@ def node(name: str, number: int, mode: str) -> Node:
         pod_cidrs=(IPv4Network(f"10.99.{number}.0/24"), IPv6Network(f"fd00:99:{number}::/64")),
         gateways=(IPv4Address(f"10.99.{number}.1"), IPv6Address(f"fd00:99:{number}::1")),
         mode=mode,
+        segments=(IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/64")),
     )
 
 

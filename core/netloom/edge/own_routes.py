@@ -1,0 +1,129 @@
+"""The node's own routes: those of the agent and of the network mode, kept by our protocol number."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from netloom.edge import requests
+from netloom.edge.answers import LinkInfo, address_info, link_info
+from netloom.edge.ownership import ROUTE_PROTOCOL
+from netloom.edge.routes import Route, RouteInfo, add_route, delete_route, list_routes, route_info
+from netloom.edge.rtnl import RtnlSocket
+from netloom.model.address import Address, Network
+from netloom.model.errors import Conflict, KernelError, NotFound
+from netloom.plugins.contract import UNDERLAY, RouteSpec
+
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.ENODEV})
+"""What the kernel answers to a next hop that none of its devices leads to."""
+
+
+class OwnRoutes:
+    """Routes of the main table that carry our protocol number, of one namespace."""
+
+    def __init__(self, socket: RtnlSocket) -> None:
+        self._socket = socket
+        self._by_name: set[Network] = set()
+        """Prefixes whose route was put with a device's name that is not ours."""
+
+    def read(self) -> dict[Network, RouteSpec]:
+        """All of them, as they were put.
+
+        The kernel names a device where none was asked for: that of a gateway's route is UNDERLAY again, unless the
+        device is one of Netloom's own, or was named. Next hops count dead or alive.
+        """
+        infos = [
+            route_info(message)
+            for family in (4, 6)
+            for message in self._socket.dump(list_routes(family, ROUTE_PROTOCOL))
+        ]
+        links = {ifindex: self._link_at(ifindex) for ifindex in {info.ifindex for info in infos}}
+        return {info.prefix: self._spec(info, links[info.ifindex]) for info in infos}
+
+    def put(self, spec: RouteSpec) -> None:
+        """Add it, or put it in place of ours to the same prefix.
+
+        An IPv4 gateway may be an address of the node itself. Raises NotFound when the device does not exist,
+        Conflict when somebody else has a route to the prefix.
+        """
+        route = self._route(spec)
+        try:
+            self._add(route, replace=False)
+        except KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            if spec.prefix not in self.read():
+                raise Conflict(
+                    f"the node has a route to {spec.prefix} already that is not Netloom's; "
+                    "remove it, or choose other pod prefixes"
+                ) from error
+            self._add(route, replace=True)
+
+    def delete(self, prefix: Network) -> None:
+        """No error when there is none; others' stay."""
+        self._socket.call(delete_route(prefix))
+        self._by_name.discard(prefix)
+
+    def _route(self, spec: RouteSpec) -> Route:
+        ifindex = 0
+        if spec.device and spec.device != UNDERLAY:
+            link = self._link(spec.device)
+            ifindex = link.ifindex
+            if spec.via is not None and not link.ours:
+                self._by_name.add(spec.prefix)
+        else:
+            self._by_name.discard(spec.prefix)
+        return Route(
+            prefix=spec.prefix,
+            device=spec.device,
+            ifindex=ifindex,
+            via=spec.via,
+            source=spec.source,
+            mtu_bytes=spec.mtu_bytes,
+            more=spec.more,
+        )
+
+    def _add(self, route: Route, *, replace: bool) -> None:
+        try:
+            self._socket.call(add_route(route, replace=replace))
+        except KernelError as error:
+            if route.ifindex or error.errno not in _NO_WAY:
+                raise
+            hops = _list((route.via, *route.more))
+            segments = _list(self._segments(route.prefix.version))
+            hint = f"a next hop must stand in a segment of this node ({segments}), and be no address of its own"
+            raise KernelError("add", f"route {route.prefix} via {hops}", error.errno, hint) from error
+
+    def _segments(self, version: int) -> list[Network]:
+        found = [address_info(message) for message in self._socket.dump(requests.list_addresses())]
+        return [
+            ip_network((info.address, info.prefix_len), strict=False)
+            for info in found
+            if info.global_scope and info.address.version == version and info.prefix_len < info.address.max_prefixlen
+        ]
+
+    def _spec(self, info: RouteInfo, link: LinkInfo | None) -> RouteSpec:
+        whose = link is not None and not link.ours and info.via is not None and info.prefix not in self._by_name
+        return RouteSpec(
+            prefix=info.prefix,
+            device=UNDERLAY if whose else link.name if link else "",
+            via=info.via,
+            source=info.source,
+            mtu_bytes=info.mtu_bytes,
+            more=tuple(hop.via for hop in info.hops[1:] if hop.via is not None),
+        )
+
+    def _link(self, name: str) -> LinkInfo:
+        answer = self._socket.call(requests.get_link(name))
+        if not answer:
+            raise NotFound(f'network device "{name}" does not exist on this node')
+        return link_info(answer[0])
+
+    def _link_at(self, ifindex: int) -> LinkInfo | None:
+        answer = self._socket.call(requests.get_link_by_index(ifindex)) if ifindex else []
+        return link_info(answer[0]) if answer else None
+
+
+def _list(values: Iterable[Network | Address | None]) -> str:
+    return ", ".join(str(value) for value in values) or "none"

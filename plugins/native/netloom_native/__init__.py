@@ -1,0 +1,1 @@
+"""Network mode `native`: packets between nodes as they are, by the nodes' routes."""
