@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from netloom.plugins import Context
+from netloom_bgp.plugin import Bgp
+from netloom_bgp.settings import BgpSettings
 from support.bgp_pair import FRR, PEERS, pair
 from support.frr import wait_for
 from support.netns import NamespaceFactory
@@ -73,7 +77,7 @@ def test_no_route_is_missing_while_gobgpd_is_killed_and_started_again(
             missing.extend({"10.244.1.0/24"} - set(frr.routes()))
             missing.extend({"fd00:10:244:1::/64"} - set(frr.routes(6)))
             missing.extend({"198.51.100.0/24"} - {str(prefix) for prefix in node.learned})
-            return node.peer(0)["state"] == node.peer(1)["state"] == "established"
+            return bool(node.peer(0)["state"] == node.peer(1)["state"] == "established")
 
         wait_for(back, "established again", 60)
         wait_for(lambda: back() and not node.hops("198.51.101.0/24"), "what was withdrawn is gone", 60)
@@ -137,3 +141,17 @@ def test_a_wrong_password_is_told_and_never_shown(make_netns: NamespaceFactory, 
         node.start()
         node.announce("10.244.1.0/24")
         wait_for(lambda: frr.routes() == ["10.244.1.0/24"], "announced")
+
+
+def test_a_node_whose_peers_were_taken_away_ends_its_gobgpd(make_netns: NamespaceFactory, tmp_path: Path) -> None:
+    """And the routes at the peer go; its questions are answered still."""
+    with pair(make_netns, tmp_path) as (node, frr):
+        node.announce("10.244.1.0/24")
+        wait_for(lambda: frr.routes() == ["10.244.1.0/24"], "announced")
+        node.stop()
+        plugin = Bgp()
+        asyncio.run(plugin.netloom_start(Context(node_name="n1", config=BgpSettings(), run_dir=node.directory)))
+        wait_for(lambda: frr.routes() == [], "gone")
+        assert not (node.directory / "bgp").exists()
+        assert plugin.netloom_routers() == ()
+        assert [query.name for query in plugin.netloom_queries()] == ["peers", "routes", "events"]

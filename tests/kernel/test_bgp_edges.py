@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kernel.test_bgp import PEERS, pair
 from netloom_bgp.bfdd import Bfdd
 from support.bgp_node import BgpNode
+from support.bgp_pair import PEERS, pair
 from support.frr import Frr, wait_for
 from support.netns import NamespaceFactory
 

@@ -97,3 +97,17 @@ def test_import_filters_judge_by_prefix_and_community(make_netns: NamespaceFacto
         wait_for(lambda: sorted(map(str, node.learned)) == ["198.51.101.0/24", "2001:db8:51::/48"], "filtered anew")
         assert frr.routes() == ["10.244.1.0/24"]
         assert node.events("session.down") == []
+
+
+def test_ten_thousand_routes_are_learnt_and_withdrawn(make_netns: NamespaceFactory, tmp_path: Path) -> None:
+    """And learnt again with the next session."""
+    prefixes = [f"100.{64 + number // 65536}.{number // 256 % 256}.{number % 256}/32" for number in range(10_000)]
+    many = FRR.replace("  network 198.51.100.0/24\n", "".join(f"  network {prefix}\n" for prefix in prefixes))
+    with pair(make_netns, tmp_path, PEERS, many) as (node, frr):
+        node.announce("10.244.1.0/24")
+        wait_for(lambda: len(node.learned) == 10_002, "learnt", 90)
+        frr.ask("clear bgp *")
+        wait_for(lambda: len(node.learned) < 10_002, "lost", 90)
+        wait_for(lambda: node.peer()["state"] == "established", "established", 90)
+        wait_for(lambda: len(node.learned) == 10_002, "learnt again", 90)
+        assert node.peer()["received"] == 10_002

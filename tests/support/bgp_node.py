@@ -61,7 +61,7 @@ class BgpNode:
         async for changes in self.router.changes():
             if changes.complete:
                 self.complete += 1
-                self.gone += [prefix for prefix in self.learned if prefix not in {one.prefix for one in changes.routes}]
+                self.gone += self.learned.keys() - {one.prefix for one in changes.routes}
                 self.learned.clear()
             self.gone += changes.gone
             self.learned |= {route.prefix: route for route in changes.routes}

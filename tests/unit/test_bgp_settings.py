@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from ipaddress import ip_network
 
 import pytest
@@ -21,6 +23,12 @@ def peers(*more: str) -> str:
 
 def test_the_plugin_keeps_the_contract() -> None:
     check_plugin(Bgp, "bgp")
+
+
+def test_a_node_without_peers_pays_nothing_for_what_speaks_bgp() -> None:
+    program = "import sys, netloom_bgp.plugin; print([n for n in ('grpclib', 'google.protobuf') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(

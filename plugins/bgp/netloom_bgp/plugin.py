@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from netloom.model.errors import Invalid
 from netloom.plugins import Context, PluginInfo, Query, Role, RouteWatcher, Sample, hookimpl
-from netloom_bgp.bfd import BfdWatch
-from netloom_bgp.happenings import Happenings
-from netloom_bgp.links import LinkWatch
-from netloom_bgp.questions import Questions
-from netloom_bgp.router import BgpRouter
-from netloom_bgp.sessions import Sessions
+from netloom_bgp import idle
 from netloom_bgp.settings import BgpSettings
-from netloom_bgp.speaker import Speaker
+
+if TYPE_CHECKING:
+    from netloom_bgp.work import Work
 
 
 class Bgp:
     """Announces this node's prefixes to routers, and learns theirs, by BGP."""
 
     def __init__(self) -> None:
-        self._router: BgpRouter | None = None
-        self._questions: Questions | None = None
-        self._work: asyncio.Task[None] | None = None
-        self._watches: tuple[LinkWatch, BfdWatch] | None = None
+        self._settings = BgpSettings()
+        self._work: Work | None = None
 
     @hookimpl
     def netloom_plugin_info(self) -> PluginInfo:
@@ -44,30 +39,30 @@ class Bgp:
             settings = settings.of_node(context.node_labels)
         except ValueError as error:
             raise Invalid(f"plugins.bgp, with the overrides for this node's labels: {error}") from error
-        directory = context.run_dir / "bgp"
+        self._settings, directory = settings, context.run_dir / "bgp"
+        if not settings.peers and not directory.exists():
+            return
+        # Every node imports this module; what speaks BGP costs 150 ms, and only nodes with peers pay.
+        from netloom_bgp.work import Work, end_leftovers
+
+        if not settings.peers:
+            await end_leftovers(directory)
+            return
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        happenings = Happenings()
-        sessions = Sessions(settings, happenings)
-        speaker = Speaker(directory, settings.speaker.socket)
-        self._router = BgpRouter(settings, speaker, sessions, happenings)
-        self._questions = Questions(self._router, happenings)
-        self._work = asyncio.create_task(self._router.run(), name="bgp")
-        links = LinkWatch(tuple(peer.address for peer in settings.peers), sessions)
-        self._watches = links, BfdWatch(settings.peers, directory, sessions)
-        for watch in self._watches:
-            await watch.start()
+        self._work = Work(settings, directory)
+        await self._work.start()
 
     @hookimpl
     def netloom_routers(self) -> Sequence[RouteWatcher]:
         """The router; none on a node without peers."""
-        return (self._router,) if self._router is not None and self._router.settings.peers else ()
+        return () if self._work is None else (self._work.router,)
 
     @hookimpl
     def netloom_queries(self) -> Sequence[Query]:
         """Peers, routes, events."""
-        return self._questions.queries() if self._questions is not None else ()
+        return idle.queries(self._settings.local_as) if self._work is None else self._work.questions.queries()
 
     @hookimpl
     def netloom_metrics(self) -> Sequence[Sample]:
         """Sessions, routes, restarts."""
-        return self._questions.samples() if self._questions is not None else ()
+        return () if self._work is None else self._work.questions.samples()
