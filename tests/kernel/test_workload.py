@@ -15,7 +15,7 @@ from netloom.edge import sysctl
 from netloom.edge import workload as module
 from netloom.edge.netlink import Netlink
 from netloom.edge.sysctl import read_sysctl
-from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload, delete_workload
+from netloom.edge.workload import Workload, WorkloadSpec, adopt_workload, create_workload, delete_workload, raise_mtu
 from netloom.model.address import Address
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound, Unsupported
 from support.bpf import load_verdict
@@ -367,6 +367,42 @@ def test_a_workload_of_an_earlier_run_is_adopted_as_it_is(
     link = netns.call(adopt_workload, netlink, spec)
     assert (link.ifindex, link.mac) == (made.ifindex, made.host_mac)
     assert netlink.filter_of(spec.host_ifname, "ingress") == before
+
+
+def mtu_of(pod: Namespace) -> int:
+    found: int = json.loads(pod.run("ip", "-j", "link", "show", "eth0"))[0]["mtu"]
+    return found
+
+
+def test_an_adopted_workload_sends_nothing_too_large(
+    netns: Namespace, pod: Namespace, netlink: Netlink, create: Creator, spec: WorkloadSpec
+) -> None:
+    create(replace(spec, mtu_bytes=1500))
+    netns.call(adopt_workload, netlink, spec)
+    assert mtu_of(pod) == 1450
+
+
+@pytest.mark.parametrize(
+    ("mtu_bytes", "afterwards"), [(1450, 1500), (1400, 1400)], ids=["the earlier run's", "a choice"]
+)
+def test_a_larger_mtu_is_given_where_nobody_chose_another(
+    pod: Namespace, create: Creator, spec: WorkloadSpec, mtu_bytes: int, afterwards: int
+) -> None:
+    """And not before it is asked for: programs of an earlier run may refuse such packets."""
+    create(replace(spec, mtu_bytes=mtu_bytes))
+    larger = replace(spec, mtu_bytes=1500)
+    create.node.call(adopt_workload, create.netlink, larger)
+    assert mtu_of(pod) == mtu_bytes
+    create.node.call(raise_mtu, larger, 1450)
+    assert mtu_of(pod) == afterwards
+
+
+def test_a_container_that_has_gone_needs_no_mtu(
+    netns: Namespace, pod: Namespace, create: Creator, spec: WorkloadSpec
+) -> None:
+    create(spec)
+    pod.close()
+    netns.call(raise_mtu, replace(spec, mtu_bytes=1500), 1450)
 
 
 @pytest.mark.parametrize("loss", ["container", "interface", "replaced", "foreign"])

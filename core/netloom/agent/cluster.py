@@ -74,6 +74,8 @@ class Cluster:
         self._nodes: dict[str, KnownNode] = {}
         self._addresses: dict[str, RemoteAddress] = {}
         self._seen: set[str] = set()
+        self._only: tuple[str, ...] = ()
+        """Modes that may be used; empty: all of them."""
         self._published: dict[str, bytes] = {}
         self.residents = Residents()
         """Pods of other nodes."""
@@ -111,7 +113,8 @@ class Cluster:
         """Tell the others of this node before its programs are at work.
 
         The node is taking the packets of an earlier run's network modes, and will take those of this run's: until then
-        it names those that are both, so that nobody sends what nobody takes.
+        it names those that are both, so that nobody sends what nobody takes. It sends by no others either: the earlier
+        run's programs know nothing of them.
         """
         key, own = NODES + self._local.node.name, self._local.node
         try:
@@ -121,8 +124,15 @@ class Cluster:
             self._log.warning("store.own_record_unknown", key=key, error=str(error))
             before = own
         both = tuple(mode for mode in own.modes if before.takes(mode))
+        self._only = both
         told = replace(own, mode=both[0], modes=both) if both else before
         await self._publish(key, encode_node(told))
+
+    def use_all_modes(self) -> None:
+        """Claim every node anew, by whatever mode reaches it; takes effect with the tables' next apply."""
+        self._only = ()
+        for known in tuple(self._nodes.values()):
+            self._know(known.node)
 
     async def publish_node(self) -> None:
         """Tell the others of this node, whose programs are at work."""
@@ -211,18 +221,22 @@ class Cluster:
             self._reclaim_addresses(name)
             return NodeChanged(name=name, node=None)
         node = decode_node(value, f'node record "{name}"')
+        return NodeChanged(name=name, node=node) if self._know(node) else None
+
+    def _know(self, node: Node) -> bool:
+        """Claim what the node wants; whether that is news."""
         known = self._reach(node)
-        if self._nodes.get(name) == known:
-            return None
-        self._nodes[name] = known
-        self._tables.claim(f"node/{name}", remote_node_claims(node, known.reach))
-        self._reclaim_addresses(name)
-        return NodeChanged(name=name, node=node)
+        if self._nodes.get(node.name) == known:
+            return False
+        self._nodes[node.name] = known
+        self._tables.claim(f"node/{node.name}", remote_node_claims(node, known.reach))
+        self._reclaim_addresses(node.name)
+        return True
 
     def _reach(self, node: Node) -> KnownNode:
         try:
             _refuse_overlap(self._local.node, node)
-            way = self._local.mode.way(self._local.node, node, self._local.mtu_bytes)
+            way = self._local.mode.way(self._local.node, node, self._local.mtu_bytes, self._only)
         except (Invalid, Conflict) as error:
             self._log.error("node.unreachable", node=node.name, error=str(error))
             return KnownNode(node=node, reach=Reach(), error=str(error))

@@ -246,7 +246,7 @@ class Agent:
     async def _resync(self) -> None:
         await self._upkeep.resync()
         if not self._ready:
-            await self.cluster.publish_node()
+            await self._upkeep.use_all_modes()
             await self.datapath.raise_mtu(self.endpoints.ready())
             await self.datapath.retire_others()
             await self.endpoints.announce_restored()

@@ -85,6 +85,12 @@ class Upkeep:
         """Take a change of the cluster's nodes into the kernel."""
         await _all(self.tables.apply, self._follow_firewall)
 
+    async def use_all_modes(self) -> None:
+        """Reach every node by the mode it prefers, and tell the others of all modes: the programs are at work."""
+        self.cluster.use_all_modes()
+        await self.follow()
+        await self.cluster.publish_node()
+
     def claim_node(self) -> None:
         """Claim what this node's own devices and addresses want: they are others once a stranger deleted them."""
         datapath = self.datapath

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from netloom.model.address import Family, Network
@@ -75,8 +75,8 @@ class Modes:
         """As :meth:`way`, without saying by what."""
         return self.way(local, remote, mtu_bytes).reach
 
-    def way(self, local: Node, remote: Node, mtu_bytes: int) -> Way:
-        """By the first mode that reaches it. Raises Invalid with the reasons of all of them.
+    def way(self, local: Node, remote: Node, mtu_bytes: int, only: Collection[str] = ()) -> Way:
+        """By the first mode that reaches it, or the first of ``only``. Raises Invalid with the reasons of all of them.
 
         Tunnel packets of a node are believed whichever way leads to it: two nodes choose each for itself, and one of
         them sooner than the other when something changes.
@@ -84,6 +84,9 @@ class Modes:
         found: Way | None = None
         refused: list[str] = []
         for name, mode in self._modes.items():
+            if only and name not in only:
+                refused.append(f"the programs of mode {name} are not at work yet")
+                continue
             try:
                 reach = mode.reach(local, remote, self._own_mtu_bytes.get(name, mtu_bytes))
             except Invalid as error:
