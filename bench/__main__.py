@@ -24,6 +24,7 @@ from bench import (
     profile,
     programs,
     report,
+    routed,
 )
 from bench.attach_report import Attaching
 from bench.measure import Plan, Sample, build, run
@@ -41,7 +42,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="how often each network is measured (default 9)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement (default 0.5)")
     parser.add_argument("--dry", action="store_true", help="print the page instead of writing it")
-    parser.add_argument("--only", choices=["prefilter", "policies"], help="measure this alone, and print its part")
+    parser.add_argument(
+        "--only", choices=["prefilter", "policies", "native"], help="measure this alone, and print its part"
+    )
     return parser.parse_args()
 
 
@@ -71,6 +74,18 @@ def _with_policies(program: Path, plan: Plan) -> list[Sample]:
         return list(run(program, pairs, plan, _say))
 
 
+def _without_tunnel(program: Path, plan: Plan) -> list[Sample]:
+    """The same measurements between pods of two nodes that no tunnel joins."""
+    with routed.both() as pairs:
+        return list(run(program, pairs, plan, _say))
+
+
+def _native_alone(plan: Plan) -> list[str]:
+    """Everything about the native mode, with its goals."""
+    figures = summarise(_without_tunnel(build(OUT), plan), report.bases())
+    return [*goals.table(tuple(goals.of_routing(figures))), "", *report.part(report.COMPARISONS[2], plan, figures)]
+
+
 def _scaling() -> Scaling:
     scaling = policy_scale.measure(attach.build(OUT), networks.MARK, _say)
     (OUT / "scaling.json").write_text(json.dumps(asdict(scaling), indent=1))
@@ -98,6 +113,7 @@ def _packets(program: Path, plan: Plan) -> tuple[tuple[profile.Profile, ...], li
         ]
         profiles = profile.profiles(program, pairs, OUT)
         samples = list(run(program, pairs, plan, _say))
+    samples += _without_tunnel(program, plan)
     samples += _with_policies(program, plan)
     (OUT / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
     return profiles, samples
@@ -112,12 +128,19 @@ def _write(measured: report.Run, attaching: Attaching, scaling: Scaling) -> None
     print(f"wrote {HERE / 'RESULTS.md'} and its pictures")
 
 
+def _alone(arguments: argparse.Namespace, plan: Plan) -> list[str]:
+    """One part of the page."""
+    if arguments.only == "prefilter":
+        return _prefilter(arguments.rounds)
+    return _policies_alone(plan) if arguments.only == "policies" else _native_alone(plan)
+
+
 def main() -> None:
     """Needs root and two cores; takes about twelve minutes with the defaults."""
     arguments = _arguments()
     plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
     if arguments.only:
-        print("\n".join(_policies_alone(plan) if arguments.only == "policies" else _prefilter(arguments.rounds)))
+        print("\n".join(_alone(arguments, plan)))
         return
     program, facts = build(OUT), machine.facts()
     profiles, samples = _packets(program, plan)

@@ -10,6 +10,7 @@ from bench.attach import COMMANDS, OURS, PEERS
 from bench.attach_report import Attaching
 from bench.policies import BRIDGE_MANY, BRIDGE_ONE, BRIDGE_SET, MANY, ONE
 from bench.policy_scale import Scaling
+from bench.routed import FILTERED, NATIVE, NATIVE_ONE, OVERLAY, ROUTED
 from bench.summary import METRICS, Figure, Key
 
 _ONE_NODE, _TWO_NODES = "netloom", "netloom over vxlan"
@@ -48,6 +49,7 @@ def goals(figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling)
     return (
         *_of_one_node(figures),
         *_of_two_nodes(figures),
+        *of_routing(figures),
         *of_policies(figures),
         *of_scaling(scaling),
         *_of_attaching(attaching),
@@ -95,6 +97,21 @@ def _of_two_nodes(figures: Mapping[Key, Figure]) -> Iterator[Goal]:
             name = f"two nodes, {place}: {_TITLES[metric]} to bridge+vxlan"
             found = figures[_TWO_NODES, cpu, metric].ratio
             yield Goal(name=name, found=found, limit=limit, less_is_better=_LESS[metric])
+
+
+def of_routing(figures: Mapping[Key, Figure]) -> Iterator[Goal]:
+    """Without a tunnel: hardly dearer than the kernel's routing, and cheaper than whatever does more."""
+    pairs = ((NATIVE, ROUTED, 0.05), (NATIVE, OVERLAY, 0.0), (NATIVE_ONE, FILTERED, 0.0))
+    for cpu, place in _PLACES.items():
+        for network, peer, allowance in pairs:
+            for metric in ("rr_p50_ns", "stream_bits_per_second", "connect_per_second"):
+                less = _LESS[metric]
+                yield Goal(
+                    name=f"{network}, {place}: {_TITLES[metric]} to {peer}",
+                    found=figures[network, cpu, metric].ratio / figures[peer, cpu, metric].ratio,
+                    limit=1 + allowance if less else 1 - allowance,
+                    less_is_better=less,
+                )
 
 
 def of_policies(figures: Mapping[Key, Figure]) -> Iterator[Goal]:

@@ -1,6 +1,6 @@
 """The networks that are compared: each gives two namespaces that reach each other over TCP.
 
-All have the MTU of Netloom's overlay, so that no network wins by larger packets.
+All have the MTU of Netloom's overlay, so that no network wins by larger packets, but those of :mod:`bench.routed`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def reference(kind: str) -> Iterator[Pair]:
 @contextmanager
 def bridge_vxlan() -> Iterator[Pair]:
     """Two bridges joined by the kernel's vxlan: the plainest overlay between two machines, one network for all pods."""
-    with _two_nodes("vxlan") as (nodes, pods):
+    with two_nodes("vxlan") as (nodes, pods):
         for number, (node, pod) in enumerate(zip(nodes, pods, strict=True), 1):
             tunnel = f"id 42 local 10.8.0.{number} remote 10.8.0.{3 - number} dstport 8472"
             ip_batch(
@@ -102,7 +102,7 @@ def flannel() -> Iterator[Pair]:
 
     The device learns nothing: neighbour, forwarding entry and route stand for each node.
     """
-    with _two_nodes("flannel") as (nodes, pods), tempfile.TemporaryDirectory() as directory:
+    with two_nodes("flannel") as (nodes, pods), tempfile.TemporaryDirectory() as directory:
         addresses = []
         for number, (node, pod) in enumerate(zip(nodes, pods, strict=True), 1):
             other, mac = 3 - number, "02:00:00:00:09:0"
@@ -130,7 +130,7 @@ def flannel() -> Iterator[Pair]:
 
 
 @contextmanager
-def _two_nodes(label: str) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+def two_nodes(label: str) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     """Two nodes on an underlay of the lab's kind, at 10.8.0.1 and 10.8.0.2, and a pod's bare namespace for each."""
     labels = (f"{label}-{what}" for what in ("u", "1", "2", "a", "b"))
     with namespaces(*labels) as (underlay, one, two, a, b):

@@ -21,7 +21,7 @@ _LINE = re.compile(r"\s*(?P<share>[0-9.]+)%\s+\[[k.]\]\s+(?P<symbol>\S+)")
 """A line of ``perf report --sort sym``."""
 
 PARTS: Mapping[str, re.Pattern[str]] = {
-    "our programs": re.compile(r"bpf_prog_\w+_(encap|forward|from_\w+|icmp_error|neighbor)$"),
+    "our programs": re.compile(r"bpf_prog_\w+_(encap|forward|from_\w+|icmp_error|native|neighbor|to_\w+)$"),
     "maps and helpers of eBPF": re.compile(r"(___?)?(bpf_|htab_|array_map|percpu_array|trie_|skb_do_redirect)|__htab"),
     "hooks of tc": re.compile(r"tc_run|tcf_|__tcf|cls_bpf|tcx_|sch_handle"),
     "netfilter": re.compile(r"(__)?(nf_|nft_)|br_nf|setup_pre_routing|ip_sabotage"),

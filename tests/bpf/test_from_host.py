@@ -63,3 +63,14 @@ def test_only_the_nodes_own_addresses_are_the_host(pipeline: Pipeline, source: A
     outcome = pipeline.run("from_host", from_host(BOB.ipv4, source))
     assert {event.header.source_identity for event in outcome.events} == {identity}
     assert outcome.events[-1].header.endpoint_id == BOB.id
+
+
+@pytest.mark.parametrize(("destination", "excess"), [(BOB.ipv4, 0), (CAROL.ipv4, 1)], ids=["pod", "tunnel"])
+def test_a_tunnel_may_take_less_than_a_workload_of_this_node(
+    pipeline: Pipeline, destination: Address, excess: int
+) -> None:
+    """Where nodes are reached both natively and by tunnel."""
+    pipeline.write_node(replace(NODE, mtu_bytes=1500, tunnel_mtu_bytes=1450))
+    packet = packets.ip(bytes(1431), source=GATEWAYS[0], destination=destination, protocol=packets.UDP)
+    done = pipeline.run("from_host", packets.ethernet(packet, source=HOST_MAC, destination=HOST_MAC))
+    assert done.reason == (DropReason.TOO_BIG if excess else None)

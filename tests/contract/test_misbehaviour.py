@@ -58,6 +58,7 @@ async def test_a_hook_that_misbehaves_is_named_and_harms_nobody(shop: Workshop, 
         assert {owned.plugin for owned in active.programs} == {"vxlan"}
         for event_name, event in EVENTS.items():
             await manager.notify(event_name, event)
+        assert await manager.samples() == {}
         import loomtest_netloom_good  # type: ignore[import-not-found]
 
         assert loomtest_netloom_good.heard == list(EVENTS.values())

@@ -140,6 +140,7 @@ async def mode_active(shop: Workshop, source: str, pod_cidrs: str = "10.1.0.0/24
     ("source", "words"),
     [
         ("class T(M):\n    tunnel = Tunnel('loom_x', 1)", 'gave tunnel device "loom_x", which is none of its devices'),
+        ("class T(M):\n    native_cidrs = ('10.0.0.0/8',)", "gave native_cidrs that are no tuple of IPv4Network and"),
         ("class T(M):\n    tunnel = 3", "returned a tunnel that is int, expected Tunnel"),
         ("class T(M):\n    def devices(self): return 3", "returned int, expected a list or tuple of DeviceSpec"),
         ("class T(M):\n    def devices(self): return [DeviceSpec(name='x' * 16, kind='vxlan')]", "expected a name of"),

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from bench import networks, policies
+from bench import networks, policies, routed
 from bench.measure import Plan, build, run
 from bench.report import bases
 from bench.summary import METRICS
@@ -24,6 +24,7 @@ def test_every_network_is_measured_in_every_way(tmp_path: Path, monkeypatch: pyt
         pairs += [stack.enter_context(networks.reference(kind)) for kind in ("bridge", "ptp")]
         pairs += stack.enter_context(networks.netloom())
         pairs += stack.enter_context(policies.both(rules=90))
+        pairs += stack.enter_context(routed.both())
         plan = Plan(rounds=1, seconds=0.02, server_cpus=(0, 1))
         samples = list(run(build(tmp_path), pairs, plan, lambda _: None))
     wanted = set(product(bases(), plan.server_cpus, [metric.name for metric in METRICS]))

@@ -26,7 +26,6 @@ pytestmark = pytest.mark.e2e
 
 _numbers = count(1)
 NOBODY = 65534
-SMALL = {"nodes": 1, "pods_per_node": 1}
 STEPS = ("begin", "namespace", "namespace", "namespace", "process", "complete")
 """What a lab of one node and one pod writes to its journal."""
 
@@ -42,6 +41,11 @@ def name() -> Iterator[str]:
     assert look().since(before) == {}
     assert not files_of(chosen).directory.exists()
     assert not files_of(chosen).bpf_dir.exists()
+
+
+def small(name: str) -> LabSpec:
+    """As small as a lab can be that carries a packet."""
+    return LabSpec(name=name, nodes=1, pods_per_node=1)
 
 
 def netctl(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +105,7 @@ def test_who_is_not_root_is_told_so(command: str) -> None:
 
 def test_two_labs_stand_side_by_side(cluster: Cluster, name: str) -> None:
     """Both have a node1 and a busybox1 with the same addresses, and neither hears of the other."""
-    other = Cluster(labs.up(LabSpec(name=name, **SMALL)))
+    other = Cluster(labs.up(small(name)))
     assert other.pod("busybox1").ipv4 == cluster.pod("busybox1").ipv4
     other.pod("busybox1").ping(other.gateway("node1", 4))
     assert other.pod("busybox1").answers_nothing(cluster.pod("busybox3").ipv4)
@@ -131,13 +135,13 @@ def test_settings_reach_every_agent(name: str, tmp_path: Path) -> None:
 def test_an_agent_that_does_not_start_is_quoted_and_the_lab_is_gone(name: str) -> None:
     """Its log would be lost with the lab, so its last lines are in the error."""
     with pytest.raises(AgentError, match="mtu_bytes"):
-        labs.up(LabSpec(name=name, **SMALL), {"mtu_bytes": 3})
+        labs.up(small(name), {"mtu_bytes": 3})
     assert not files_of(name).directory.exists()
 
 
 def test_down_ends_what_users_left_running(name: str) -> None:
     """As a machine that is switched off ends everything on it."""
-    lab = labs.up(LabSpec(name=name, **SMALL))
+    lab = labs.up(small(name))
     pod = lab.topology.pod("busybox1")
     with subprocess.Popen(argv_in(pod.netns, ["sleep", "600"])) as left:
         said: list[str] = []
@@ -152,7 +156,7 @@ def test_down_ends_what_users_left_running(name: str) -> None:
 def test_down_leaves_neighbours_alone(cluster: Cluster, name: str) -> None:
     """Agents, namespaces and pins of another lab stay."""
     record = cluster.lab.agent("node1")
-    labs.up(LabSpec(name=name, **SMALL))
+    labs.up(small(name))
     labs.down(name)
     assert record is not None
     assert processes.is_running(record)

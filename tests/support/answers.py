@@ -349,6 +349,7 @@ PLUGINS: list[dict[str, Any]] = [
         "version": "0.1.0",
         "distribution": "netloom",
         "hooks": ["netloom_plugin_info", "netloom_network_mode"],
+        "capabilities": ["network mode", "queries: ports"],
         "state": "active",
         "error": "",
     },
@@ -358,10 +359,27 @@ PLUGINS: list[dict[str, Any]] = [
         "version": "2.0",
         "distribution": "netloom-loud",
         "hooks": ["netloom_plugin_info", "netloom_flows"],
+        "capabilities": ["hears of flows"],
         "state": "failed",
         "error": "netloom_flows has not returned within 5 s",
     },
 ]
+
+ROUTES: dict[str, Any] = {
+    "matching": 4,
+    "learned": {"written": 1, "refused": 1, "waiting": 0},
+    "routes": [
+        {"prefix": "10.244.1.0/24", "via": ["10.244.1.1"], "device": "loom_host", "origin": "node", "state": "written"},
+        {"prefix": "10.244.3.0/24", "via": ["10.0.0.1", "10.0.1.1"], "device": "", "origin": "bgp", "state": "written"},
+        {
+            "prefix": "0.0.0.0/0",
+            "via": ["10.0.0.1"],
+            "device": "",
+            "origin": "bgp",
+            "state": "a default route is not taken from a router",
+        },
+    ],
+}
 
 CONFIG: list[dict[str, Any]] = [
     {"key": "node.name", "value": "node1", "origin": "/etc/netloom/node.yaml:2"},
@@ -387,6 +405,8 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/maps/metrics"): METRICS,
     ("GET", "/v1/counters"): COUNTERS,
     ("GET", "/v1/plugins"): PLUGINS,
+    ("GET", "/v1/routes"): ROUTES,
+    ("GET", "/v1/plugins/bgp/routes"): [],
     ("GET", "/v1/prefilter"): PREFILTER,
     ("PATCH", "/v1/prefilter"): PREFILTER_CHANGED,
     ("PUT", "/v1/prefilter"): PREFILTER_CHANGED,

@@ -138,11 +138,20 @@ LISTS = {
         Invalid source ip   EGRESS      3         294
         """,
     "plugins list": """
-        NAME    KIND           STATE    VERSION   DISTRIBUTION   HOOKS
-        vxlan   network-mode   active   0.1.0     netloom        plugin_info, network_mode
-        loud    extension      failed   2.0       netloom-loud   plugin_info, flows
+        NAME    KIND           STATE    VERSION   DISTRIBUTION   CAPABILITIES
+        vxlan   network-mode   active   0.1.0     netloom        network mode; queries: ports
+        loud    extension      failed   2.0       netloom-loud   hears of flows
 
         loud: netloom_flows has not returned within 5 s
+        """,
+    "route list": """
+        PREFIX          VIA          DEVICE      ORIGIN   STATE
+        10.244.1.0/24   10.244.1.1   loom_host   node     written
+        10.244.3.0/24   10.0.0.1     -           bgp      written
+                        10.0.1.1
+        0.0.0.0/0       10.0.0.1     -           bgp      a default route is not taken from a router
+
+        1 more are not shown; see --limit
         """,
     "config show": """
         KEY                    VALUE      ORIGIN

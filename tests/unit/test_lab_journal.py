@@ -8,6 +8,7 @@ import pytest
 
 from netloom.lab.journal import Journal
 from netloom.lab.processes import ProcessRecord
+from netloom.lab.racks import RackSpec
 from netloom.lab.topology import LabSpec
 from netloom.model.errors import Invalid
 
@@ -33,6 +34,15 @@ def test_what_is_written_is_read(journal: Journal) -> None:
     history = journal.read()
     assert history.spec == LabSpec(name="x", nodes=3)
     assert (history.namespaces, history.processes, history.complete) == (("x-underlay",), (RECORD,), True)
+
+
+def test_a_lab_with_racks_is_read_as_it_was_asked_for(journal: Journal) -> None:
+    """With the directories that its routers have outside of its own."""
+    spec = LabSpec(name="x", nodes=2, racks=(RackSpec(name="a"),), uplinks=3, asn=65001)
+    journal.begin(spec)
+    journal.directory(Path("/etc/frr/x-tor1"))
+    assert journal.read().spec == spec
+    assert journal.read().directories == (Path("/etc/frr/x-tor1"),)
 
 
 @pytest.mark.parametrize("cut", range(1, 20))

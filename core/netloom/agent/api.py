@@ -18,8 +18,10 @@ from netloom.agent.cni import CniCalls
 from netloom.agent.connection_api import ConnectionApi
 from netloom.agent.endpoint_changes import read_patch
 from netloom.agent.openapi import document
+from netloom.agent.plugin_api import PluginApi
 from netloom.agent.policy_api import PolicyApi
 from netloom.agent.prefilter.request import Verb, read_change
+from netloom.agent.route_api import RouteApi
 from netloom.agent.streams import Streams
 from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
@@ -117,13 +119,12 @@ class Api:
         reads: dict[str, Callable[[], Any]] = {
             "/v1/status": self._agent.status,
             "/v1/version": self._agent.version,
-            "/v1/config": self._agent.config,
+            "/v1/config": self._agent.loaded.rows,
             "/v1/endpoints": lambda: [self._endpoint_view(endpoint) for endpoint in self._agent.endpoints.all()],
             "/v1/identities": self._agent.identity_list,
             "/v1/nodes": self._agent.node_list,
             "/v1/maps": self._agent.map_list,
             "/v1/counters": self._agent.counters,
-            "/v1/plugins": self._agent.plugin_list,
             "/v1/openapi.json": document,
         }
         return [
@@ -140,6 +141,8 @@ class Api:
             *(web.route(verb.value, "/v1/prefilter", self._change_prefilter) for verb in Verb),
             *PolicyApi(self._agent).routes(),
             *ConnectionApi(self._agent).routes(),
+            *PluginApi(self._agent).routes(),
+            *RouteApi(self._agent).routes(),
             web.get("/metrics", self._metrics),
         ]
 
@@ -185,7 +188,8 @@ class Api:
         del request
         await self._agent.refresh_pools()
         return web.Response(
-            body=metrics.render(self._agent.metrics_snapshot), headers={"Content-Type": metrics.CONTENT_TYPE}
+            body=metrics.render(self._agent.metrics_snapshot, await self._agent.plugins.samples()),
+            headers={"Content-Type": metrics.CONTENT_TYPE},
         )
 
 

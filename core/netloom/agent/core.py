@@ -70,9 +70,9 @@ class Agent:
     monitor: Monitor
 
     def __init__(self, loaded: Loaded, plugins: PluginManager, started: HeadStart) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._settings = loaded.settings
-        self._plugins = plugins
+        self.plugins = plugins
         self._active = started.active
         self._compiling = started.compiling
         self._controllers = Controllers()
@@ -114,6 +114,7 @@ class Agent:
         socket = run_dir / "netloom.sock"
         self._build(state_dir, socket)
         stack.callback(self.policies.close)
+        stack.callback(self.routing.close)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
         stack.push_async_callback(self.walker.close)
@@ -154,25 +155,26 @@ class Agent:
                 cluster=self.cluster,
                 identities=self._identities,
                 policies=self.policies,
-                plugins=self._plugins,
+                plugins=self.plugins,
             )
         )
         self.detachments = Detachments(socket, self.endpoints)
         self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
         witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
-        self.monitor = observe.monitor_of(self.datapath, witness, self._plugins, self._settings.observe.flows)
+        self.monitor = observe.monitor_of(self.datapath, witness, self.plugins, self._settings.observe.flows)
         self.walker = Walker(
             Sources(
                 generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
             )
         )
+        self.routing = Routing(self._active.routers, lambda: self.datapath.node, unheard=self._active.unheard)
         self._upkeep = Upkeep(
             datapath=self.datapath,
             tables=self.tables,
             cluster=self.cluster,
             endpoints=self.endpoints,
             policies=self.policies,
-            routing=Routing(self._active.routers, self.tables, self.node, self.datapath.underlay.device),
+            routing=self.routing,
             prefilter=self.prefilter,
             journal=self.repairs,
         )
@@ -193,6 +195,8 @@ class Agent:
             self._log.warning("store.away", error=str(error))
         await self.cluster.announce_node()
         self._controllers.forever("cluster", self._follow_cluster)
+        for loop, work in self.routing.loops():
+            self._controllers.forever(loop, work)
         try:
             await asyncio.wait_for(self.cluster.in_sync.wait(), FIRST_SYNC_S)
         except TimeoutError:
@@ -226,7 +230,7 @@ class Agent:
                 if self.cluster.robbed:
                     await self._publish()
             for change in changes:
-                await self._plugins.notify("netloom_node_changed", change)
+                await self.plugins.notify("netloom_node_changed", change)
 
     async def _apply(self, write: Callable[[], Awaitable[None]]) -> None:
         """What cannot be written now is tried again at the next resync: the watch goes on."""
@@ -328,7 +332,7 @@ class Agent:
             "missing": missing,
             "policy": policy,
             **observe.traffic(self.datapath, self.monitor, self.connections),
-            "plugins": views.plugin_counts(self._plugins.records()),
+            "plugins": views.plugin_counts(self.plugins.records()),
         }
 
     def store_error(self) -> str:
@@ -347,10 +351,6 @@ class Agent:
     def version(self) -> views.Json:
         """``/v1/version``."""
         return {"version": __version__, "kernel": platform.release(), "contract": str(CONTRACT_VERSION)}
-
-    def config(self) -> list[views.Json]:
-        """``/v1/config``: every setting with where it came from."""
-        return self._loaded.rows()
 
     def identity_list(self) -> list[views.Json]:
         """``/v1/identities``, reserved ones first; refcount counts endpoint addresses known here."""
@@ -377,10 +377,6 @@ class Agent:
         """``/v1/counters``."""
         return views.counters_view(observe.counters(self.datapath))
 
-    def plugin_list(self) -> list[views.Json]:
-        """``/v1/plugins``."""
-        return [views.plain(record) for record in self._plugins.records()]
-
     def metrics_snapshot(self) -> views.Json:
         """Everything the metrics are made of."""
         return {
@@ -391,7 +387,7 @@ class Agent:
             "repairs": dict(self.repairs.counts()),
             "nodes": 1 + len(self.cluster.nodes()),
             "identities": len(self.identity_list()),
-            "plugins_failed": sum(record.state == "failed" for record in self._plugins.records()),
+            "plugins_failed": sum(record.state == "failed" for record in self.plugins.records()),
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "verdicts": self.monitor.verdicts(),
             "connections": observe.connections_view(self.connections),

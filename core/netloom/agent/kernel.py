@@ -26,8 +26,8 @@ R = TypeVar("R")
 class KernelThread:
     """Runs functions one at a time, in order, off the event loop."""
 
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
+    def __init__(self, name: str = "kernel") -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``function`` there; its result or exception comes back."""

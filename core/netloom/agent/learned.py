@@ -146,6 +146,10 @@ class LearnedRoutes:
         """Why what was told is not written."""
         return self._refused
 
+    def __len__(self) -> int:
+        """Routes that are told of, or that the kernel has."""
+        return len(self.book.keys() | self._held.keys())
+
     def counts(self) -> dict[str, int]:
         """Routes by what became of them."""
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from netloom.datapath.reasons import DropReason
+from netloom.plugins.answering import Sample
 
 NO_DROPS = (DropReason.BY_STACK, DropReason.VERDICT_UNTOLD, DropReason.EVENT_LOST)
 """Reasons by which something else than drops is counted."""
@@ -19,8 +20,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class AgentCollector(Collector):
     """Turns the API's own views into metrics, so both always say the same."""
 
-    def __init__(self, snapshot: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, snapshot: Callable[[], dict[str, Any]], plugins: Mapping[str, Sequence[Sample]]) -> None:
+        """``plugins``: the numbers that plugins gave, by their names."""
         self._snapshot = snapshot
+        self._plugins = plugins
 
     def collect(self) -> Iterable[Metric]:
         """All families, from one snapshot."""
@@ -50,6 +53,21 @@ class AgentCollector(Collector):
             repairs.add_metric([kind], count)
         yield repairs
         yield from _observed(now)
+        for plugin, samples in self._plugins.items():
+            yield from of_plugin(plugin, samples)
+
+
+def of_plugin(plugin: str, samples: Sequence[Sample]) -> Iterable[Metric]:
+    """The families of one plugin's numbers."""
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for sample in samples:
+        names = sorted(sample.labels)
+        if sample.name not in families:
+            kind = CounterMetricFamily if sample.kind == "counter" else GaugeMetricFamily
+            full_name = f"netloom_{plugin.replace('-', '_')}_{sample.name}"
+            families[sample.name] = kind(full_name, sample.help, labels=names)
+        families[sample.name].add_metric([sample.labels[name] for name in names], sample.value)
+    return families.values()
 
 
 def _observed(now: dict[str, Any]) -> Iterable[Metric]:
@@ -127,8 +145,8 @@ def _policy_gauges(policy: dict[str, Any]) -> Iterable[Metric]:
     yield entries
 
 
-def render(snapshot: Callable[[], dict[str, Any]]) -> bytes:
-    """The text exposition format."""
+def render(snapshot: Callable[[], dict[str, Any]], plugins: Mapping[str, Sequence[Sample]]) -> bytes:
+    """The text exposition format; ``plugins``: as :class:`AgentCollector` takes them."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(AgentCollector(snapshot))
+    registry.register(AgentCollector(snapshot, plugins))
     return generate_latest(registry)

@@ -21,6 +21,7 @@ from netloom.agent.openapi_parts import (
     schema,
 )
 from netloom.agent.openapi_policies import POLICY_OPERATIONS, POLICY_SCHEMAS
+from netloom.agent.openapi_routes import ROUTE_OPERATIONS, ROUTE_SCHEMAS
 from netloom.cni.frame import CONTENT_TYPE, TARGET
 from netloom.datapath.flow_filter import CONDITIONS, NOT
 
@@ -62,7 +63,7 @@ OPERATIONS = (
         parameters=(("name", "path", "name of the map"),),
     ),
     Operation(method="get", path="/v1/counters", summary="Packets and bytes by reason", schema="*Counter"),
-    Operation(method="get", path="/v1/plugins", summary="Plugins found", schema="*Plugin"),
+    *ROUTE_OPERATIONS,
     Operation(
         method="get",
         path="/v1/monitor",
@@ -251,17 +252,7 @@ SCHEMAS: dict[str, Json] = {
             "bytes": NUMBER,
         }
     ),
-    "Plugin": schema(
-        {
-            "name": STRING,
-            "kind": STRING,
-            "version": STRING,
-            "distribution": STRING,
-            "hooks": STRINGS,
-            "state": STRING,
-            "error": STRING,
-        }
-    ),
+    **ROUTE_SCHEMAS,
     "Flow": schema(
         {"kind": {"type": "string", "enum": ["drop", "trace", "policy-verdict", "lost"]}, "at_ns": NUMBER},
         {

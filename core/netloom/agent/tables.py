@@ -85,6 +85,14 @@ class Tables:
         for table in self._tables:
             table.delta.withdraw(owner)
 
+    def wanted(self, name: str) -> Iterator[tuple[Any, Any, str, str]]:
+        """What the table of that name should hold: key, value, owner, and why it is not written; "" when it is."""
+        table = next(table for table in self._tables if table.name == name)
+        pending = table.delta.pending().upserts
+        for key, value, owner in table.delta.wanted():
+            refused = table.refused.get(key)
+            yield key, value, owner, str(refused) if refused else "waiting" if key in pending else ""
+
     def states(self) -> Mapping[str, TableState]:
         """How each table fares, by name."""
         return {table.name: TableState(table.errors, len(table.refused)) for table in self._tables}

@@ -58,7 +58,7 @@ class Upkeep:
             steps = (
                 self._host,
                 self._inner_maps,
-                self.routing.refresh,
+                self._learned_routes,
                 self._tables_and_programs,
                 self._pins,
                 self._prefilter,
@@ -136,6 +136,9 @@ class Upkeep:
 
     async def _routes(self) -> None:
         self._note(await self.tables.resync(("routes",)))
+
+    async def _learned_routes(self) -> None:
+        self._note(await self.routing.refresh())
 
     async def _tables_and_programs(self) -> None:
         """New programs never meet tables that are not complete: those at work go on instead."""

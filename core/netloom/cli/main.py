@@ -7,6 +7,7 @@ import click
 from netloom import __version__
 from netloom.cli.commands import Lazy, LazyGroup
 from netloom.cli.errors import EXIT_INTERRUPTED, exit_status
+from netloom.cli.extra import extra_commands
 from netloom.cli.options import target_options
 from netloom.model.errors import NetloomError
 
@@ -22,9 +23,10 @@ COMMANDS = {
     "monitor": Lazy("netloom.cli.monitor:monitor", "Watch drops, verdicts and traces as they happen."),
     "node": Lazy("netloom.cli.node:node", "Show the nodes of the cluster, forget one."),
     "observe": Lazy("netloom.cli.observe.command:observe", "Show flows, who let them pass, and who did not."),
-    "plugins": Lazy("netloom.cli.plugins:plugins", "Show the installed plugins and how they fare."),
+    "plugins": Lazy("netloom.cli.plugins:plugins", "Show the installed plugins and how they fare, ask them."),
     "policy": Lazy("netloom.cli.policy.command:policy", "Import network policies, ask what they do."),
     "prefilter": Lazy("netloom.cli.prefilter:prefilter", "Refuse packets by their source, at the underlay device."),
+    "route": Lazy("netloom.cli.route:route", "Show the routes of the node that are Netloom's."),
     "status": Lazy("netloom.cli.status:status", "Show how the agent of the node fares."),
     "version": Lazy("netloom.cli.version:version", "Show the versions of netctl and of the agent."),
     "walk": Lazy("netloom.cli.walk.command:walk", "Show the way of a packet, without sending one."),
@@ -40,6 +42,7 @@ COMMANDS = {
     ),
     cls=LazyGroup,
     lazy=COMMANDS,
+    extra=extra_commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 done, 1 the request failed, 2 wrong usage, 3 no agent could be reached, "
     "4 files that were checked or imported have problems, 5 the packet of a walk or a policy trace is dropped, "

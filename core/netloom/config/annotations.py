@@ -24,7 +24,7 @@ class Range:
     def problem(self, value: object) -> str:
         """What would have been right; "" when ``value`` is."""
         right = isinstance(value, (int, float)) and self.low <= value <= self.high
-        return "" if right else f"a number from {self.low:g} to {self.high:g}"
+        return "" if right else f"a number from {self.low:.10g} to {self.high:.10g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _bound(check: Check, kind: Kind) -> str:
     if isinstance(check, Pattern):
         return check.text
     if isinstance(check, Range):
-        return f"{check.low:g} to {check.high:g}"
+        return f"{check.low:.10g} to {check.high:.10g}"
     assert isinstance(check, Length)  # noqa: S101 - the last of the union
     return f"{check.low} to {check.high} {'characters' if kind.type is str else 'items'}"
 

@@ -73,7 +73,7 @@ class DropReason(IntEnum):
         "Endpoint policy not available",
         "The agent has not said yet what the endpoint may do: see `netctl status`.",
     )
-    TOO_BIG = 220, "Packet too big", "Larger than the overlay's MTU; the sender was told by ICMP."
+    TOO_BIG = 220, "Packet too big", "Larger than its way takes, the overlay or a route; the sender was told by ICMP."
     NO_VERDICT = 221, "No verdict", "A program ended without deciding: a defect in it; the event names the line."
     DENIED_BY_PLUGIN = (
         222,

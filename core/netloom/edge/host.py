@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from netloom.edge.answers import LinkInfo
 from netloom.edge.checks import check_mtu
 from netloom.edge.firewall import remove_firewall
+from netloom.edge.learned_routes import delete_learned_routes
 from netloom.edge.netlink import Netlink
 from netloom.edge.sysctl import enable_forwarding, enable_ipv6, loosen_reverse_path, read_sysctl, require_ipv6
 from netloom.model.address import Address
@@ -131,6 +132,8 @@ def clean_host(netlink: Netlink) -> tuple[str, ...]:
     for prefix in netlink.routes():
         netlink.delete_route(prefix)
         removed.append(f"route {prefix}")
+    if learned := delete_learned_routes(netlink.socket):
+        removed.append(f"{learned} learnt routes")
     removed += [f"filter {place}" for place in netlink.detach_all_filters()]
     removed += [f"XDP program of {name}" for name in netlink.xdp.devices_with_ours() if netlink.xdp.detach(name)]
     removed += [f"link {link.name}" for link in netlink.delete_own_links()]

@@ -66,8 +66,9 @@ class Outcome:
 class LearnedTable:
     """The learnt routes of the namespace of the thread that makes it. Every method raises KernelError."""
 
-    def __init__(self) -> None:
-        self._socket = RtnlSocket()
+    def __init__(self, sock: RtnlSocket | None = None) -> None:
+        """``sock``: one to use, which then is not closed with the table's."""
+        self._socket = sock or RtnlSocket()
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""
@@ -119,6 +120,14 @@ class LearnedTable:
                 path = find_path(self._socket, Question(destination=ip_address(hop)))
                 known[hop] = isinstance(path, Path) and path.kind is RouteKind.UNICAST and path.via is None
         return tuple(hop for hop in hops if known[hop])
+
+
+def delete_learned_routes(sock: RtnlSocket) -> int:
+    """Remove all there are; says how many. Raises KernelError."""
+    table = LearnedTable(sock)
+    found = table.read()
+    table.write((), found)
+    return len(found)
 
 
 def _addition(put: Put) -> Request:

@@ -52,31 +52,29 @@ def lab() -> None:
 @click.option(
     "--nodes",
     type=click.IntRange(1, topology.MAX_NODES),
-    default=topology.DEFAULT_NODES,
-    show_default=True,
-    help="How many nodes.",
+    help=f"How many nodes; {topology.DEFAULT_NODES} unless the config says otherwise.",
 )
 @click.option(
     "--pods",
     type=click.IntRange(0, topology.MAX_PODS_PER_NODE),
-    default=topology.DEFAULT_PODS_PER_NODE,
-    show_default=True,
-    help="How many pods on each node.",
+    help=f"How many pods on each node; {topology.DEFAULT_PODS_PER_NODE} unless the config says otherwise.",
 )
 @click.option(
     "--config",
     "config_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Settings for every node; names, addresses and paths are the lab's.",
+    help="Settings for every node, and of the lab itself; names, addresses and paths are the lab's.",
 )
-def up(name: str, nodes: int, pods: int, config_file: Path | None) -> None:
+def up(name: str, nodes: int | None, pods: int | None, config_file: Path | None) -> None:
     """Make a lab."""
     from netloom.lab import lab as labs
-    from netloom.lab.node_config import parse_settings
+    from netloom.lab import settings as lab_settings
     from netloom.lab.overview import overview, render
 
-    settings = parse_settings(config_file.read_text(), str(config_file)) if config_file else {}
-    made = labs.up(topology.LabSpec(name=name, nodes=nodes, pods_per_node=pods), settings, click.echo)
+    file = str(config_file or "")
+    section, settings = lab_settings.read(config_file.read_text() if config_file else "", file)
+    asked = lab_settings.Asked(name=name, nodes=nodes, pods_per_node=pods)
+    made = labs.up(lab_settings.spec_of(asked, section, file), settings, click.echo)
     click.echo("\n" + render(overview(made)))
 
 
@@ -109,23 +107,29 @@ def status(name: str, form: str) -> None:
         "netctl lab exec busybox1 -- ip address",
         "netctl lab exec node1 -- netctl bpf endpoint list",
         "netctl lab exec underlay -- tcpdump -ni underlay -T vxlan udp port 8472",
+        "netctl lab exec tor1 -- vtysh -c 'show bgp summary'",
+        "netctl lab exec reflector -- birdc show protocols",
     ),
 )
 @name_option
 @click.argument("where")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str, where: str, command: tuple[str, ...]) -> None:
-    """Run a command in a pod, on a node, or on the underlay.
+    """Run a command in a pod, on a node, in a router, or on the underlay.
 
-    WHERE is the name of a pod (busybox1), of a node (node1: netctl then asks that node's agent), or "underlay". The
-    exit status is the command's.
+    WHERE is the name of a pod (busybox1), of a node (node1: netctl then asks that node's agent), or "underlay"; in a
+    lab with racks also of a router (tor1: vtysh then speaks with it) or "reflector" (so does birdc). The exit status
+    is the command's.
     """
     from netloom.lab import lab as labs
     from netloom.lab.inside import argv_in
+    from netloom.lab.routers import adapted
 
     found = labs.find(name)
+    netns = found.topology.namespace_of(where)
     # What follows the place is left as it is, with the dashes that may set it off.
-    argv = argv_in(found.topology.namespace_of(where), command[1:] if command[0] == "--" else command)
+    given = command[1:] if command[0] == "--" else command
+    argv = argv_in(netns, adapted(found.topology, where, given))
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment_of(found, where))
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from netloom.edge.netns import delete_named_netns
-from netloom.lab import agents, pods, processes, underlay
+from netloom.lab import agents, fabric, pods, processes, routers, underlay
 from netloom.lab.inside import netns_path
 from netloom.lab.journal import History, Journal
 from netloom.lab.node_config import Tree, render
 from netloom.lab.processes import ProcessRecord
-from netloom.lab.topology import LABS_DIR, LabFiles, LabNode, LabPod, LabSpec, Topology, files_of, lay_out
+from netloom.lab.topology import LABS_DIR, REFLECTOR, LabFiles, LabNode, LabPod, LabSpec, Topology, files_of, lay_out
 from netloom.model.errors import Conflict, NotFound, Unsupported
 
 Say = Callable[[str], None]
@@ -37,7 +37,7 @@ class Lab:
         self.complete = history.complete
         self._journal = Journal(self.files.journal)
         # Of one name the newest counts: an agent may have been started many times.
-        self._agents = {record.name: record for record in history.processes}
+        self._processes = {record.name: record for record in history.processes}
 
     def api(self, node: str, path: str) -> Any:
         """``GET`` of a node's agent's API; raises AgentError."""
@@ -50,7 +50,7 @@ class Lab:
 
     def agent(self, node: str) -> ProcessRecord | None:
         """The agent last started on a node."""
-        return self._agents.get(agents.record_name(node))
+        return self._processes.get(agents.record_name(node))
 
     def configure(self, node: str, settings: Tree) -> None:
         """Write a node's config; the agent reads it when it starts next."""
@@ -74,6 +74,20 @@ class Lab:
         if record := self.agent(node):
             processes.kill(record)
 
+    def kill_router(self, name: str, daemon: str = "") -> None:
+        """End the reflector, or one daemon of a rack's router, as a crash would."""
+        if record := self._processes.get(f"{name} {daemon}".strip()):
+            processes.kill(record)
+
+    def start_router(self, name: str, daemon: str = "") -> None:
+        """Start again what :meth:`kill_router` has ended, as it was configured at first."""
+        if name == REFLECTOR:
+            record = routers.start_reflector(self.topology, self._journal)
+        else:
+            record = routers.start_daemon(self.topology, self.topology.tor(name), daemon, self._journal)
+            routers.configure(self.topology.tor(name))
+        self._processes[record.name] = record
+
     def attach(self, pod: LabPod, runtime_config: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """CNI ADD, with what a runtime may ask for besides; returns its result, raises CniCallError."""
         return pods.attach(self.topology, pod, runtime_config)
@@ -91,16 +105,32 @@ class Lab:
         topology = self.topology
         for node in topology.nodes:
             self.configure(node.name, settings)
-        underlay.build(topology, self._journal)
-        say(f"underlay: {len(topology.nodes)} nodes on one bridge")
+        self._build_underlay(say)
         self._start_agents()
         say(f"agents: {', '.join(node.name for node in topology.nodes)} are ready")
         with ThreadPoolExecutor(max_workers=len(topology.nodes)) as workers:
             list(workers.map(lambda node: [self.attach(pod) for pod in node.pods], topology.nodes))
         say(f"pods: {', '.join(pod.name for pod in topology.pods) or 'none'} are attached")
         self.wait_converged()
+        if topology.tors:
+            found = routers.wait_established(topology, with_nodes="bgp" in settings.get("plugins", {}))
+            say(f"sessions: {sum(session.established for session in found)} of {len(found)} are established")
         self._journal.complete()
         self.complete = True
+
+    def _build_underlay(self, say: Say) -> None:
+        topology = self.topology
+        if not topology.tors:
+            underlay.build(topology, self._journal)
+            say(f"underlay: {len(topology.nodes)} nodes on one bridge")
+            return
+        routers.check_installed()
+        fabric.build(topology, self._journal)
+        cables = topology.spec.uplinks
+        say(f"underlay: {len(topology.tors)} racks, {len(topology.nodes)} nodes, {cables} cables each")
+        for record in routers.start_all(topology, self._journal):
+            self._processes[record.name] = record
+        say(f"routers: {', '.join(tor.name for tor in topology.tors)} (FRR), reflector (BIRD) are configured")
 
     def _start_agents(self) -> None:
         """All at once; the first one that fails is reported."""
@@ -110,7 +140,7 @@ class Lab:
 
     def _launch(self, node: LabNode) -> ProcessRecord:
         record = agents.start(self.topology, node, self._journal)
-        self._agents[record.name] = record
+        self._processes[record.name] = record
         return record
 
 
@@ -161,6 +191,8 @@ def down(name: str, say: Say = silent) -> None:
         _empty_namespaces(history, say)
         for namespace in history.namespaces:
             delete_named_netns(namespace)
+        for directory in history.directories:
+            _remove_tree(directory)
         _remove_tree(files.bpf_dir)
         _remove_tree(files.directory)
     _remove_if_empty(files.bpf_dir.parent)

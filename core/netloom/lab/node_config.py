@@ -52,7 +52,7 @@ def merge(base: Tree, over: Tree) -> dict[str, Any]:
 def _own(topology: Topology, node: LabNode) -> dict[str, Any]:
     files = topology.files
     return {
-        "node": {"name": node.name, "underlay_device": DEVICE},
+        "node": {"name": node.name, "underlay_device": DEVICE, **_in_rack(node)},
         "paths": {
             "run_dir": str(files.run_dir),
             "state_dir": str(files.state_dir),
@@ -62,6 +62,18 @@ def _own(topology: Topology, node: LabNode) -> dict[str, Any]:
             "hostscope": {"pod_cidrs": [str(node.pod_cidr_v4), str(node.pod_cidr_v6)]},
             "local": {"path": str(files.store)},
         },
+    }
+
+
+def _in_rack(node: LabNode) -> dict[str, Any]:
+    """What a node behind several cables must be told: which they are, and its address, which stands on none of them."""
+    if not node.cables:
+        return {}
+    return {
+        "uplinks": [cable.device for cable in node.cables[1:]],
+        "underlay_ipv4": str(node.ipv4.ip),
+        "underlay_ipv6": str(node.ipv6.ip),
+        "labels": {"name": node.name, "rack": node.rack},
     }
 
 

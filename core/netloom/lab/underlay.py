@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface, IPv6Interface
+
 from netloom.edge.netns import create_named_netns
 from netloom.lab.inside import ip_batch
 from netloom.lab.journal import Journal
@@ -21,13 +23,21 @@ DEVICE = "eth0"
 
 
 def build(topology: Topology, journal: Journal) -> None:
-    """Make all namespaces of a lab and the links between underlay and nodes. Pods get only their loopback."""
+    """Make all namespaces of a lab and the links between underlay and nodes."""
+    make_namespaces(topology, journal)
+    ip_batch(
+        topology.underlay_netns,
+        [*bridge(GATEWAY_V4, GATEWAY_V6), *(line for node in topology.nodes for line in _port(node))],
+    )
+    for node in topology.nodes:
+        ip_batch(node.netns, _node_side(node))
+
+
+def make_namespaces(topology: Topology, journal: Journal) -> None:
+    """All of them, each written down first. Pods get only their loopback."""
     for name in topology.namespaces:
         journal.namespace(name)
         create_named_netns(name)
-    ip_batch(topology.underlay_netns, [*_bridge(), *(line for node in topology.nodes for line in _port(node))])
-    for node in topology.nodes:
-        ip_batch(node.netns, _node_side(node))
     for pod in topology.pods:
         ip_batch(pod.netns, ["link set lo up"])
 
@@ -42,15 +52,16 @@ def plug(topology: Topology, node: LabNode) -> None:
     ip_batch(topology.underlay_netns, [f"link set {node.port} up"])
 
 
-def _bridge() -> list[str]:
+def bridge(ipv4: IPv4Interface, ipv6: IPv6Interface) -> list[str]:
+    """Lines of ``ip`` that make the underlay's own end and the world outside."""
     return [
         "link set lo up",
         f"address add {OUTSIDE_V4}/32 dev lo",
         f"address add {OUTSIDE_V6}/128 dev lo nodad",
         # Snooping would hold back neighbour solicitations until it has learnt who listens.
         f"link add name {BRIDGE} mtu {UNDERLAY_MTU_BYTES} type bridge mcast_snooping 0",
-        f"address add {GATEWAY_V4} dev {BRIDGE}",
-        f"address add {GATEWAY_V6} dev {BRIDGE} nodad",
+        f"address add {ipv4} dev {BRIDGE}",
+        f"address add {ipv6} dev {BRIDGE} nodad",
         f"link set {BRIDGE} up",
     ]
 

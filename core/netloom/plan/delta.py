@@ -8,7 +8,7 @@ memory; nothing here touches the kernel. Each call costs what it changes, not wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -66,6 +66,12 @@ class Delta(Generic[K, V]):
         """What the table should hold under ``key``."""
         claimants = self._claimants.get(key)
         return claimants[min(claimants)] if claimants else None
+
+    def wanted(self) -> Iterator[tuple[K, V, str]]:
+        """Everything the table should hold, each with the owner whose value it is."""
+        for key, claimants in self._claimants.items():
+            owner = min(claimants)
+            yield key, claimants[owner], owner
 
     def observe(self, actual: Mapping[K, V]) -> None:
         """Learn what the table really holds; differences become pending."""

@@ -17,7 +17,6 @@ from netloom.config.schema import check_type
 from netloom.datapath.maps import MapSpec
 from netloom.datapath.registry import CallSlot
 from netloom.model.address import Address, Network
-from netloom.plugins.answering import Query, Sample
 from netloom.plugins.contract import (
     AddressRequest,
     Allocation,
@@ -284,43 +283,6 @@ def _next_hops(route: LearnedRoute | RouteSpec) -> None:
         raise Junk(f"returned a route {route.prefix!r} via {hops!r}"[:120] + ", expected a prefix and an address")
     if any(hop.version != route.prefix.version for hop in hops):
         raise Junk(f"returned a route {route.prefix} via {_list(hops)}, expected next hops of the same IP version")
-
-
-QUERY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
-def queries(value: Any) -> tuple[Query, ...]:
-    """Queries with names that a path can hold, each once."""
-    found = items(Query, value)
-    for query in found:
-        if not isinstance(query.name, str) or not QUERY_NAME.fullmatch(query.name):
-            raise Junk(f"returned a query named {query.name!r}"[:80] + ", expected up to 32 of a-z, 0-9 and hyphens")
-        of(str, query.summary, f'query "{query.name}" whose summary is')
-        _typed(f'parameters of query "{query.name}"', (str,), query.parameters)
-        if not callable(query.answer):
-            raise Junk(f'returned query "{query.name}" whose answer cannot be called')
-    if len({query.name for query in found}) < len(found):
-        raise Junk(f"returned queries {_list(query.name for query in found)}, expected each once")
-    return found
-
-
-def samples(value: Any) -> tuple[Sample, ...]:
-    """Numbers with names and labels that the exposition format can hold."""
-    found = items(Sample, value)
-    for sample in found:
-        labels = sample.labels
-        if not isinstance(labels, Mapping) or not all(
-            isinstance(text, str) for pair in labels.items() for text in pair
-        ):
-            raise Junk(f"returned a sample {sample.name!r} with labels {labels!r}"[:120] + ", expected texts")
-        for name in (sample.name, *labels):
-            if not isinstance(name, str) or not METRIC_NAME.fullmatch(name):
-                raise Junk(f"returned a sample named {name!r}"[:80] + ", expected up to 64 of a-z, 0-9 and _")
-        of(str, sample.help, f'sample "{sample.name}" whose help is')
-        if sample.kind not in ("counter", "gauge") or type(sample.value) not in (int, float):
-            raise Junk(f'returned sample "{sample.name}" of kind {sample.kind!r} with {sample.value!r}'[:120])
-    return found
 
 
 def protocols(value: Any) -> tuple[L7Protocol, ...]:

@@ -289,7 +289,7 @@ class RouteChanges:
 
 @runtime_checkable
 class Router(Protocol):
-    """Spreads this node's prefixes, and learns others'. While it fails, nothing counts as learnt."""
+    """Spreads this node's prefixes, and learns others'. While it fails, what it said last stands."""
 
     async def announce(self, prefixes: tuple[Network, ...]) -> None:
         """Announce exactly these prefixes from now on. Called at start and after every change."""

@@ -17,10 +17,8 @@ from netloom.plugins.contract import (
     Allocation,
     DeviceSpec,
     Entry,
-    LearnedRoute,
     PoolStatus,
     Reach,
-    Router,
     Store,
     StoreEvent,
     Tunnel,
@@ -202,7 +200,7 @@ class GuardedStore:
             while (batch := await self._next(iterator)) is not None:
                 yield batch
         finally:
-            self._guard.post(partial(_close, iterator))
+            self._guard.post(partial(close_iterator, iterator))
 
     async def close(self) -> None:
         """Raises StoreError."""
@@ -221,35 +219,7 @@ class GuardedStore:
             raise StoreError(str(failure)) from failure
 
 
-async def _close(iterator: Any) -> None:
+async def close_iterator(iterator: Any) -> None:
+    """Let a plugin's own iterator clean up."""
     if hasattr(iterator, "aclose"):
         await iterator.aclose()
-
-
-class GuardedRouter:
-    """A Router that never raises: while it fails, it has learnt nothing, and is told again what to announce."""
-
-    def __init__(self, guard: Guard, router: Router) -> None:
-        self._guard = guard
-        self._router = router
-        self._wanted: tuple[Network, ...] = ()
-        self._announced: tuple[Network, ...] | None = None
-
-    async def announce(self, prefixes: tuple[Network, ...]) -> None:
-        """Announce exactly these; repeated before the next ``learned`` if it failed."""
-        self._wanted = prefixes
-        try:
-            await self._guard.acall("Router.announce", partial(self._router.announce, prefixes), accept.nothing)
-        except NetloomError:
-            self._announced = None
-        else:
-            self._announced = prefixes
-
-    async def learned(self) -> tuple[LearnedRoute, ...]:
-        """What was learnt; nothing while the plugin fails."""
-        if self._announced != self._wanted:
-            await self.announce(self._wanted)
-        try:
-            return await self._guard.acall("Router.learned", self._router.learned, accept.learned)
-        except NetloomError:
-            return ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -17,8 +17,10 @@ from netloom.config.load import Choices, Loaded, NoSection, Unread, load_config
 from netloom.config.schema import closest
 from netloom.config.settings import Settings
 from netloom.model.errors import ConfigError, NetloomError, PluginError, Problem
-from netloom.plugins import accept, discovery
+from netloom.plugins import accept, accept_answers, discovery
+from netloom.plugins.answering import Sample
 from netloom.plugins.batches import BatchStore
+from netloom.plugins.capabilities import capabilities
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
     BpfProgram,
@@ -26,12 +28,13 @@ from netloom.plugins.contract import (
     Ipam,
     NetworkMode,
     Role,
-    Router,
 )
 from netloom.plugins.discovery import Plugin
 from netloom.plugins.fallback import Modes
 from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
-from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedRouter, GuardedStore
+from netloom.plugins.guarded import GuardedIpam, GuardedMode, GuardedStore
+from netloom.plugins.guarded_query import GuardedQuery
+from netloom.plugins.guarded_router import AnyRouter, guarded_router
 from netloom.plugins.owned import OwnedProgram, refuse_doubles, refuse_programs
 from netloom.plugins.protocols import L7Protocol
 
@@ -52,6 +55,8 @@ class PluginRecord:
     """Of the distribution."""
     distribution: str
     hooks: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    """What it can do, in words."""
     state: State
     """``active``: used by this node; ``available``: could be; ``failed``: see error."""
     error: str
@@ -64,9 +69,14 @@ class Active:
     ipam: Ipam
     mode: Modes
     store: BatchStore
-    routers: tuple[Router, ...]
+    routers: Mapping[str, tuple[AnyRouter, ...]]
+    """By name of the plugin, of those that have some."""
+    unheard: bool
+    """Whether a plugin of routers could not be used: what it knows is not known."""
     protocols: tuple[L7Protocol, ...]
     programs: tuple[OwnedProgram, ...]
+    queries: Mapping[str, tuple[GuardedQuery, ...]] = field(default_factory=dict)
+    """By name of the plugin."""
 
 
 class PluginManager:
@@ -75,6 +85,8 @@ class PluginManager:
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self._plugins = tuple(plugins)
         self._active: tuple[Plugin, ...] = ()
+        self.queries: Mapping[str, tuple[GuardedQuery, ...]] = {}
+        """What may be asked of each active plugin, by its name."""
 
     @classmethod
     def discover(cls, disabled: Iterable[str] = (), timeout_s: float = DEFAULT_TIMEOUT_S) -> PluginManager:
@@ -132,11 +144,19 @@ class PluginManager:
         activation = _Activation(settings, sections)
         extensions = await activation.start(self._active, added)
         self._active += tuple(extensions)
-        return await activation.run(chosen, fallback, extensions)
+        active = await activation.run(chosen, fallback, extensions)
+        self.queries = active.queries
+        return replace(active, unheard=any(map(_is_unheard, self._plugins)))
 
     async def notify(self, hook: str, event: object) -> None:
         """Call a notification hook of every active plugin side by side, and wait for all of them. Never fails."""
         await asyncio.gather(*(_notify(plugin, hook, event) for plugin in self._listeners(hook)))
+
+    async def samples(self) -> dict[str, tuple[Sample, ...]]:
+        """The numbers of every active plugin that has some, by its name. Never fails."""
+        asked = self._listeners("netloom_metrics")
+        found = await asyncio.gather(*map(_samples, asked))
+        return {plugin.name: samples for plugin, samples in zip(asked, found, strict=True) if samples}
 
     def listen_to(self, hook: str) -> bool:
         """Whether any active plugin has this notification hook."""
@@ -159,6 +179,7 @@ class PluginManager:
             version=plugin.version,
             distribution=plugin.distribution,
             hooks=tuple(plugin.hooks),
+            capabilities=capabilities(plugin.hooks, [query.name for query in self.queries.get(plugin.name, ())]),
             state="disabled" if plugin.disabled else "failed" if error else state,
             error="" if plugin.disabled else error,
         )
@@ -250,11 +271,7 @@ class _Activation:
         modes, programs = await self._modes((mode, *fallback), serves_ipv6=serves_ipv6)
         kept = await self._require(store, "netloom_store", accept.store)
         active = (*chosen.values(), *fallback, *extensions)
-        routers = [
-            GuardedRouter(plugin.guard, router)
-            for plugin in active
-            for router in await self._collect(plugin, "netloom_routers", accept.routers)
-        ]
+        routers = {plugin.name: await self._collect(plugin, "netloom_routers", accept.routers) for plugin in active}
         protocols = [
             (plugin, protocol)
             for plugin in active
@@ -269,10 +286,20 @@ class _Activation:
             ipam=GuardedIpam(ipam.guard, ipam_facts),
             mode=modes,
             store=GuardedStore(store.guard, kept),
-            routers=tuple(routers),
+            routers={
+                plugin.name: tuple(guarded_router(plugin.guard, router) for router in routers[plugin.name])
+                for plugin in active
+                if routers[plugin.name]
+            },
+            unheard=False,
             protocols=tuple(protocol for _, protocol in protocols),
             programs=tuple(programs),
+            queries={plugin.name: await self._queries_of(plugin) for plugin in active},
         )
+
+    async def _queries_of(self, plugin: Plugin) -> tuple[GuardedQuery, ...]:
+        found = await self._collect(plugin, "netloom_queries", accept_answers.queries)
+        return tuple(GuardedQuery(plugin.guard, query) for query in found)
 
     async def _modes(self, plugins: tuple[Plugin, ...], *, serves_ipv6: bool) -> tuple[Modes, list[OwnedProgram]]:
         """The network mode and its fallback, with their programs. Raises PluginError."""
@@ -324,9 +351,19 @@ def _no_start(context: Context) -> None:
     """What a plugin without the hook does; asking for its context has shown whether its settings are there."""
 
 
+def _is_unheard(plugin: Plugin) -> bool:
+    is_router = plugin.info is not None and plugin.info.role is Role.ROUTER
+    return is_router and not plugin.disabled and bool(plugin.breach or plugin.failure or plugin.guard.error)
+
+
 async def _notify(plugin: Plugin, hook: str, event: object) -> None:
     work = partial(plugin.hooks[hook], event=event)
     await _tolerated(plugin, hook, plugin.guard.acall(hook, work, accept.nothing))
+
+
+async def _samples(plugin: Plugin) -> tuple[Sample, ...]:
+    hook = "netloom_metrics"
+    return await _tolerated(plugin, hook, plugin.guard.acall(hook, plugin.hooks[hook], accept_answers.samples)) or ()
 
 
 async def _tolerated(plugin: Plugin, hook: str, call: Awaitable[T]) -> T | None:

@@ -1,0 +1,191 @@
+"""GoBGP's API, version 3, over a unix socket: typed calls, and errors in an operator's words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from grpclib.client import Channel, StreamUnaryMethod, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+
+from netloom.model.errors import NetloomError, Unavailable, Unsupported
+from netloom_bgp.api import gobgp_pb2 as pb
+
+T = TypeVar("T", bound=Message)
+
+CALL_S: Final = 4.0
+"""Seconds for one call: less than ``hooks.timeout_s`` usually is."""
+LONG_CALL_S: Final = 60.0
+"""Seconds for a call that carries a table."""
+PATHS_PER_MESSAGE: Final = 1000
+_SERVICE: Final = "/apipb.GobgpApi/"
+_AWAY: Final = frozenset({Status.UNAVAILABLE, Status.CANCELLED, Status.DEADLINE_EXCEEDED})
+
+
+class SpeakerGone(Unavailable):
+    """gobgpd does not answer."""
+
+
+class SpeakerRefused(NetloomError):
+    """gobgpd answered that it will not do what it was asked."""
+
+
+class Gobgp:
+    """One connection to gobgpd, made again by itself when it was lost.
+
+    Every method raises SpeakerGone, SpeakerRefused or Unsupported.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._channel = Channel(path=str(socket))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._channel.close()
+
+    async def running(self) -> pb.Global:
+        """What gobgpd was started with; AS number 0 when it was not told yet."""
+        return _global(await self._call("GetBgp", pb.GetBgpRequest(), pb.GetBgpResponse))
+
+    async def start(self, wanted: pb.Global) -> None:
+        """Tell it who it is; refused when it was told before."""
+        request = pb.StartBgpRequest()
+        _global(request).CopyFrom(wanted)
+        await self._call("StartBgp", request, Empty)
+
+    async def stop(self) -> None:
+        """End all sessions and forget everything."""
+        await self._call("StopBgp", pb.StopBgpRequest(), Empty)
+
+    async def peers(self) -> list[pb.Peer]:
+        """All peers."""
+        return [one.peer async for one in self._stream("ListPeer", pb.ListPeerRequest(), pb.ListPeerResponse)]
+
+    async def add_peer(self, peer: pb.Peer) -> None:
+        """Begin to speak with a peer."""
+        await self._call("AddPeer", pb.AddPeerRequest(peer=peer), Empty)
+
+    async def delete_peer(self, address: str) -> None:
+        """End the session and forget the peer."""
+        await self._call("DeletePeer", pb.DeletePeerRequest(address=address), Empty)
+
+    async def disable_peer(self, address: str, why: str) -> None:
+        """End the session, and begin none; ``why`` is told to the peer (RFC 8203)."""
+        await self._call("DisablePeer", pb.DisablePeerRequest(address=address, communication=why), Empty)
+
+    async def reconsider(self, address: str) -> None:
+        """Judge again, by the policies of now, what was received from a peer, and what is sent to it."""
+        both = pb.ResetPeerRequest.SoftResetDirection.BOTH
+        await self._call("ResetPeer", pb.ResetPeerRequest(address=address, soft=True, direction=both), Empty)
+
+    async def add_paths(self, paths: Iterable[pb.Path]) -> None:
+        """Announce, and for paths with ``is_withdraw`` withdraw."""
+        items = list(paths)
+        requests = [
+            pb.AddPathStreamRequest(table_type=pb.GLOBAL, paths=items[at : at + PATHS_PER_MESSAGE])
+            for at in range(0, len(items), PATHS_PER_MESSAGE)
+        ]
+        if requests:
+            method = StreamUnaryMethod(self._channel, f"{_SERVICE}AddPathStream", pb.AddPathStreamRequest, Empty)
+            with _explained(self._socket):
+                await method(requests, timeout=LONG_CALL_S)
+
+    async def paths(self, table: pb.TableType, family: pb.Family, peer: str = "") -> AsyncIterator[pb.Destination]:
+        """The paths of a table: GLOBAL, or ADJ_IN or ADJ_OUT of a peer."""
+        request = pb.ListPathRequest(table_type=table, name=peer, family=family)
+        async for one in self._stream("ListPath", request, pb.ListPathResponse):
+            yield one.destination
+
+    async def policies(self, direction: pb.PolicyDirection) -> list[pb.PolicyAssignment]:
+        """What is assigned for everybody in one direction."""
+        request = pb.ListPolicyAssignmentRequest(name="global", direction=direction)
+        replies = self._stream("ListPolicyAssignment", request, pb.ListPolicyAssignmentResponse)
+        return [one.assignment async for one in replies]
+
+    async def add_set(self, defined: pb.DefinedSet) -> None:
+        """Define a set that policies name."""
+        await self._call("AddDefinedSet", pb.AddDefinedSetRequest(defined_set=defined), Empty)
+
+    async def delete_set(self, defined: pb.DefinedSet) -> None:
+        """Forget a set; refused while a policy names it."""
+        await self._call("DeleteDefinedSet", pb.DeleteDefinedSetRequest(defined_set=defined, all=True), Empty)
+
+    async def add_policy(self, policy: pb.Policy) -> None:
+        """Define a policy with its statements."""
+        await self._call("AddPolicy", pb.AddPolicyRequest(policy=policy), Empty)
+
+    async def delete_policy(self, policy: pb.Policy) -> None:
+        """Forget a policy with its statements; refused while it is assigned."""
+        await self._call("DeletePolicy", pb.DeletePolicyRequest(policy=policy, all=True), Empty)
+
+    async def assign_policy(self, assignment: pb.PolicyAssignment) -> None:
+        """Use policies from now on, in the place of those that were used before."""
+        await self._call("SetPolicyAssignment", pb.SetPolicyAssignmentRequest(assignment=assignment), Empty)
+
+    async def watch(self) -> AsyncIterator[pb.WatchEventResponse]:
+        """Sessions as they change and best paths as they change, those of now first. Ends by SpeakerGone."""
+        best = pb.WatchEventRequest.Table.Filter(type=pb.WatchEventRequest.Table.Filter.BEST, init=True)
+        request = pb.WatchEventRequest(
+            peer=pb.WatchEventRequest.Peer(), table=pb.WatchEventRequest.Table(filters=[best])
+        )
+        method = UnaryStreamMethod(self._channel, f"{_SERVICE}WatchEvent", pb.WatchEventRequest, pb.WatchEventResponse)
+        with _explained(self._socket):
+            async with method.open() as stream:
+                try:
+                    await stream.send_message(request, end=True)
+                    while (event := await stream.recv_message()) is not None:
+                        yield event
+                finally:
+                    # Nobody ends this stream but us: without a word grpclib would wait for its end.
+                    await stream.cancel()
+        raise SpeakerGone(f"gobgpd at {self._socket} ended its stream of events")
+
+    async def _call(self, name: str, request: Message, reply: type[T]) -> T:
+        method = UnaryUnaryMethod(self._channel, f"{_SERVICE}{name}", type(request), reply)
+        with _explained(self._socket):
+            found: T = await method(request, timeout=CALL_S)
+        return found
+
+    async def _stream(self, name: str, request: Message, reply: type[T]) -> AsyncIterator[T]:
+        method = UnaryStreamMethod(self._channel, f"{_SERVICE}{name}", type(request), reply)
+        with _explained(self._socket):
+            async with method.open(timeout=LONG_CALL_S) as stream:
+                await stream.send_message(request, end=True)
+                while (found := await stream.recv_message()) is not None:
+                    yield found
+
+
+@contextmanager
+def _explained(socket: Path) -> Iterator[None]:
+    """Errors of the transport as ours. gobgpd's own words never hold a password."""
+    try:
+        yield
+    except GRPCError as error:
+        raise _told(socket, error) from error
+    except (OSError, ProtocolError, StreamTerminatedError) as error:
+        raise SpeakerGone(f"gobgpd at {socket} does not answer: {error}") from error
+
+
+def _told(socket: Path, error: GRPCError) -> Exception:
+    words: Any = error.message or error.status.name
+    if error.status is Status.UNIMPLEMENTED:
+        return Unsupported(
+            f"the API of the gobgpd at {socket}",
+            needs="gobgpd 3 (service apipb.GobgpApi), Debian package gobgpd",
+            found="another version, 4 or later, which speaks another API" if "unknown service" in words else words,
+        )
+    if error.status in _AWAY:
+        return SpeakerGone(f"gobgpd at {socket} does not answer: {words}")
+    return SpeakerRefused(f"gobgpd at {socket} refused: {words}")
+
+
+def _global(holder: pb.StartBgpRequest | pb.GetBgpResponse) -> pb.Global:
+    """Its field ``global``, a word that Python keeps for itself."""
+    found: pb.Global = getattr(holder, "global")
+    return found

@@ -1,0 +1,125 @@
+"""A running gobgpd made to be as wanted: compared, and changed only where it differs, so that sessions go on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+from typing import Final
+
+from netloom.model.address import Network
+from netloom.model.errors import Invalid
+from netloom_bgp import wanted
+from netloom_bgp.api import gobgp_pb2 as pb
+from netloom_bgp.client import Gobgp, SpeakerRefused
+from netloom_bgp.host import read_password, router_id
+from netloom_bgp.paths import FAMILIES, is_own, own_path, prefix_of
+from netloom_bgp.policy import announced
+from netloom_bgp.sessions import Session
+from netloom_bgp.settings import BgpSettings
+
+RETRY_ID: Final = IPv4Address(0)
+
+
+class Configurator:
+    """Tells gobgpd who the node is, which prefixes it has, and whom to speak with."""
+
+    def __init__(self, settings: BgpSettings) -> None:
+        self._settings = settings
+        self._router_id = settings.router_id
+        self.restarting = False
+        """Whether routes stood while gobgpd was away; peers hear it when they are added."""
+
+    @property
+    def router_id(self) -> str:
+        """As told to gobgpd; "" before."""
+        return str(self._router_id or "")
+
+    async def identify(self, gobgp: Gobgp) -> bool:
+        """Tell it who the node is; whether it was new, and knows nothing else. Raises Invalid without an address."""
+        found = await gobgp.running()
+        if self._router_id is None:
+            running = IPv4Address(found.router_id) if found.asn else RETRY_ID
+            self._router_id = running if running != RETRY_ID else router_id(p.address for p in self._settings.peers)
+        config = wanted.global_config(self._settings, self._router_id)
+        if found.asn and wanted.same_global(config, found):
+            return False
+        if found.asn:
+            await gobgp.stop()
+        await gobgp.start(config)
+        return True
+
+    async def set_policies(self, gobgp: Gobgp) -> bool:
+        """Have the filters judge; whether they differ from those that judged before."""
+        changed = False
+        for policies in (wanted.import_policies(self._settings), wanted.export_policies(self._settings)):
+            before = await gobgp.policies(policies.assignment.direction)
+            names = [one.name for assignment in before for one in assignment.policies]
+            if names == [policies.policy.name]:
+                continue
+            changed = True
+            for one in policies.sets:
+                await gobgp.add_set(one)
+            await gobgp.add_policy(policies.policy)
+            await gobgp.assign_policy(policies.assignment)
+            for name in names:
+                if name.startswith(wanted.MARK):
+                    with contextlib.suppress(SpeakerRefused):
+                        await gobgp.delete_policy(pb.Policy(name=name))
+        return changed
+
+    async def set_paths(self, gobgp: Gobgp, prefixes: Iterable[Network]) -> None:
+        """Announce exactly these prefixes of this node, as far as the export filters let them."""
+        exports = self._settings.exports
+        paths = {prefix: own_path(prefix, exports) for prefix in prefixes if announced(exports, prefix)}
+        found: dict[Network, pb.Path] = {}
+        for family in FAMILIES.values():
+            async for destination in gobgp.paths(pb.GLOBAL, family):
+                found |= {prefix_of(path): path for path in destination.paths if is_own(path)}
+        changes = [path for prefix, path in paths.items() if not _same_path(path, found.get(prefix))]
+        changes += [own_path(prefix, exports, withdraw=True) for prefix in found if prefix not in paths]
+        await gobgp.add_paths(changes)
+
+    async def set_peers(self, gobgp: Gobgp, sessions: Iterable[Session], *, again: bool) -> None:
+        """Speak with exactly these; ``again``: judge anew what those told that stay."""
+        found = {peer.conf.neighbor_address: peer for peer in await gobgp.peers()}
+        peers: dict[str, pb.Peer] = {}
+        for session in sessions:
+            if (config := self._peer(session)) is not None and not session.away:
+                peers[config.conf.neighbor_address] = config
+        for address, peer in found.items():
+            if address not in peers or peers[address].conf.description != peer.conf.description:
+                await gobgp.delete_peer(address)
+            elif again:
+                await gobgp.reconsider(address)
+        for address, config in peers.items():
+            if address not in found or found[address].conf.description != config.conf.description:
+                await gobgp.add_peer(config)
+
+    async def renew_peer(self, gobgp: Gobgp, session: Session) -> None:
+        """Begin with a peer anew: it may connect at once, which one that was disabled may not for seconds."""
+        with contextlib.suppress(SpeakerRefused):
+            await gobgp.delete_peer(str(session.peer.address))
+        if (config := self._peer(session)) is not None:
+            await gobgp.add_peer(config)
+
+    def _peer(self, session: Session) -> pb.Peer | None:
+        """None when its password cannot be read; the session says so then."""
+        path = session.peer.password_file
+        try:
+            password = read_password(path) if path is not None else ""
+        except Invalid as error:
+            session.refused = str(error)
+            session.fail(str(error))
+            return None
+        session.refused = ""
+        return wanted.peer_config(session.peer, self._settings, password, restarting=self.restarting)
+
+
+def _same_path(path: pb.Path, found: pb.Path | None) -> bool:
+    """Whether GoBGP has it as wanted; it may write attributes in another order, and adds an empty AS path."""
+    return found is not None and _attributes(path) <= _attributes(found)
+
+
+def _attributes(path: pb.Path) -> set[tuple[str, bytes]]:
+    return {(attribute.type_url, attribute.value) for attribute in path.pattrs}

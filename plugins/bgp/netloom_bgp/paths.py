@@ -1,0 +1,159 @@
+"""Routes in GoBGP's messages: written for what is announced, read for what is learnt. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, Final, NamedTuple
+
+from netloom.model.address import Address, Network
+from netloom_bgp.api import gobgp_pb2 as pb
+from netloom_bgp.model import RouteView
+from netloom_bgp.settings import Exports, FamilyName
+
+FAMILIES: Final = {
+    "ipv4": pb.Family(afi=pb.Family.AFI_IP, safi=pb.Family.SAFI_UNICAST),
+    "ipv6": pb.Family(afi=pb.Family.AFI_IP6, safi=pb.Family.SAFI_UNICAST),
+}
+_ORIGINS: Final = ("igp", "egp", "incomplete")
+_OWN: Final = frozenset({"", "<nil>"})
+"""How GoBGP names the neighbour of a path that was added by its API."""
+
+
+class Hop(NamedTuple):
+    """One of the equally good ways to a prefix."""
+
+    via: Address
+    neighbor: str
+    """Address of the peer that told of it."""
+
+
+class Told(NamedTuple):
+    """What one message says of a prefix: all the best ways there are now."""
+
+    prefix: Network
+    hops: tuple[Hop, ...]
+    """None when there is no way, or the prefix is this node's own."""
+
+
+def family_name(value: Address | Network) -> FamilyName:
+    """By IP version."""
+    return "ipv4" if value.version == 4 else "ipv6"
+
+
+def own_path(prefix: Network, exports: Exports, *, withdraw: bool = False) -> pb.Path:
+    """A path of this node's own. The next hop is unspecified: GoBGP writes the session's own address."""
+    path = pb.Path(family=FAMILIES[family_name(prefix)], is_withdraw=withdraw)
+    path.nlri.Pack(_nlri(prefix))
+    path.pattrs.add().Pack(pb.OriginAttribute(origin=0))
+    if prefix.version == 4:
+        path.pattrs.add().Pack(pb.NextHopAttribute(next_hop="0.0.0.0"))
+    else:
+        reach = pb.MpReachNLRIAttribute(family=FAMILIES["ipv6"], next_hops=["::"])
+        reach.nlris.add().Pack(_nlri(prefix))
+        path.pattrs.add().Pack(reach)
+    if exports.med is not None:
+        path.pattrs.add().Pack(pb.MultiExitDiscAttribute(med=exports.med))
+    if exports.local_preference is not None:
+        path.pattrs.add().Pack(pb.LocalPrefAttribute(local_pref=exports.local_preference))
+    if exports.communities:
+        numbers = sorted({_community(text) for text in exports.communities})
+        path.pattrs.add().Pack(pb.CommunitiesAttribute(communities=numbers))
+    return path
+
+
+def is_own(path: pb.Path) -> bool:
+    """Whether it was added by the API, not learnt."""
+    return path.neighbor_ip in _OWN
+
+
+def prefix_of(path: pb.Path) -> Network:
+    """The path's prefix. Raises ValueError for one that is no prefix of IPv4 or IPv6."""
+    nlri = pb.IPAddressPrefix.FromString(path.nlri.value)
+    if path.family.afi == pb.Family.AFI_IP:
+        return IPv4Network((int(IPv4Address(nlri.prefix)), nlri.prefix_len))
+    return IPv6Network((int(IPv6Address(nlri.prefix)), nlri.prefix_len))
+
+
+def next_hop_of(path: pb.Path) -> Address | None:
+    """The first next hop, global before link-local as RFC 2545 has it; None when the path names none."""
+    for attribute in path.pattrs:
+        if attribute.type_url.endswith(".NextHopAttribute"):
+            return _address(pb.NextHopAttribute.FromString(attribute.value).next_hop)
+        if attribute.type_url.endswith(".MpReachNLRIAttribute"):
+            hops = pb.MpReachNLRIAttribute.FromString(attribute.value).next_hops
+            return _address(hops[0]) if hops else None
+    return None
+
+
+def told(paths: Iterable[pb.Path]) -> list[Told]:
+    """What an event says, prefix by prefix: with several ways, GoBGP writes all of a prefix one after the other."""
+    found: dict[Network, list[Hop]] = {}
+    own: set[Network] = set()
+    for path in paths:
+        prefix = prefix_of(path)
+        hops = found.setdefault(prefix, [])
+        if is_own(path):
+            own.add(prefix)
+        elif not path.is_withdraw and (via := next_hop_of(path)) is not None:
+            hops.append(Hop(via, path.neighbor_ip))
+    return [Told(prefix, () if prefix in own else tuple(hops)) for prefix, hops in found.items()]
+
+
+def view(path: pb.Path, now_s: float) -> RouteView:
+    """The path as shown; ``now_s`` in seconds since the epoch."""
+    values = _attributes(path)
+    own, via = is_own(path), next_hop_of(path)
+    unset = via is None or via.is_unspecified
+    return RouteView(
+        prefix=str(prefix_of(path)),
+        next_hops=() if unset else (str(via),),
+        peer="" if own else path.neighbor_ip,
+        age_s=max(0, int(now_s - path.age.seconds)),
+        as_path=values.get("as_path", ""),
+        origin=values.get("origin", _ORIGINS[-1]),
+        local_preference=values.get("local_preference"),
+        med=values.get("med"),
+        communities=values.get("communities", ()),
+        best=path.best,
+        stale=path.stale,
+    )
+
+
+def _attributes(path: pb.Path) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for attribute in path.pattrs:
+        name, raw = attribute.type_url.rpartition(".")[2], attribute.value
+        if name == "OriginAttribute":
+            values["origin"] = _ORIGINS[min(pb.OriginAttribute.FromString(raw).origin, 2)]
+        elif name == "AsPathAttribute":
+            values["as_path"] = " ".join(map(_segment, pb.AsPathAttribute.FromString(raw).segments))
+        elif name == "MultiExitDiscAttribute":
+            values["med"] = pb.MultiExitDiscAttribute.FromString(raw).med
+        elif name == "LocalPrefAttribute":
+            values["local_preference"] = pb.LocalPrefAttribute.FromString(raw).local_pref
+        elif name == "CommunitiesAttribute":
+            numbers = pb.CommunitiesAttribute.FromString(raw).communities
+            values["communities"] = tuple(f"{number >> 16}:{number & 0xFFFF}" for number in numbers)
+    return values
+
+
+def _segment(segment: pb.AsSegment) -> str:
+    text = " ".join(map(str, segment.numbers))
+    return f"{{{text}}}" if segment.type == pb.AsSegment.AS_SET else text
+
+
+def _nlri(prefix: Network) -> pb.IPAddressPrefix:
+    return pb.IPAddressPrefix(prefix=str(prefix.network_address), prefix_len=prefix.prefixlen)
+
+
+def _community(text: str) -> int:
+    high, _, low = text.partition(":")
+    return int(high) << 16 | int(low)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return IPv6Address(text) if ":" in text else IPv4Address(text)
+    except ValueError:
+        return None

@@ -1,0 +1,96 @@
+"""Why sessions end, in words: from gobgpd's log, the only place where it says so. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NamedTuple
+
+NOTIFICATIONS: Final = {
+    (1, 1): "connection not synchronized",
+    (1, 2): "bad message length",
+    (1, 3): "bad message type",
+    (2, 1): "unsupported BGP version",
+    (2, 2): "wrong AS number",
+    (2, 3): "bad BGP identifier",
+    (2, 4): "unsupported optional parameter",
+    (2, 6): "unacceptable hold time",
+    (2, 7): "unsupported capability",
+    (6, 1): "too many prefixes",
+    (6, 2): "administrative shutdown",
+    (6, 3): "peer was taken out of the configuration",
+    (6, 4): "administrative reset",
+    (6, 5): "connection rejected",
+    (6, 6): "other change of the configuration",
+    (6, 7): "collision of connections",
+    (6, 8): "out of resources",
+    (6, 9): "hard reset",
+    (6, 10): "BFD down",
+}
+"""By code and subcode (RFC 4271, 4486, 8538, 9384)."""
+CODES: Final = {
+    1: "error in a message header",
+    2: "error in an OPEN message",
+    3: "error in an UPDATE message",
+    4: "hold time expired",
+    5: "finite state machine error",
+    6: "cease",
+}
+_REASONS: Final = {
+    "read-failed": "the connection was lost",
+    "write-failed": "the connection was lost",
+    "hold-timer-expired": "nothing was heard for the hold time",
+    "graceful-restart": "the peer restarts; its routes stay",
+    "restart-timer-expired": "the peer did not come back in its restart time; its routes are gone",
+    "admin-down": "ended by this node",
+}
+_QUIET: Final = ("collision of connections",)
+_SENT_TEXT: Final = re.compile(r"as number mismatch expected (\d+), received (\d+)", re.IGNORECASE)
+
+
+class Said(NamedTuple):
+    """What a line of the log says of a peer."""
+
+    peer: str
+    text: str
+
+
+def notification(code: int, subcode: int) -> str:
+    """A NOTIFICATION in words, numbers behind."""
+    words = NOTIFICATIONS.get((code, subcode)) or CODES.get(code, "unknown error")
+    return f"{words} (NOTIFICATION {code}/{subcode})"
+
+
+def said(line: str) -> Said | None:
+    """What the line says of why there is no session; None when it says nothing of that."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("Key"), str):
+        return None
+    text = _text(str(entry.get("msg", "")), entry)
+    return Said(entry["Key"], text) if text and not text.startswith(_QUIET) else None
+
+
+def _text(message: str, entry: dict[str, Any]) -> str:
+    if message in ("received notification", "sent notification"):
+        whose = "peer" if message.startswith("received") else "this node"
+        if not isinstance(entry.get("Code"), int):
+            return _unnumbered(whose, str(entry.get("Data", "")))
+        words = notification(entry["Code"], entry.get("Subcode", 0))
+        told = entry.get("Communicated-Reason")
+        return f"{whose} ended the session: {words}" + (f', "{str(told)[:128]}"' if told else "")
+    if message == "prefix limit reached" and "Pct" not in entry:
+        return (
+            f"more {entry.get('Family')} prefixes than max_prefixes allows; the session is tried again after a minute"
+        )
+    if message == "Peer Down":
+        return _REASONS.get(str(entry.get("Reason", "")), "")
+    return ""
+
+
+def _unnumbered(whose: str, data: str) -> str:
+    if found := _SENT_TEXT.search(data):
+        return f"peer has AS number {found[2]}, expected {found[1]}"
+    return f"{whose} ended the session: {data[:200]}" if data else ""

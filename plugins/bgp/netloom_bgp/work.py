@@ -1,0 +1,45 @@
+"""Everything that runs on a node with peers, put together. Slow to import, so only such a node does."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from netloom_bgp.bfd import BfdWatch
+from netloom_bgp.bfdd import Bfdd
+from netloom_bgp.happenings import Happenings
+from netloom_bgp.links import LinkWatch
+from netloom_bgp.questions import Questions
+from netloom_bgp.router import BgpRouter
+from netloom_bgp.sessions import Sessions
+from netloom_bgp.settings import BgpSettings
+from netloom_bgp.speaker import Speaker
+
+
+class Work:
+    """Router, questions, and those who watch peers."""
+
+    def __init__(self, settings: BgpSettings, directory: Path) -> None:
+        happenings = Happenings()
+        sessions = Sessions(settings, happenings)
+        self.router = BgpRouter(settings, Speaker(directory, settings.speaker.socket), sessions, happenings)
+        self.questions = Questions(self.router, happenings)
+        self._watches = (
+            LinkWatch(tuple(peer.address for peer in settings.peers), sessions),
+            BfdWatch(settings.peers, directory, sessions),
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin, in the background: a node works without its peers."""
+        self._task = asyncio.create_task(self.router.run(), name="bgp")
+        for watch in self._watches:
+            await watch.start()
+
+
+async def end_leftovers(directory: Path) -> None:
+    """End the daemons that an agent with peers left running, and remove their files."""
+    await Speaker(directory, None).stop()
+    Bfdd(directory).end()
+    shutil.rmtree(directory, ignore_errors=True)

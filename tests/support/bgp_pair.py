@@ -1,0 +1,70 @@
+"""A node with the BGP plugin and FRR at the other end of a cable."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from support.bgp_node import BgpNode
+from support.frr import Frr
+from support.netns import Namespace, NamespaceFactory
+
+PEERS = """\
+local_as: 65001
+peers:
+  - {address: 10.9.0.2, remote_as: 65002}
+  - {address: "fd00:9::2", remote_as: 65002}
+graceful_restart: {restart_time_s: 30}
+"""
+FRR = """\
+router bgp 65002
+ bgp router-id 10.9.0.2
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ bgp graceful-restart
+ neighbor 10.9.0.1 remote-as 65001
+ neighbor 10.9.0.1 timers connect 1
+ neighbor fd00:9::1 remote-as 65001
+ neighbor fd00:9::1 timers connect 1
+ address-family ipv4 unicast
+  network 198.51.100.0/24
+  network 198.51.101.0/24
+  no neighbor fd00:9::1 activate
+ address-family ipv6 unicast
+  network 2001:db8:51::/48
+  neighbor fd00:9::1 activate
+"""
+
+
+class Pair(NamedTuple):
+    """A node and its router."""
+
+    node: BgpNode
+    frr: Frr
+
+
+def cable(a: Namespace, b: Namespace, number: int = 0) -> None:
+    """A cable between two namespaces: 10.9.<number>.1 and .2, fd00:9:<number>::1 and ::2."""
+    net6 = f"fd00:9:{number}:" if number else "fd00:9:"
+    device = f"eth{number}"
+    a.run("ip", "link", "add", device, "type", "veth", "peer", "name", device, "netns", b.name)
+    for end, netns in ((1, a), (2, b)):
+        netns.run("ip", "link", "set", "lo", "up")
+        netns.run("ip", "address", "add", f"10.9.{number}.{end}/24", "dev", device)
+        netns.run("ip", "address", "add", f"{net6}:{end}/64", "dev", device, "nodad")
+        netns.run("ip", "link", "set", device, "up")
+
+
+@contextlib.contextmanager
+def pair(make_netns: NamespaceFactory, directory: Path, config: str = PEERS, frr_config: str = FRR) -> Iterator[Pair]:
+    """A node with the plugin, and FRR at the other end of a cable."""
+    a, b = make_netns("bgpa"), make_netns("bgpb")
+    cable(a, b)
+    with contextlib.ExitStack() as stack:
+        frr = Frr(b, frr_config)
+        stack.callback(frr.close)
+        node = BgpNode(a, directory / "run", config)
+        stack.callback(node.close)
+        yield Pair(node, frr)
