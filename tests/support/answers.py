@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from support import node_answers
 from support.policy_answers import POLICY_ANSWERS
 
 PREFILTER_STATE: dict[str, Any] = {
@@ -161,41 +162,6 @@ ENDPOINTS: list[dict[str, Any]] = [
 IDENTITIES: list[dict[str, Any]] = [
     {"id": 1, "labels": ["reserved:host"], "refcount": 0},
     {"id": 256, "labels": ["k8s:app=busybox1", "k8s:io.kubernetes.pod.namespace=default"], "refcount": 1},
-]
-
-NODES: list[dict[str, Any]] = [
-    {
-        "name": "node1",
-        "local": True,
-        "underlay_ipv4": "192.168.77.11",
-        "underlay_ipv6": "fd00:77::11",
-        "pod_cidrs": ["10.244.1.0/24", "fd00:10:244:1::/64"],
-        "gateways": ["10.244.1.1", "fd00:10:244:1::1"],
-        "mode": "vxlan",
-        "modes": ["vxlan"],
-        "segments": ["192.168.77.0/24", "fd00:77::/64"],
-        "reached_by": "",
-        "way": "local",
-        "passed_over": [],
-        "state": "reachable",
-        "error": "",
-    },
-    {
-        "name": "node3",
-        "local": False,
-        "underlay_ipv4": "192.168.77.13",
-        "underlay_ipv6": None,
-        "pod_cidrs": ["10.244.1.0/24"],
-        "gateways": ["10.244.1.1"],
-        "mode": "vxlan",
-        "modes": ["vxlan"],
-        "segments": ["192.168.77.0/24"],
-        "reached_by": "",
-        "way": "none",
-        "passed_over": [],
-        "state": "unreachable",
-        "error": 'pod prefix 10.244.1.0/24 of node "node1" overlaps 10.244.1.0/24 of node "node3"',
-    },
 ]
 
 MAPS: list[dict[str, Any]] = [
@@ -397,7 +363,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/endpoints"): ENDPOINTS,
     ("GET", "/v1/endpoints/1"): ENDPOINTS[0],
     ("GET", "/v1/identities"): IDENTITIES,
-    ("GET", "/v1/nodes"): NODES,
+    ("GET", "/v1/nodes"): node_answers.NODES,
     ("GET", "/v1/maps"): MAPS,
     ("GET", "/v1/maps/tunnels"): TUNNELS,
     ("GET", "/v1/maps/endpoints"): ENDPOINTS_MAP,

@@ -17,7 +17,7 @@ from netloom.agent.openapi import OPERATIONS, SCHEMAS
 from netloom.agent.openapi_parts import Operation
 from netloom.cli.errors import AgentAway, Ambiguous
 from netloom.cli.sockets import agents, find_socket
-from support import answers
+from support import answers, node_answers
 from support.netctl import Netctl
 from support.peers import leave_behind, listening
 from support.recorded_agent import RecordedAgent
@@ -28,7 +28,7 @@ DOCUMENTS = {
     "endpoint list": answers.ENDPOINTS,
     "endpoint get 1": answers.ENDPOINTS[0],
     "identity list": answers.IDENTITIES,
-    "node list": answers.NODES,
+    "node list": node_answers.NODES,
     "map list": answers.MAPS,
     "map get tunnels": answers.TUNNELS,
     "bpf tunnel list": answers.TUNNELS["entries"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netloom.cli.output import scaled, table
-from support import answers
+from support import answers, node_answers
 from support.netctl import Netctl, text
 from support.recorded_agent import RecordedAgent
 
@@ -181,7 +181,7 @@ def test_a_list_has_the_columns_people_know(ask: Netctl, command: str) -> None:
 
 
 def test_what_keeps_a_node_from_being_reached_is_told_on_standard_error(ask: Netctl) -> None:
-    error = answers.NODES[1]["error"]
+    error = node_answers.NODES[1]["error"]
     assert f'netctl: node "node3" is unreachable: {error}\n' == ask("node", "list").err
 
 
@@ -216,7 +216,7 @@ def test_a_scaled_number_is_exact(number: int, shown: str) -> None:
     assert (scaled(number), scaled(number, " ").replace(" ", "")) == (shown, shown)
 
 
-NATIVE = answers.NODES[1] | {
+NATIVE = node_answers.NODES[1] | {
     "name": "node2",
     "modes": ["native", "vxlan"],
     "state": "reachable",
@@ -229,7 +229,7 @@ NATIVE = answers.NODES[1] | {
 def test_a_node_is_shown_with_what_reaches_it_and_why_nothing_else_does(ask: Netctl, agent: RecordedAgent) -> None:
     why = 'node "node2" has IPv4 underlay address 192.168.77.13, which is on none of this node\'s segments'
     tunnelled = NATIVE | {"reached_by": "vxlan", "way": "tunnel", "passed_over": [why]}
-    agent.answers["GET", "/v1/nodes"] = [answers.NODES[0], tunnelled]
+    agent.answers["GET", "/v1/nodes"] = [node_answers.NODES[0], tunnelled]
     assert ask("node", "get", "node2").out == text(
         f"""
         Name:            node2

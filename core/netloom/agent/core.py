@@ -142,8 +142,7 @@ class Agent:
         bump_epoch = self.datapath.bump_policy_epoch
         self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
         self.connections = Connections(self.datapath.maps, lambda: self._controllers.succeeded("connections"))
-        local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
-        self.cluster = Cluster(self._active.store, local, self.tables, self._identities, self.policies.hear_address)
+        self.cluster = self._cluster()
         directory = state_dir / "endpoints"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.endpoints = EndpointManager(
@@ -178,6 +177,10 @@ class Agent:
             prefilter=self.prefilter,
             journal=self.repairs,
         )
+
+    def _cluster(self) -> Cluster:
+        local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
+        return Cluster(self._active.store, local, self.tables, self._identities, self.policies.hear_address)
 
     def _resident_at(self, address: bytes) -> Resident | None:
         return self.endpoints.residents.at(address) or self.cluster.residents.at(address)
