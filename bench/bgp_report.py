@@ -16,7 +16,7 @@ def section(spread: Spread) -> list[str]:
         "A node with one router, FRR, at the other end of a cable, both in this machine. An announcement is a prefix "
         "given to the plugin's speaker, one after another; it is done when it stands in, or has left, the table of the "
         "kernel that FRR runs on. Learning begins with the command that has FRR spread routes of its kernel, and ends "
-        "when the last of them stands in the node's; FRR's own time is part of both. Memory is resident, all routes known."
+        "when the last of them stands in the node's; FRR's own time is part of both. Memory is resident."
     )
     times = spread.announcing
     return [

@@ -103,7 +103,7 @@ def test_one_peer_that_is_better_is_enough_to_miss(figures: dict[Key, Figure], a
 def test_the_dearest_of_policies_and_of_identities_counts(figures: dict[Key, Figure], attaching: Attaching) -> None:
     """One for all pods of the node, where that takes longer."""
     dear = replace(SCALING, scales=(replace(SCALE, wide_policy_s=0.06, identity_s=0.03), replace(SCALE, policy_s=9.0)))
-    missed = {goal.name: goal.found for goal in goals(figures, attaching, dear) if not goal.is_met}
+    missed = {goal.name: goal.found for goal in goals(figures, attaching, dear, SPREAD) if not goal.is_met}
     assert missed == {"one more policy enforced": pytest.approx(60), "one more identity enforced": pytest.approx(30)}
 
 
