@@ -13,6 +13,8 @@ from bench import (
     agents,
     attach,
     attach_report,
+    bgp,
+    bgp_report,
     goals,
     machine,
     networks,
@@ -43,7 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement (default 0.5)")
     parser.add_argument("--dry", action="store_true", help="print the page instead of writing it")
     parser.add_argument(
-        "--only", choices=["prefilter", "policies", "native"], help="measure this alone, and print its part"
+        "--only", choices=["prefilter", "policies", "native", "bgp"], help="measure this alone, and print its part"
     )
     return parser.parse_args()
 
@@ -130,6 +132,9 @@ def _write(measured: report.Run, attaching: Attaching, scaling: Scaling) -> None
 
 def _alone(arguments: argparse.Namespace, plan: Plan) -> list[str]:
     """One part of the page."""
+    if arguments.only == "bgp":
+        spread = bgp.measure(networks.MARK, _say)
+        return [*goals.table(tuple(goals.of_bgp(spread))), "", *bgp_report.section(spread)]
     if arguments.only == "prefilter":
         return _prefilter(arguments.rounds)
     return _policies_alone(plan) if arguments.only == "policies" else _native_alone(plan)
@@ -145,15 +150,21 @@ def main() -> None:
     program, facts = build(OUT), machine.facts()
     profiles, samples = _packets(program, plan)
     attaching, scaling = _attaching(), _scaling()
+    spread = bgp.measure(networks.MARK, _say)
     figures = summarise(samples, report.bases())
-    sections = (policy_report.section(scaling), _prefilter(arguments.rounds), attach_report.section(attaching))
+    sections = (
+        policy_report.section(scaling),
+        _prefilter(arguments.rounds),
+        bgp_report.section(spread),
+        attach_report.section(attaching),
+    )
     measured = report.Run(
         machine=facts,
         plan=plan,
         figures=figures,
         profiles=profiles,
         programs=programs.measure(OUT / "objects"),
-        goals=goals.table(goals.goals(figures, attaching, scaling)),
+        goals=goals.table(goals.goals(figures, attaching, scaling, spread)),
         more=[line for section in sections for line in (*section, "")][:-1],
     )
     if arguments.dry:

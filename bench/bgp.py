@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar
@@ -116,9 +117,10 @@ class _Bench:
         try:
             for withdraw, times in found.items():
                 for prefix in prefixes:
+                    key = prefix.network_address.packed
                     began = time.monotonic()
                     await gobgp.add_paths([own_path(prefix, Exports(), withdraw=withdraw)])
-                    _wait(lambda: (prefix.network_address.packed in known()) is not withdraw)
+                    _wait(partial(_is_done, key, known, withdraw=withdraw))
                     times.append(time.monotonic() - began)
         finally:
             gobgp.close()
@@ -181,6 +183,10 @@ def _kernel(netns: str, protocol: int) -> Iterator[Callable[[], set[bytes]]]:
         }
     finally:
         sock.close()
+
+
+def _is_done(key: bytes, known: Callable[[], set[bytes]], *, withdraw: bool) -> bool:
+    return (key in known()) is not withdraw
 
 
 def _inside(netns: str, make: Callable[[], T]) -> T:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bench.agents import Cost
-from bench.attach import COMMANDS, OURS, PEERS
+from bench.attach import COMMANDS, OURS, PEERS, percentile
 from bench.attach_report import Attaching
+from bench.bgp import Spread
 from bench.policies import BRIDGE_MANY, BRIDGE_ONE, BRIDGE_SET, MANY, ONE
 from bench.policy_scale import Scaling
 from bench.routed import FILTERED, NATIVE, NATIVE_ONE, OVERLAY, ROUTED
@@ -44,7 +45,7 @@ class Goal:
         return "reached" if self.is_met else f"missed by {abs(self.found / self.limit - 1):.0%}"
 
 
-def goals(figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling) -> tuple[Goal, ...]:
+def goals(figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling, spread: Spread) -> tuple[Goal, ...]:
     """All of them, in the order of the page."""
     return (
         *_of_one_node(figures),
@@ -52,6 +53,7 @@ def goals(figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling)
         *of_routing(figures),
         *of_policies(figures),
         *of_scaling(scaling),
+        *of_bgp(spread),
         *_of_attaching(attaching),
         *_of_agents(attaching.cost),
     )
@@ -143,6 +145,21 @@ def of_scaling(scaling: Scaling) -> Iterator[Goal]:
     yield Goal(name="ADD with policies to without, identity known", found=known, limit=1.1, less_is_better=True)
     new = (adding.new_ns - adding.known_ns) / 1e6
     yield Goal(name="ADD with policies, more for a new identity", found=new, limit=20, less_is_better=True, unit=" ms")
+
+
+def of_bgp(spread: Spread) -> Iterator[Goal]:
+    """With FRR at the other end."""
+    slow = percentile(sorted(spread.announcing.announced_s), 99) * 1e3
+    yield Goal(
+        name="BGP: a prefix announced into FRR's kernel, 99th percentile",
+        found=slow,
+        limit=100,
+        less_is_better=True,
+        unit=" ms",
+    )
+    for one, limit in zip(spread.learning, (1, 20), strict=True):
+        name = f"BGP: {one.routes:,} routes of FRR learnt into the kernel"
+        yield Goal(name=name, found=one.all_s, limit=limit, less_is_better=True, unit=" s")
 
 
 def _of_attaching(attaching: Attaching) -> Iterator[Goal]:

@@ -8,6 +8,8 @@ import pytest
 from bench.agents import Cost
 from bench.attach import COMMANDS, OURS, PEERS, Calls, Plan, summarise
 from bench.attach_report import Attaching
+from bench.bgp import Announcing, Learning, Spread
+from bench.bgp_report import section
 from bench.goals import MIB, Goal, goals, table
 from bench.policies import OURS as WITH_POLICIES
 from bench.policy_scale import Adding, Scale, Scaling
@@ -42,6 +44,22 @@ SCALING = Scaling(
 )
 
 
+LEARNING = Learning(
+    routes=10_000,
+    first_s=0.2,
+    all_s=0.7,
+    withdrawn_s=0.6,
+    agent_bytes=90 * MIB,
+    speaker_bytes=40 * MIB,
+    agent_before_bytes=80 * MIB,
+    speaker_before_bytes=20 * MIB,
+)
+SPREAD = Spread(
+    announcing=Announcing(announced_s=(0.06, 0.07), withdrawn_s=(0.06, 0.08)),
+    learning=(LEARNING, replace(LEARNING, routes=100_000, all_s=13.0)),
+)
+
+
 @pytest.fixture
 def attaching() -> Attaching:
     calls = [
@@ -71,21 +89,21 @@ def figures() -> dict[Key, Figure]:
 
 
 def test_who_is_better_in_everything_has_reached_all(figures: dict[Key, Figure], attaching: Attaching) -> None:
-    assert [goal.name for goal in goals(figures, attaching, SCALING) if not goal.is_met] == []
+    assert [goal.name for goal in goals(figures, attaching, SCALING, SPREAD) if not goal.is_met] == []
 
 
 def test_one_peer_that_is_better_is_enough_to_miss(figures: dict[Key, Figure], attaching: Attaching) -> None:
     """The better of the two counts, whichever it is."""
     key = ("ptp", 0, "rr_p50_ns")
     figures[key] = replace(figures[key], ratio=0.8)
-    (missed,) = [goal for goal in goals(figures, attaching, SCALING) if not goal.is_met]
+    (missed,) = [goal for goal in goals(figures, attaching, SCALING, SPREAD) if not goal.is_met]
     assert missed.found == pytest.approx(0.9 / 0.8)
 
 
 def test_the_dearest_of_policies_and_of_identities_counts(figures: dict[Key, Figure], attaching: Attaching) -> None:
     """One for all pods of the node, where that takes longer."""
     dear = replace(SCALING, scales=(replace(SCALE, wide_policy_s=0.06, identity_s=0.03), replace(SCALE, policy_s=9.0)))
-    missed = {goal.name: goal.found for goal in goals(figures, attaching, dear) if not goal.is_met}
+    missed = {goal.name: goal.found for goal in goals(figures, attaching, dear, SPREAD) if not goal.is_met}
     assert missed == {"one more policy enforced": pytest.approx(60), "one more identity enforced": pytest.approx(30)}
 
 
@@ -94,12 +112,12 @@ def test_a_rule_that_costs_packets_more_than_three_in_a_hundred_misses(
 ) -> None:
     key = ("10,000 rules", 1, "rr_p50_ns")
     figures[key] = replace(figures[key], ratio=1.04)
-    missed = [goal.name for goal in goals(figures, attaching, SCALING) if not goal.is_met]
+    missed = [goal.name for goal in goals(figures, attaching, SCALING, SPREAD) if not goal.is_met]
     assert "10,000 rules, two cores: round trip to no policy" in missed
 
 
 def test_memory_counts_up_to_a_hundred_endpoints(figures: dict[Key, Figure], attaching: Attaching) -> None:
-    (memory,) = [goal for goal in goals(figures, attaching, SCALING) if goal.unit == " MiB"]
+    (memory,) = [goal for goal in goals(figures, attaching, SCALING, SPREAD) if goal.unit == " MiB"]
     assert memory.found == 70
 
 
@@ -115,3 +133,25 @@ def test_the_table_counts_what_was_reached() -> None:
     lines = table((Goal(name="a", found=1, limit=2, less_is_better=True, unit=" s"),))
     assert "| a | at most 2.00 s | 1.00 s | reached |" in lines
     assert any(line.startswith("1 of 1 ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("spread", "name"),
+    [
+        (replace(SPREAD, announcing=replace(SPREAD.announcing, announced_s=(0.06, 0.2))), "99th percentile"),
+        (replace(SPREAD, learning=(replace(LEARNING, all_s=1.1), SPREAD.learning[1])), "10,000 routes"),
+        (replace(SPREAD, learning=(LEARNING, replace(SPREAD.learning[1], all_s=21))), "100,000 routes"),
+    ],
+)
+def test_slow_routes_are_missed(figures: dict[Key, Figure], attaching: Attaching, spread: Spread, name: str) -> None:
+    missed = [goal.name for goal in goals(figures, attaching, SCALING, spread) if not goal.is_met]
+    assert [name in found for found in missed] == [True]
+
+
+def test_the_section_about_bgp_has_times_and_memory() -> None:
+    text = "\n".join(section(SPREAD))
+    for wanted in (
+        "| announced | 60 ms | 70 ms | 70 ms |",
+        "| 10,000 | 0.20 s | 0.70 s | 0.60 s | 90 MiB, 10 more | 40 MiB, 20 more |",
+    ):
+        assert wanted in text
