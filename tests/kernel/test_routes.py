@@ -136,3 +136,24 @@ def test_thousands_of_routes_are_listed_whole(netns: Namespace, host: Netlink) -
     lines = (f"route add 10.{a}.{b}.0/24 dev loom_host proto 76\n" for a in range(20) for b in range(100))
     netns.run("ip", "-batch", "-", stdin="".join(lines))
     assert len(host.routes()) == 2000
+
+
+def test_one_route_that_is_refused_keeps_no_other_from_being_put(netns: Namespace, host: Netlink) -> None:
+    """Of many put at once: a stranger has one, one has no device, one is ours and changes."""
+    netns.run("ip", "route", "add", "10.9.1.0/24", "dev", "loom_host")
+    host.put_route(spec(ip_network("10.9.2.0/24"), mtu_bytes=1400))
+    wanted = [spec(ip_network(f"10.9.{number}.0/24")) for number in range(1, 5)]
+    wanted.append(RouteSpec(prefix=ip_network("10.9.9.0/24"), device="nowhere"))
+    refused = host.put_routes(wanted)
+    assert {str(prefix): type(error) for prefix, error in refused.items()} == {
+        "10.9.1.0/24": Conflict,
+        "10.9.9.0/24": NotFound,
+    }
+    assert host.routes() == {each.prefix: each for each in wanted[1:4]}
+
+
+def test_many_routes_go_at_once(host: Netlink) -> None:
+    prefixes = [ip_network(f"10.9.{number}.0/24") for number in range(200)]
+    assert host.put_routes(map(spec, prefixes)) == {}
+    host.delete_routes(prefixes[1:])
+    assert host.routes().keys() == {prefixes[0]}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from netloom.agent.tables import Tables, TableState
-from netloom.model.errors import Exhausted
+from netloom.model.errors import Exhausted, NetloomError
 from netloom.plan.claims import Claims
 
 FULL = 666
@@ -171,3 +171,33 @@ async def test_a_resync_of_one_table_leaves_the_others_alone(kernel: Kernel) -> 
     kernel.devices.entries.clear()
     assert await kernel.tables.resync(("endpoints",)) == ()
     assert kernel.devices.entries == {}
+
+
+class BatchJournal(Journal):
+    """One that takes many entries at once."""
+
+    async def put_all(self, entries: Mapping[Any, Any]) -> Mapping[Any, NetloomError]:
+        self._journal.append(f"put all {' '.join(sorted(entries))}")
+        refused: dict[Any, NetloomError] = {key: Exhausted("full") for key, value in entries.items() if value == FULL}
+        self.entries |= {key: value for key, value in entries.items() if key not in refused}
+        return refused
+
+    async def delete_all(self, keys: Iterable[Any]) -> None:
+        self._journal.append(f"delete all {' '.join(keys)}")
+        for key in keys:
+            self.entries.pop(key, None)
+
+
+async def test_a_table_that_takes_many_at_once_is_given_many_at_once(kernel: Kernel) -> None:
+    """What it refuses of them is told and tried again like anything else."""
+    kernel.devices = BatchJournal("devices", kernel.journal)
+    kernel.tables = Tables({"devices": kernel.devices})
+    kernel.devices.entries["old"] = 1
+    kernel.claim("a")
+    kernel.claim("b", FULL)
+    await kernel.tables.resync()
+    assert kernel.journal == ["put all a-key b-key", "delete all old", "put all b-key"]
+    assert kernel.tables.states()["devices"] == TableState(errors=2, unwritten=1)
+    kernel.claim("b")
+    await kernel.tables.apply()
+    assert kernel.devices.entries == {"a-key": 1, "b-key": 1}

@@ -7,7 +7,7 @@ never overtake each other. Map writes take microseconds and are made in place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, ParamSpec, TypeVar
 
@@ -15,6 +15,7 @@ from netloom.bpf.maps import BpfMap
 from netloom.datapath.layout import encode
 from netloom.edge.netlink import Netlink
 from netloom.model.address import Network
+from netloom.model.errors import NetloomError
 from netloom.plugins.contract import RouteSpec
 
 K = TypeVar("K")
@@ -86,3 +87,11 @@ class RouteDriver:
     async def delete(self, key: Network) -> None:
         """No error when absent."""
         await self._thread.run(self._netlink.delete_route, key)
+
+    async def put_all(self, entries: Mapping[Network, RouteSpec]) -> Mapping[Network, NetloomError]:
+        """Add or replace; the errors of those that were refused."""
+        return await self._thread.run(self._netlink.put_routes, tuple(entries.values()))
+
+    async def delete_all(self, keys: Iterable[Network]) -> None:
+        """No error for those that are absent."""
+        await self._thread.run(self._netlink.delete_routes, tuple(keys))

@@ -10,9 +10,9 @@ is told once, and tried again with each resync.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import structlog
 
@@ -39,6 +39,17 @@ class Driver(Protocol[K, V]):
 
     async def delete(self, key: K) -> None:
         """Remove one entry; no error when it is not there."""
+
+
+@runtime_checkable
+class BatchDriver(Protocol):
+    """A Driver to which many entries at once cost little more than one. Methods raise NetloomError for all of them."""
+
+    async def put_all(self, entries: Mapping[Any, Any]) -> Mapping[Any, NetloomError]:
+        """Write each, whatever was there; the errors of those that were refused."""
+
+    async def delete_all(self, keys: Iterable[Any]) -> None:
+        """Remove each; no error when it is not there."""
 
 
 @dataclass(slots=True)
@@ -139,8 +150,7 @@ class Tables:
             await self._upsert(table, owner)
         for table in reversed(self._tables):
             deletes = table.delta.pending().deletes
-            for key in deletes:
-                await self._step(table, key, None)
+            await self._delete(table, deletes)
             if deletes and table.refused:
                 # There may be room now.
                 table.refused = {key: table.refused[key] for key in deletes if key in table.refused}
@@ -158,6 +168,9 @@ class Tables:
 
     async def _upsert(self, table: Table[Any, Any], owner: str | None) -> None:
         """Where there is no room for a new entry there is none for the next either; what ``owner`` wants is tried."""
+        if isinstance(table.driver, BatchDriver):
+            await self._upsert_all(table, table.driver)
+            return
         full: Exhausted | None = None
         for key, value in table.delta.pending().upserts.items():
             if full and table.delta.is_new(key) and not (owner and table.delta.claims(owner, key)):
@@ -167,12 +180,45 @@ class Tables:
             error = table.refused.get(key)
             full = error if isinstance(error, Exhausted) else full
 
+    async def _upsert_all(self, table: Table[Any, Any], driver: BatchDriver) -> None:
+        entries = table.delta.pending().upserts
+        if not entries:
+            return
+        try:
+            refused = await driver.put_all(entries)
+        except NetloomError as error:
+            refused = dict.fromkeys(entries, error)
+        for key, value in entries.items():
+            self._note(table, key, value, refused.get(key))
+
+    async def _delete(self, table: Table[Any, Any], keys: Sequence[Any]) -> None:
+        if not isinstance(table.driver, BatchDriver):
+            for key in keys:
+                await self._step(table, key, None)
+            return
+        if not keys:
+            return
+        failed: NetloomError | None = None
+        try:
+            await table.driver.delete_all(keys)
+        except NetloomError as error:
+            failed = error
+        for key in keys:
+            self._note(table, key, None, failed)
+
     async def _step(self, table: Table[Any, Any], key: Any, value: Any) -> None:
+        failed: NetloomError | None = None
         try:
             await (table.driver.delete(key) if value is None else table.driver.put(key, value))
         except NetloomError as error:
+            failed = error
+        self._note(table, key, value, failed)
+
+    def _note(self, table: Table[Any, Any], key: Any, value: Any, failed: NetloomError | None) -> None:
+        """What became of writing one entry."""
+        if failed is not None:
             table.errors += 1
-            table.refused[key] = error
+            table.refused[key] = failed
         else:
             table.delta.applied(key, value)
 

@@ -30,7 +30,7 @@ from netloom.edge.routes import list_routes, route_info
 from netloom.edge.rtnl import RtnlSocket
 from netloom.edge.xdp import Xdp
 from netloom.model.address import Address, Network
-from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
+from netloom.model.errors import Conflict, Invalid, KernelError, NetloomError, NotFound
 from netloom.plugins.contract import DeviceSpec, RouteSpec
 
 __all__ = ["Direction", "FilterInfo", "LinkInfo", "Netlink"]
@@ -251,9 +251,17 @@ class Netlink:
         """
         self._routes.put(spec)
 
+    def put_routes(self, specs: Iterable[RouteSpec]) -> dict[Network, NetloomError]:
+        """As :meth:`put_route`, all in a few requests; the errors of those that were refused."""
+        return self._routes.put_all(specs)
+
     def delete_route(self, prefix: Network) -> None:
         """Remove our route to the prefix; no error when there is none, and others' stay."""
         self._routes.delete(prefix)
+
+    def delete_routes(self, prefixes: Iterable[Network]) -> None:
+        """As :meth:`delete_route`, all in a few requests."""
+        self._routes.delete_all(prefixes)
 
     def _name_of(self, ifindex: int) -> str | None:
         answer = self.socket.call(requests.get_link_by_index(ifindex)) if ifindex else []

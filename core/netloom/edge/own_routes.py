@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 
 from netloom.edge import requests
@@ -12,7 +12,7 @@ from netloom.edge.ownership import ROUTE_PROTOCOL
 from netloom.edge.routes import Route, RouteInfo, add_route, delete_route, list_routes, route_info
 from netloom.edge.rtnl import RtnlSocket
 from netloom.model.address import Address, Network
-from netloom.model.errors import Conflict, KernelError, NotFound
+from netloom.model.errors import Conflict, KernelError, NetloomError, NotFound
 from netloom.plugins.contract import UNDERLAY, RouteSpec
 
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.ENODEV})
@@ -47,53 +47,66 @@ class OwnRoutes:
         An IPv4 gateway may be an address of the node itself. Raises NotFound when the device does not exist,
         Conflict when somebody else has a route to the prefix.
         """
-        route = self._route(spec)
-        try:
-            self._add(route, replace=False)
-        except KernelError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            if spec.prefix not in self.read():
-                raise Conflict(
-                    f"the node has a route to {spec.prefix} already that is not Netloom's; "
-                    "remove it, or choose other pod prefixes"
-                ) from error
-            self._add(route, replace=True)
+        for error in self.put_all((spec,)).values():
+            raise error
+
+    def put_all(self, specs: Iterable[RouteSpec]) -> dict[Network, NetloomError]:
+        """As :meth:`put`, many at a time; the errors of those that were refused, which keep no other from being put."""
+        refused: dict[Network, NetloomError] = {}
+        taken = self._add(list(self._routes(specs, refused)), refused, replace=False)
+        ours = self.read() if taken else {}
+        refused |= {route.prefix: _taken(route.prefix) for route in taken if route.prefix not in ours}
+        self._add([route for route in taken if route.prefix in ours], refused, replace=True)
+        return refused
 
     def delete(self, prefix: Network) -> None:
         """No error when there is none; others' stay."""
-        self._socket.call(delete_route(prefix))
-        self._by_name.discard(prefix)
+        self.delete_all((prefix,))
 
-    def _route(self, spec: RouteSpec) -> Route:
-        ifindex = 0
-        if spec.device and spec.device != UNDERLAY:
-            link = self._link(spec.device)
-            ifindex = link.ifindex
-            if spec.via is not None and not link.ours:
-                self._by_name.add(spec.prefix)
-        else:
-            self._by_name.discard(spec.prefix)
-        return Route(
-            prefix=spec.prefix,
-            device=spec.device,
-            ifindex=ifindex,
-            via=spec.via,
-            source=spec.source,
-            mtu_bytes=spec.mtu_bytes,
-            more=spec.more,
-        )
+    def delete_all(self, prefixes: Iterable[Network]) -> None:
+        """As :meth:`delete`, many at a time."""
+        gone = tuple(prefixes)
+        self._socket.batch(map(delete_route, gone))
+        self._by_name.difference_update(gone)
 
-    def _add(self, route: Route, *, replace: bool) -> None:
-        try:
-            self._socket.call(add_route(route, replace=replace))
-        except KernelError as error:
-            if route.ifindex or error.errno not in _NO_WAY:
-                raise
-            hops = _list((route.via, *route.more))
-            segments = _list(self._segments(route.prefix.version))
-            hint = f"a next hop must stand in a segment of this node ({segments}), and be no address of its own"
-            raise KernelError("add", f"route {route.prefix} via {hops}", error.errno, hint) from error
+    def _routes(self, specs: Iterable[RouteSpec], refused: dict[Network, NetloomError]) -> Iterator[Route]:
+        links: dict[str, LinkInfo | None] = {"": None, UNDERLAY: None}
+        for spec in specs:
+            if spec.device not in links:
+                links[spec.device] = self._link(spec.device)
+            link = links[spec.device]
+            if link is None and spec.device not in ("", UNDERLAY):
+                refused[spec.prefix] = NotFound(f'network device "{spec.device}" does not exist on this node')
+                continue
+            named = link is not None and spec.via is not None and not link.ours
+            (self._by_name.add if named else self._by_name.discard)(spec.prefix)
+            yield Route(
+                prefix=spec.prefix,
+                device=spec.device,
+                ifindex=link.ifindex if link else 0,
+                via=spec.via,
+                source=spec.source,
+                mtu_bytes=spec.mtu_bytes,
+                more=spec.more,
+            )
+
+    def _add(self, routes: Sequence[Route], refused: dict[Network, NetloomError], *, replace: bool) -> list[Route]:
+        """Those of ``routes`` whose prefix is taken, which only happens without ``replace``."""
+        taken = []
+        errors = self._socket.attempt(add_route(route, replace=replace) for route in routes)
+        for route, error in zip(routes, errors, strict=True):
+            if error is not None and error.errno == errno.EEXIST and not replace:
+                taken.append(route)
+            elif error is not None:
+                refused[route.prefix] = self._explained(route, error)
+        return taken
+
+    def _explained(self, route: Route, error: KernelError) -> KernelError:
+        if route.ifindex or error.errno not in _NO_WAY:
+            return error
+        segments = _list(self._segments(route.prefix.version))
+        hint = f"a next hop must stand in a segment of this node ({segments}), and be no address of its own"
+        return KernelError("add", f"route {route.prefix} via {_list((route.via, *route.more))}", error.errno, hint)
 
     def _segments(self, version: int) -> list[Network]:
         found = [address_info(message) for message in self._socket.dump(requests.list_addresses())]
@@ -114,15 +127,19 @@ class OwnRoutes:
             more=tuple(hop.via for hop in info.hops[1:] if hop.via is not None),
         )
 
-    def _link(self, name: str) -> LinkInfo:
+    def _link(self, name: str) -> LinkInfo | None:
         answer = self._socket.call(requests.get_link(name))
-        if not answer:
-            raise NotFound(f'network device "{name}" does not exist on this node')
-        return link_info(answer[0])
+        return link_info(answer[0]) if answer else None
 
     def _link_at(self, ifindex: int) -> LinkInfo | None:
         answer = self._socket.call(requests.get_link_by_index(ifindex)) if ifindex else []
         return link_info(answer[0]) if answer else None
+
+
+def _taken(prefix: Network) -> Conflict:
+    return Conflict(
+        f"the node has a route to {prefix} already that is not Netloom's; remove it, or choose other pod prefixes"
+    )
 
 
 def _list(values: Iterable[Network | Address | None]) -> str:
