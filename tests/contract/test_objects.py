@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from netloom.model.errors import Conflict, Invalid, StoreError
-from netloom.plugins import AddressRequest, Allocation
+from netloom.plugins import AddressRequest, Allocation, RouteChanges
 from netloom.plugins.guard import PluginFailure
+from netloom.plugins.guarded_router import AnyRouter, GuardedRouter, GuardedWatcher
 from netloom.plugins.manager import Active, PluginManager
 from netloom.plugins.testing import node
 from support.plugins import IPAM, Workshop, activate, hook, plugin
@@ -309,15 +310,55 @@ class R:
 """
 
 
-async def router_active(shop: Workshop, source: str) -> Active:
+async def router_of(shop: Workshop, source: str) -> AnyRouter:
     shop.install("bad", ROUTER + source + plugin("bad", hook("netloom_routers", "return [T()]"), role="ROUTER"))
-    return await activate(shop.discover())
+    (router,) = (await activate(shop.discover())).routers["bad"]
+    return router
 
 
 @pytest.mark.parametrize("body", ["raise KeyError", "await asyncio.sleep(60)", "return [3]", "return None"])
-async def test_a_router_that_misbehaves_has_learnt_nothing(shop: Workshop, body: str) -> None:
-    active = await router_active(shop, f"class T(R):\n    async def learned(self): {body}\n")
-    assert await active.routers[0].learned() == ()
+async def test_a_router_that_misbehaves_is_named(shop: Workshop, body: str) -> None:
+    """What it has told before then stands: nothing is made of its silence."""
+    router = await router_of(shop, f"class T(R):\n    async def learned(self): {body}\n")
+    assert isinstance(router, GuardedRouter)
+    with pytest.raises(PluginFailure, match=r'plugin "bad": Router\.learned '):
+        await router.learned()
+
+
+CHANGES = [
+    ("def changes(self): hang()", "took longer than"),
+    ("def changes(self): return 3", "returned int, expected an asynchronous iterator"),
+    ("async def changes(self):\n        yield 3", "returned int, expected RouteChanges"),
+    ("async def changes(self):\n        yield RouteChanges(routes=(3,))", "holds int, expected only LearnedRoute"),
+    ("async def changes(self):\n        raise OSError('gone')\n        yield", "raised OSError: gone"),
+    ("async def changes(self):\n        return\n        yield", "ended, expected it to go on"),
+    (
+        (
+            "async def changes(self):\n        yield RouteChanges(routes=(LearnedRoute("
+            "prefix=ip_network('10.0.0.0/8'), via=ip_address('fd00::1')),))"
+        ),
+        "expected next hops of the same IP version",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "words"), CHANGES)
+async def test_a_watcher_that_misbehaves_is_named(shop: Workshop, method: str, words: str) -> None:
+    router = await router_of(shop, f"class T(R):\n    {method}\n")
+    assert isinstance(router, GuardedWatcher)
+    with pytest.raises(PluginFailure, match=words):
+        async for _ in router.changes():
+            pass
+    assert words in shop.record("bad", shop.managers[0]).error
+
+
+async def test_a_watcher_is_heard_as_it_tells(shop: Workshop) -> None:
+    router = await router_of(
+        shop, "class T(R):\n    async def changes(self):\n        yield RouteChanges(complete=True)\n"
+    )
+    assert isinstance(router, GuardedWatcher)
+    told = router.changes()
+    assert await anext(told) == RouteChanges(complete=True)
 
 
 async def test_an_announcement_that_failed_is_made_again(shop: Workshop) -> None:
@@ -325,11 +366,10 @@ async def test_an_announcement_that_failed_is_made_again(shop: Workshop) -> None
         "class T(R):\n    async def announce(self, prefixes):\n        announced.append(prefixes)\n"
         "        if len(announced) < 2: raise OSError('session is down')\n"
     )
-    active = await router_active(shop, source)
+    router = await router_of(shop, source)
     prefixes = (IPv4Network("10.1.0.0/24"),)
-    await active.routers[0].announce(prefixes)
-    await active.routers[0].learned()
-    await active.routers[0].learned()
+    for _ in range(3):
+        await router.announce(prefixes)
     import loomtest_netloom_bad
 
     assert loomtest_netloom_bad.announced == [prefixes, prefixes]

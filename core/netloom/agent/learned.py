@@ -176,12 +176,13 @@ class LearnedRoutes:
             self._new.update(dict.fromkeys(earlier))
 
     def _next_keys(self) -> list[Key]:
-        keys = list(islice(self._changed, CHUNK))
-        keys += islice(self._new, CHUNK - len(keys))
+        # One may stand in both: the kernel had it when it changed, and lost it since.
+        keys = dict.fromkeys(islice(self._changed, CHUNK))
+        keys |= dict.fromkeys(islice(self._new, CHUNK - len(keys)))
         for key in keys:
             self._changed.pop(key, None)
             self._new.pop(key, None)
-        return keys
+        return list(keys)
 
     async def _write(self, keys: Iterable[Key]) -> None:
         puts: list[Put] = []
