@@ -37,6 +37,8 @@ class Account:
     """Everything that got lost, doubled or changed, in words."""
     pings: int = 0
     """Echo requests sent."""
+    lost: int = 0
+    """Of these, how many nothing came back from."""
     streamed_bytes: int = 0
     """Sent, and come through as they were."""
 
@@ -76,6 +78,7 @@ def _stream(running: ExitStack, route: Route, version: int) -> tuple[subprocess.
 
 def _judge_pings(account: Account, name: str, found: dict[str, Any]) -> None:
     account.pings += found["sent"]
+    account.lost += len(found["missing"])
     if found["missing"] or found["twice"]:
         missing = found["missing"]
         account.trouble.append(

@@ -8,14 +8,14 @@ from netloom.lab.racks import SPINE_V4, SPINE_V6, Cable, LabTor
 from netloom.lab.topology import UNDERLAY_MTU_BYTES, LabNode, Topology
 from netloom.lab.underlay import BRIDGE, DEVICE, bridge, make_namespaces
 
+_ADDRESS_SYSCTLS = ("net.ipv6.conf.all.keep_addr_on_down=1", "net.ipv6.conf.default.keep_addr_on_down=1")
+"""A port that goes down and up again would otherwise come back without its IPv6 address."""
 _ROUTER_SYSCTLS = (
     "net.ipv4.ip_forward=1",
     "net.ipv6.conf.all.forwarding=1",
     "net.ipv4.conf.all.rp_filter=0",
     "net.ipv4.conf.default.rp_filter=0",
-    # A port that goes down and up again would otherwise come back without its address.
-    "net.ipv6.conf.all.keep_addr_on_down=1",
-    "net.ipv6.conf.default.keep_addr_on_down=1",
+    *_ADDRESS_SYSCTLS,
 )
 _HASH_SYSCTLS = ("net.ipv4.fib_multipath_hash_policy=1", "net.ipv6.fib_multipath_hash_policy=1")
 """Ports count as well as addresses, so that connections of two pods are spread over all cables."""
@@ -35,7 +35,12 @@ def build(topology: Topology, journal: Journal) -> None:
         ip_batch(tor.netns, [*_tor_side(tor), *(line for node in nodes for line in _ports(node))])
         for node in nodes:
             ip_batch(node.netns, _node_side(node))
-            _set(node.netns, *_HASH_SYSCTLS, *(line for cable in node.cables for line in _carrier_counts(cable)))
+            _set(
+                node.netns,
+                *_HASH_SYSCTLS,
+                *_ADDRESS_SYSCTLS,
+                *(line for cable in node.cables for line in _carrier_counts(cable)),
+            )
 
 
 def cut(topology: Topology, node: LabNode, cable: Cable) -> None:

@@ -13,6 +13,8 @@ _PATHS = 8
 
 _HEAD = f"""frr defaults datacenter
 hostname {{name}}
+! The kernel drops a group of next hops with the last port of it; this FRR then takes routes for written that are gone.
+no zebra nexthop kernel enable
 !
 bfd
  profile cable
