@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
+from netloom.config.settings import Settings
 from netloom.model.errors import NetloomError
 from netloom.plugins import EndpointReady, EndpointRemoved, Flows, NodeChanged, hookspecs
 from netloom.plugins.discovery import GROUP, ROLE_HOOKS
@@ -59,6 +60,7 @@ async def test_a_hook_that_misbehaves_is_named_and_harms_nobody(shop: Workshop, 
         for event_name, event in EVENTS.items():
             await manager.notify(event_name, event)
         assert await manager.samples() == {}
+        manager.clean(Settings(), {})
         import loomtest_netloom_good  # type: ignore[import-not-found]
 
         assert loomtest_netloom_good.heard == list(EVENTS.values())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from netloom.agent.generation import generations_in, remove_generation
 from netloom.agent.node_maps import agents_pins
@@ -14,19 +15,29 @@ from netloom.edge.host import clean_host
 from netloom.edge.lock import node_lock
 from netloom.edge.netlink import Netlink
 from netloom.model.errors import KernelError
+from netloom.plugins.cleaning import Cleaned
+from netloom.plugins.manager import PluginManager
 
 
-def clean_node(settings: Settings, plugins: Iterable[str]) -> tuple[str, ...]:
-    """Remove devices with the workloads' interfaces, routes, filters, firewall tables, pins and state; says what.
+def clean_node(settings: Settings, plugins: PluginManager, sections: Mapping[str, Any]) -> Cleaned:
+    """Remove devices with workloads' interfaces, routes, filters, firewall tables, pins, state, what plugins left.
 
-    ``plugins``: names of those whose maps go too. The cluster store and the cache stay: they belong to all nodes. So
-    do pins that others put into the node's directory. Raises Conflict while an agent runs.
+    The cluster store and the cache stay: they belong to all nodes. So do pins that others put into the node's
+    directory. Raises Conflict while an agent runs.
     """
     name, paths = settings.node.name, settings.paths
+    owners = [record.name for record in plugins.records()]
     with node_lock(paths.run_dir / name, name), Netlink(name) as netlink:
-        removed = (*clean_host(netlink), *_unpin(paths.bpf_dir / name, plugins), *_remove(paths.state_dir / name))
-    shutil.rmtree(paths.run_dir / name, ignore_errors=True)
-    return removed
+        left = plugins.clean(settings, sections)
+        removed = (
+            *left.removed,
+            *clean_host(netlink),
+            *_unpin(paths.bpf_dir / name, owners),
+            *_remove(paths.state_dir / name),
+        )
+    if not left.problems:
+        shutil.rmtree(paths.run_dir / name, ignore_errors=True)
+    return Cleaned(removed, left.problems)
 
 
 def _unpin(directory: Path, plugins: Iterable[str]) -> Iterator[str]:

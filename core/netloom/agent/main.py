@@ -48,8 +48,11 @@ def _clean(config: Path | None) -> None:
     from netloom.agent.clean import clean_node
 
     plugins, loaded = _load(config)
-    for removed in clean_node(loaded.settings, [record.name for record in plugins.records()]):
+    cleaned = clean_node(loaded.settings, plugins, loaded.sections)
+    for removed in cleaned.removed:
         sys.stdout.write(f"removed {removed}\n")
+    if cleaned.problems:
+        raise NetloomError("; ".join(cleaned.problems))
 
 
 async def _serve(config: Path | None) -> None:

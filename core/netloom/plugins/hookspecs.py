@@ -87,6 +87,23 @@ def netloom_start(context: Context) -> Awaitable[None] | None:
 
 
 @hookspec
+def netloom_clean(context: Context) -> Sequence[str]:  # type: ignore[empty-body]
+    """Remove what the plugin left on this node, running or on disk, but for what belongs to the whole cluster.
+
+    Gives the names of what there was, as people are to read them.
+
+    When:    by ``netloom-agent --clean``, while no agent runs, for every installed plugin, whether this node used it or
+             not; no other hook is called then but the first two.
+    Task:    plain or ``async``.
+    Failure: named at the end, with exit status 1; everything else is removed all the same.
+
+    :param context: ``context.config`` is None when the plugin has no settings on this node.
+
+    .. versionadded:: 1.3
+    """
+
+
+@hookspec
 def netloom_ipam(context: Context) -> Ipam:  # type: ignore[empty-body]
     """Give the address manager. Required of a plugin with role ``ipam``.
 

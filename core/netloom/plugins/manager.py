@@ -21,6 +21,7 @@ from netloom.plugins import accept, accept_answers, discovery
 from netloom.plugins.answering import Sample
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.capabilities import capabilities
+from netloom.plugins.cleaning import Cleaned, clean_plugins
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
     BpfProgram,
@@ -157,6 +158,10 @@ class PluginManager:
         asked = self._listeners("netloom_metrics")
         found = await asyncio.gather(*map(_samples, asked))
         return {plugin.name: samples for plugin, samples in zip(asked, found, strict=True) if samples}
+
+    def clean(self, settings: Settings, sections: Mapping[str, Any]) -> Cleaned:
+        """Have plugins remove what they left on the node; as :func:`clean_plugins`."""
+        return clean_plugins(self._plugins, settings, sections)
 
     def listen_to(self, hook: str) -> bool:
         """Whether any active plugin has this notification hook."""

@@ -27,6 +27,8 @@ class Configurator:
     def __init__(self, settings: BgpSettings) -> None:
         self._settings = settings
         self._router_id = settings.router_id
+        self._own: dict[Network, pb.Path] | None = None
+        """What this gobgpd announces for the node; None until it was asked. It is asked once: its table may be long."""
         self.restarting = False
         """Whether routes stood while gobgpd was away; peers hear it when they are added."""
 
@@ -37,6 +39,7 @@ class Configurator:
 
     async def identify(self, gobgp: Gobgp) -> bool:
         """Tell it who the node is; whether it was new, and knows nothing else. Raises Invalid without an address."""
+        self._own = None
         found = await gobgp.running()
         if self._router_id is None:
             running = IPv4Address(found.router_id) if found.asn else RETRY_ID
@@ -72,13 +75,11 @@ class Configurator:
         """Announce exactly these prefixes of this node, as far as the export filters let them."""
         exports = self._settings.exports
         paths = {prefix: own_path(prefix, exports) for prefix in prefixes if announced(exports, prefix)}
-        found: dict[Network, pb.Path] = {}
-        for family in FAMILIES.values():
-            async for destination in gobgp.paths(pb.GLOBAL, family):
-                found |= {prefix_of(path): path for path in destination.paths if is_own(path)}
+        found, self._own = self._own if self._own is not None else await _own_paths(gobgp), None
         changes = [path for prefix, path in paths.items() if not _same_path(path, found.get(prefix))]
         changes += [own_path(prefix, exports, withdraw=True) for prefix in found if prefix not in paths]
         await gobgp.add_paths(changes)
+        self._own = paths
 
     async def set_peers(self, gobgp: Gobgp, sessions: Iterable[Session], *, again: bool) -> None:
         """Speak with exactly these; ``again``: judge anew what those told that stay."""
@@ -116,10 +117,18 @@ class Configurator:
         return wanted.peer_config(session.peer, self._settings, password, restarting=self.restarting)
 
 
+async def _own_paths(gobgp: Gobgp) -> dict[Network, pb.Path]:
+    found: dict[Network, pb.Path] = {}
+    for family in FAMILIES.values():
+        async for destination in gobgp.paths(pb.GLOBAL, family):
+            found |= {prefix_of(path): path for path in destination.paths if is_own(path)}
+    return found
+
+
 def _same_path(path: pb.Path, found: pb.Path | None) -> bool:
     """Whether GoBGP has it as wanted; it may write attributes in another order, and adds an empty AS path."""
-    return found is not None and _attributes(path) <= _attributes(found)
+    return found is not None and _attributes(path) == _attributes(found)
 
 
 def _attributes(path: pb.Path) -> set[tuple[str, bytes]]:
-    return {(attribute.type_url, attribute.value) for attribute in path.pattrs}
+    return {(one.type_url, one.value) for one in path.pattrs if not one.type_url.endswith(".AsPathAttribute")}

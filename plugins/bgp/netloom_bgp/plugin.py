@@ -53,6 +53,17 @@ class Bgp:
         await self._work.start()
 
     @hookimpl
+    async def netloom_clean(self, context: Context) -> Sequence[str]:
+        """End the daemons of an agent with peers."""
+        directory = context.run_dir / "bgp"
+        if not directory.exists():
+            return ()
+        from netloom_bgp.work import end_leftovers
+
+        await end_leftovers(directory)
+        return (f"BGP speaker of {directory}",)
+
+    @hookimpl
     def netloom_routers(self) -> Sequence[RouteWatcher]:
         """The router; none on a node without peers."""
         return () if self._work is None else (self._work.router,)
