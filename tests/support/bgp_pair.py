@@ -24,6 +24,7 @@ router bgp 65002
  no bgp ebgp-requires-policy
  no bgp network import-check
  bgp graceful-restart
+ coalesce-time 10
  neighbor 10.9.0.1 remote-as 65001
  neighbor 10.9.0.1 timers connect 1
  neighbor fd00:9::1 remote-as 65001

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,14 @@ def wait_for(condition: Callable[[], Any], what: str, within_s: float = WITHIN_S
         assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
         time.sleep(0.02)
     return found
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether the process is gone, or waits for nothing but to be told of."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 class Frr:
@@ -86,6 +93,6 @@ class Frr:
             with contextlib.suppress(ProcessLookupError, ValueError):
                 pid = int(file.read_text())
                 os.kill(pid, signal.SIGKILL)
-                subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=False, timeout=10)
+                wait_for(lambda pid=pid: _has_ended(pid), f"process {pid} ends")  # type: ignore[misc]
         for directory in (self._run, self._etc):
             shutil.rmtree(directory, ignore_errors=True)
