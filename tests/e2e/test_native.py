@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,16 +13,25 @@ from netloom.lab import lab as labs
 from netloom.lab.agents import wait_until
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from netloom.model.address import Address
-from support.cluster import WITHIN_S, Cluster, receive
+from support.cluster import WITHIN_S, Cluster, monitoring, receive
 from support.leaks import MARK
 from support.load import Route, under_load
 from support.objects import given_objects_dir
+from support.observing import between, the_last
 
 pytestmark = pytest.mark.e2e
 
 BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 OTHER_V4, OTHER_V6 = "203.0.113.20", "2001:db8:77::20"
 """Of the world, beside the one that is reached natively."""
+NOBODY = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: nobody-comes}
+spec:
+  endpointSelector: {matchLabels: {app: busybox2}}
+  ingress: [{}]
+"""
 HEADERS_BYTES = {4: 28, 6: 48}
 """Of IP and ICMP."""
 
@@ -98,6 +109,25 @@ def test_the_world_sees_the_node(native: Cluster, outside: str) -> None:
 @pytest.mark.parametrize("outside", [OUTSIDE_V4, OUTSIDE_V6], ids=["IPv4", "IPv6"])
 def test_native_cidrs_see_the_pod(native: Cluster, outside: Address) -> None:
     assert source_seen(native, str(outside)) == str(native.pod("busybox1").address(outside.version))
+
+
+def test_a_policy_holds_across_nodes(native: Cluster, tmp_path: Path) -> None:
+    """The receiver's node knows the sender by its address, and tells which policy refused it."""
+    one, two = native.pod("busybox1"), native.pod("busybox2")
+    file = tmp_path / "policy.yaml"
+    file.write_text(NOBODY)
+    native.netctl("node2", "policy", "import", "--wait", str(file))
+    try:
+        assert one.answers_nothing(two.ipv4)
+        drop = the_last(native, "node2", *between(one, two, "--type", "drop"))
+        assert "nobody-comes" in json.dumps(drop)
+        with monitoring(native, "node2", "--type", "trace") as monitor:
+            assert one.answers_nothing(two.ipv6)
+            seen = monitor.expect(lambda event: "network" in json.dumps(event))
+        assert str(one.ipv6) in json.dumps(seen)
+    finally:
+        native.netctl("node2", "policy", "delete", "nobody-comes")
+    one.ping(two.ipv4)
 
 
 def test_the_agent_says_what_reaches_the_others(native: Cluster) -> None:

@@ -40,6 +40,18 @@ def test_prefixes_of_both_families_reach_the_peers_kernel_and_leave_it(
         assert (peer["state"], peer["received"], peer["advertised"]) == ("established", 2, 1)
 
 
+def test_a_node_that_is_cleaned_has_no_speaker_left(make_netns: NamespaceFactory, tmp_path: Path) -> None:
+    """Whether its config still names peers or not; and whoever has nothing left says nothing."""
+    with pair(make_netns, tmp_path) as (node, frr):
+        node.announce("10.244.1.0/24")
+        wait_for(lambda: frr.routes() == ["10.244.1.0/24"], "announced")
+        node.stop()
+        context = Context(node_name="n1", config=None, run_dir=node.directory)
+        assert asyncio.run(Bgp().netloom_clean(context)) == (f"BGP speaker of {node.directory}/bgp",)
+        wait_for(lambda: frr.routes() == [], "gone")
+        assert asyncio.run(Bgp().netloom_clean(context)) == ()
+
+
 def test_an_agent_that_starts_again_finds_gobgpd_and_no_session_ends(
     make_netns: NamespaceFactory, tmp_path: Path
 ) -> None:

@@ -396,4 +396,5 @@ class Agent:
             "connections": observe.connections_view(self.connections),
             "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),
+            "learned_routes": self.routing.learned.counts(),
         }

@@ -53,6 +53,14 @@ class AgentCollector(Collector):
             repairs.add_metric([kind], count)
         yield repairs
         yield from _observed(now)
+        learned = GaugeMetricFamily(
+            "netloom_learned_routes",
+            "Routes that routers have learnt, by what became of them.",
+            labels=["state"],
+        )
+        for state, count in now["learned_routes"].items():
+            learned.add_metric([state], count)
+        yield learned
         for plugin, samples in self._plugins.items():
             yield from of_plugin(plugin, samples)
 
