@@ -58,7 +58,8 @@ def netctl(*argv: str) -> str:
 @pytest.mark.parametrize("version", [4, 6])
 def test_pods_of_two_racks_reach_each_other_and_the_world(racks: Cluster, version: int) -> None:
     one, two = racks.pod("busybox1"), racks.pod("busybox2")
-    one.ping(two.address(version))
+    # Sessions stand a moment before the routes that they bring.
+    assert wait_until(lambda: not one.answers_nothing(two.address(version)), WITHIN_S)
     one.ping(OUTSIDE_V4 if version == 4 else OUTSIDE_V6)
 
 

@@ -136,6 +136,8 @@ def test_what_a_sender_has_learnt_of_its_path_counts(cluster: Cluster, version: 
     """A pod with a larger MTU, after it was told once that its packets are too big."""
     pod, target = cluster.pod("busybox1"), cluster.pod("busybox3").address(version)
     uncut = ("-M", "do", "-s", str(SIZE - HEADERS[version]))
+    # A walk cannot know what the node has not asked its neighbour yet.
+    cluster.node("node1").ping(cluster.underlay("node2", 4))
     with jumbo(pod):
         # Told by its gateway first, and by its own stack as soon as that has learnt.
         assert wait_until(lambda: REFUSED_SAYS in ping(pod, target, *uncut).lower(), WITHIN_S)

@@ -37,6 +37,7 @@ _BGP = f"""router bgp {{asn}}
  bgp router-id {{router_id}}
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
+ coalesce-time 10
  bgp graceful-restart
  bgp graceful-restart restart-time {RESTART_S}
  neighbor nodes peer-group
