@@ -124,6 +124,15 @@ def test_connections_are_spread_over_both_cables(lab: Racks, route: Route) -> No
     assert min(grown) > 80
 
 
+@BOTH
+def test_a_node_speaks_to_pods_of_the_other_rack_with_its_own_address(lab: Racks, version: int) -> None:
+    """Which stands on no cable, and by which every node knows it."""
+    pod = lab.pod("busybox3")
+    lab.node("node1").ping(pod.address(version))
+    said = lab.node("node1").run("ip", f"-{version}", "route", "get", str(pod.address(version)))
+    assert f"src {lab.underlay('node1', version)}" in said
+
+
 def test_nodes_are_reached_natively(lab: Racks) -> None:
     assert {view["way"] for view in lab.lab.api("node1", "/v1/nodes") if not view["local"]} == {"native"}
 

@@ -65,7 +65,7 @@ class Table(MemoryRoutes):
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> Table:
     made = Table()
-    monkeypatch.setattr(routing_module, "LearnedThread", lambda: made)
+    monkeypatch.setattr(routing_module, "LearnedThread", lambda _: made)
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -10,6 +10,7 @@ from netloom.agent.kernel import KernelThread
 from netloom.agent.learned import LearnedRoutes
 from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import LearnedTable, Outcome, Put
+from netloom.model.address import Address
 from netloom.model.errors import NetloomError
 from netloom.model.node import Node
 from netloom.plan.learned import Facts, Hops, Key
@@ -20,9 +21,10 @@ from netloom.plugins.guarded_router import AnyRouter, GuardedRouter, GuardedWatc
 class LearnedThread:
     """The kernel's table of learnt routes, in a thread of its own: nobody else who asks the kernel waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Iterable[Address] = ()) -> None:
+        """``sources``: as :class:`LearnedTable` takes them."""
         self._thread = KernelThread("learned-routes")
-        self._table = LearnedTable()
+        self._table = LearnedTable(sources=sources)
 
     async def read(self) -> dict[Key, Hops]:
         """As :meth:`LearnedTable.read`."""
@@ -47,7 +49,8 @@ class Routing:
         """``routers``: by plugin. ``unheard``: some plugin could not give its routers."""
         self._routers = dict(_named(routers))
         self._node = node
-        self._kernel = LearnedThread()
+        own = node()
+        self._kernel = LearnedThread([each for each in (own.underlay_ipv4, own.underlay_ipv6) if each is not None])
         self.learned = LearnedRoutes(tuple(self._routers), self._kernel, lambda: facts_of(node()), unheard=unheard)
 
     def close(self) -> None:

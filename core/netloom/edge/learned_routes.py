@@ -25,6 +25,7 @@ from netloom.edge.routes import (
     GONE,
     RT_SCOPE_ANY,
     RTA_DST,
+    RTA_PREFSRC,
     RTA_PRIORITY,
     RTN_UNICAST,
     gateways,
@@ -32,7 +33,7 @@ from netloom.edge.routes import (
     next_hops,
 )
 from netloom.edge.rtnl import Request, RtnlSocket
-from netloom.model.address import Family
+from netloom.model.address import Address, Family
 from netloom.model.errors import KernelError
 from netloom.plan.learned import Hops, Key
 
@@ -66,9 +67,14 @@ class Outcome:
 class LearnedTable:
     """The learnt routes of the namespace of the thread that makes it. Every method raises KernelError."""
 
-    def __init__(self, sock: RtnlSocket | None = None) -> None:
-        """``sock``: one to use, which then is not closed with the table's."""
+    def __init__(self, sock: RtnlSocket | None = None, sources: Iterable[Address] = ()) -> None:
+        """``sock``: one to use, which then is not closed with the table's.
+
+        ``sources``: at most one address of this node for each IP version, which its own packets are to come from,
+        whichever device a route takes: others know the node by it.
+        """
         self._socket = sock or RtnlSocket()
+        self._sources = {len(source.packed) + 1: attribute(RTA_PREFSRC, source.packed) for source in sources}
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""
@@ -96,7 +102,7 @@ class LearnedTable:
         return outcome
 
     def _put(self, puts: Sequence[Put], outcome: Outcome) -> None:
-        errors = self._socket.attempt(map(_addition, puts))
+        errors = self._socket.attempt(map(self._addition, puts))
         again: list[Put] = []
         reachable: dict[bytes, bool] = {}
         for put, error in zip(puts, errors, strict=True):
@@ -108,10 +114,18 @@ class LearnedTable:
                 outcome.reduced[put.key] = hops
             else:
                 outcome.refused[put.key] = _reason(put.hops, error)
-        for put, error in zip(again, self._socket.attempt(map(_addition, again)), strict=True):
+        for put, error in zip(again, self._socket.attempt(map(self._addition, again)), strict=True):
             if error is not None:
                 outcome.reduced.pop(put.key)
                 outcome.refused[put.key] = _reason(put.hops, error)
+
+    def _addition(self, put: Put) -> Request:
+        body = route_header(
+            family=_family(put.key), prefix_len=put.key[0], protocol=LEARNED_PROTOCOL, kind=RTN_UNICAST
+        ) + attribute(RTA_DST, put.key[1:])
+        body += _METRIC + next_hops(put.hops) + self._sources.get(len(put.key), b"")
+        flags = NLM_F_CREATE | (NLM_F_REPLACE if put.replace else NLM_F_EXCL)
+        return Request("write", "learnt route", RTM_NEWROUTE, body, flags)
 
     def _reachable(self, hops: Hops, known: dict[bytes, bool]) -> Hops:
         """Those that stand in a segment whose device is up."""
@@ -128,14 +142,6 @@ def delete_learned_routes(sock: RtnlSocket) -> int:
     found = table.read()
     table.write((), found)
     return len(found)
-
-
-def _addition(put: Put) -> Request:
-    body = route_header(
-        family=_family(put.key), prefix_len=put.key[0], protocol=LEARNED_PROTOCOL, kind=RTN_UNICAST
-    ) + attribute(RTA_DST, put.key[1:])
-    flags = NLM_F_CREATE | (NLM_F_REPLACE if put.replace else NLM_F_EXCL)
-    return Request("write", "learnt route", RTM_NEWROUTE, body + _METRIC + next_hops(put.hops), flags)
 
 
 def _deletion(key: Key) -> Request:
