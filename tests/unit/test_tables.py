@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from netloom.agent.tables import Tables, TableState
+from netloom.model.address import Network
 from netloom.model.errors import Exhausted, NetloomError
 from netloom.plan.claims import Claims
+from netloom.plugins.contract import UNDERLAY, RouteSpec
 
 FULL = 666
 """A value no table takes."""
@@ -177,7 +180,7 @@ class BatchJournal(Journal):
     """One that takes many entries at once."""
 
     async def put_all(self, entries: Mapping[Any, Any]) -> Mapping[Any, NetloomError]:
-        self._journal.append(f"put all {' '.join(sorted(entries))}")
+        self._journal.append(f"put all {' '.join(sorted(map(str, entries)))}")
         refused: dict[Any, NetloomError] = {key: Exhausted("full") for key, value in entries.items() if value == FULL}
         self.entries |= {key: value for key, value in entries.items() if key not in refused}
         return refused
@@ -201,3 +204,17 @@ async def test_a_table_that_takes_many_at_once_is_given_many_at_once(kernel: Ker
     kernel.claim("b")
     await kernel.tables.apply()
     assert kernel.devices.entries == {"a-key": 1, "b-key": 1}
+
+
+async def test_routes_by_the_underlay_go_at_once_before_all_else(kernel: Kernel) -> None:
+    """What maps send natively finds them there; the other routes go in their turn."""
+    routes = BatchJournal("routes", kernel.journal)
+    kernel.tables = Tables({"devices": kernel.devices, "routes": routes})
+    await kernel.tables.resync()
+    prefixes = [IPv4Network(f"10.244.{number}.0/24") for number in range(3)]
+    wanted: dict[Network, RouteSpec] = {one: RouteSpec(prefix=one, device=UNDERLAY) for one in prefixes[:2]}
+    wanted |= {prefixes[2]: RouteSpec(prefix=prefixes[2], device="loom_host")}
+    devices: Any = {"a": 1}
+    kernel.tables.claim("node/b", Claims(devices=devices, routes=wanted))
+    await kernel.tables.apply()
+    assert kernel.journal == ["put all 10.244.0.0/24 10.244.1.0/24", "put devices a", "put all 10.244.2.0/24"]

@@ -26,7 +26,7 @@ from netloom.agent.node_maps import NodeMaps
 from netloom.agent.queues import limited_interfaces, repair_queues
 from netloom.agent.removals import Removals
 from netloom.agent.repairs import Repair
-from netloom.agent.tables import ROUTES, Driver
+from netloom.agent.tables import ROUTES, BatchDriver, Driver
 from netloom.agent.uplinks import Uplinks
 from netloom.bpf.grace import wait_for_running_programs
 from netloom.bpf.maps import MapSet
@@ -109,7 +109,7 @@ class Datapath:
         if hasattr(self, "_netlink"):
             await self._kernel.run(self._netlink.close)
 
-    def drivers(self) -> Mapping[str, Driver[Any, Any]]:
+    def drivers(self) -> Mapping[str, Driver[Any, Any] | BatchDriver]:
         """Drivers of all tables, in the order in which they are written."""
         maps = {spec.name: MapDriver(self._maps.all.of(spec)) for spec in TABLES}
         return {**maps, ROUTES: RouteDriver(self._kernel, self._netlink)}

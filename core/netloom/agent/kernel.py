@@ -79,15 +79,6 @@ class RouteDriver:
         """Ours only."""
         return await self._thread.run(self._netlink.routes)
 
-    async def put(self, key: Network, value: RouteSpec) -> None:
-        """Add or replace."""
-        del key
-        await self._thread.run(self._netlink.put_route, value)
-
-    async def delete(self, key: Network) -> None:
-        """No error when absent."""
-        await self._thread.run(self._netlink.delete_route, key)
-
     async def put_all(self, entries: Mapping[Network, RouteSpec]) -> Mapping[Network, NetloomError]:
         """Add or replace; the errors of those that were refused."""
         return await self._thread.run(self._netlink.put_routes, tuple(entries.values()))

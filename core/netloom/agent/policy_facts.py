@@ -52,10 +52,5 @@ def _addresses(agent: Agent) -> Mapping[int, Collection[Address]]:
         found.setdefault(remote.identity, set()).add(remote.address)
     found[Reserved.HOST] = {*agent.node.gateways, *agent.datapath.host_addresses}
     others = [known.node for known in agent.cluster.nodes().values()]
-    found[Reserved.REMOTE_NODE] = {
-        address
-        for node in others
-        for address in (*node.gateways, node.underlay_ipv4, node.underlay_ipv6)
-        if address is not None
-    }
+    found[Reserved.REMOTE_NODE] = {address for node in others for address in (*node.gateways, *node.underlays)}
     return found

@@ -49,8 +49,7 @@ class Routing:
         """``routers``: by plugin. ``unheard``: some plugin could not give its routers."""
         self._routers = dict(_named(routers))
         self._node = node
-        own = node()
-        self._kernel = LearnedThread([each for each in (own.underlay_ipv4, own.underlay_ipv6) if each is not None])
+        self._kernel = LearnedThread(node().underlays)
         self.learned = LearnedRoutes(tuple(self._routers), self._kernel, lambda: facts_of(node()), unheard=unheard)
 
     def close(self) -> None:
@@ -85,10 +84,7 @@ class Routing:
 
 def facts_of(node: Node) -> Facts:
     """What of a node decides which routes it takes."""
-    own = (*node.gateways, node.underlay_ipv4, node.underlay_ipv6)
-    return Facts(
-        pod_cidrs=node.pod_cidrs, segments=node.segments, addresses=tuple(each for each in own if each is not None)
-    )
+    return Facts(pod_cidrs=node.pod_cidrs, segments=node.segments, addresses=(*node.gateways, *node.underlays))
 
 
 def _named(routers: Mapping[str, tuple[AnyRouter, ...]]) -> Iterator[tuple[str, AnyRouter]]:

@@ -43,7 +43,10 @@ class Driver(Protocol[K, V]):
 
 @runtime_checkable
 class BatchDriver(Protocol):
-    """A Driver to which many entries at once cost little more than one. Methods raise NetloomError for all of them."""
+    """Of a table to which many entries cost little more than one. Methods raise NetloomError, for all of them."""
+
+    async def read(self) -> Mapping[Any, Any] | None:
+        """As :meth:`Driver.read`."""
 
     async def put_all(self, entries: Mapping[Any, Any]) -> Mapping[Any, NetloomError]:
         """Write each, whatever was there; the errors of those that were refused."""
@@ -58,7 +61,7 @@ class Table(Generic[K, V]):
 
     name: str
     """Also the name of the field of :class:`Claims` that feeds it."""
-    driver: Driver[K, V]
+    driver: Driver[K, V] | BatchDriver
     delta: Delta[K, V]
     errors: int = 0
     refused: dict[K, NetloomError] = field(default_factory=dict)
@@ -78,7 +81,7 @@ class TableState:
 class Tables:
     """All tables of a node, in the order in which they are written."""
 
-    def __init__(self, drivers: Mapping[str, Driver[Any, Any]]) -> None:
+    def __init__(self, drivers: Mapping[str, Driver[Any, Any] | BatchDriver]) -> None:
         self._tables: tuple[Table[Any, Any], ...] = tuple(
             Table(name, driver, Delta()) for name, driver in drivers.items()
         )
@@ -162,30 +165,34 @@ class Tables:
         """Routes by the underlay go before all else: what the maps send natively needs them there."""
         for table in self._tables:
             if table.name == ROUTES:
-                ways = {k: v for k, v in table.delta.pending().upserts.items() if v.device == UNDERLAY}
-                for key, value in ways.items():
-                    await self._step(table, key, value)
+                entries = table.delta.pending().upserts
+                await self._put_all(table, {key: value for key, value in entries.items() if value.device == UNDERLAY})
 
     async def _upsert(self, table: Table[Any, Any], owner: str | None) -> None:
         """Where there is no room for a new entry there is none for the next either; what ``owner`` wants is tried."""
+        entries = table.delta.pending().upserts
         if isinstance(table.driver, BatchDriver):
-            await self._upsert_all(table, table.driver)
+            await self._put_all(table, entries)
             return
         full: Exhausted | None = None
-        for key, value in table.delta.pending().upserts.items():
+        for key, value in entries.items():
             if full and table.delta.is_new(key) and not (owner and table.delta.claims(owner, key)):
                 table.refused[key] = full
                 continue
-            await self._step(table, key, value)
+            await self._step(table, table.driver, key, value)
             error = table.refused.get(key)
             full = error if isinstance(error, Exhausted) else full
 
-    async def _upsert_all(self, table: Table[Any, Any], driver: BatchDriver) -> None:
-        entries = table.delta.pending().upserts
+    async def _put_all(self, table: Table[Any, Any], entries: Mapping[Any, Any]) -> None:
+        """Try every one of them, whatever became of the others."""
+        if not isinstance(table.driver, BatchDriver):
+            for key, value in entries.items():
+                await self._step(table, table.driver, key, value)
+            return
         if not entries:
             return
         try:
-            refused = await driver.put_all(entries)
+            refused = await table.driver.put_all(entries)
         except NetloomError as error:
             refused = dict.fromkeys(entries, error)
         for key, value in entries.items():
@@ -194,7 +201,7 @@ class Tables:
     async def _delete(self, table: Table[Any, Any], keys: Sequence[Any]) -> None:
         if not isinstance(table.driver, BatchDriver):
             for key in keys:
-                await self._step(table, key, None)
+                await self._step(table, table.driver, key, None)
             return
         if not keys:
             return
@@ -206,10 +213,10 @@ class Tables:
         for key in keys:
             self._note(table, key, None, failed)
 
-    async def _step(self, table: Table[Any, Any], key: Any, value: Any) -> None:
+    async def _step(self, table: Table[Any, Any], driver: Driver[Any, Any], key: Any, value: Any) -> None:
         failed: NetloomError | None = None
         try:
-            await (table.driver.delete(key) if value is None else table.driver.put(key, value))
+            await (driver.delete(key) if value is None else driver.put(key, value))
         except NetloomError as error:
             failed = error
         self._note(table, key, value, failed)

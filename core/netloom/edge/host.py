@@ -128,10 +128,9 @@ def clean_host(netlink: Netlink) -> tuple[str, ...]:
     Routes, filters and XDP programs on other people's devices, links (with workloads' interfaces), the firewall tables.
     Kernel settings stay as they are: somebody else may rely on forwarding by now.
     """
-    removed = []
-    for prefix in netlink.routes():
-        netlink.delete_route(prefix)
-        removed.append(f"route {prefix}")
+    routes = netlink.routes()
+    netlink.delete_routes(routes)
+    removed = [f"route {prefix}" for prefix in routes]
     if learned := delete_learned_routes(netlink.socket):
         removed.append(f"{learned} learnt routes")
     removed += [f"filter {place}" for place in netlink.detach_all_filters()]

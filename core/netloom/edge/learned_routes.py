@@ -23,6 +23,7 @@ from netloom.edge.paths import Path, Question, RouteKind, find_path
 from netloom.edge.routes import (
     ATTRIBUTES_AT,
     GONE,
+    NO_WAY,
     RT_SCOPE_ANY,
     RTA_DST,
     RTA_PREFSRC,
@@ -41,7 +42,6 @@ _LENGTH_AT = HEADER_BYTES + 1
 """Where a route message has the length of its prefix."""
 _METRIC = number(RTA_PRIORITY, LEARNED_METRIC)
 _METRIC_VALUE = struct.pack("=I", LEARNED_METRIC)
-_NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.ENODEV})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class LearnedTable:
         for put, error in zip(puts, errors, strict=True):
             if error is None:
                 continue
-            hops = self._reachable(put.hops, reachable) if error.errno in _NO_WAY else ()
+            hops = self._reachable(put.hops, reachable) if error.errno in NO_WAY else ()
             if 0 < len(hops) < len(put.hops):
                 again.append(Put(put.key, hops, put.replace))
                 outcome.reduced[put.key] = hops
@@ -154,7 +154,7 @@ def _deletion(key: Key) -> Request:
 def _reason(hops: Hops, error: KernelError) -> str:
     if error.errno == errno.EEXIST:
         return f"somebody else has a route to it with metric {LEARNED_METRIC}; remove that one"
-    if error.errno in _NO_WAY:
+    if error.errno in NO_WAY:
         names = ", ".join(str(ip_address(hop)) for hop in hops)
         return f"no segment this node stands in, with its device up, holds next hop {names}"
     return f"the kernel says: {os.strerror(error.errno)} (errno {error.errno})"

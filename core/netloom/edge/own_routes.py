@@ -9,14 +9,11 @@ from ipaddress import ip_network
 from netloom.edge import requests
 from netloom.edge.answers import LinkInfo, address_info, link_info
 from netloom.edge.ownership import ROUTE_PROTOCOL
-from netloom.edge.routes import Route, RouteInfo, add_route, delete_route, list_routes, route_info
+from netloom.edge.routes import NO_WAY, Route, RouteInfo, add_route, delete_route, list_routes, route_info
 from netloom.edge.rtnl import RtnlSocket
 from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, KernelError, NetloomError, NotFound
 from netloom.plugins.contract import UNDERLAY, RouteSpec
-
-_NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.ENODEV})
-"""What the kernel answers to a next hop that none of its devices leads to."""
 
 
 class OwnRoutes:
@@ -102,7 +99,7 @@ class OwnRoutes:
         return taken
 
     def _explained(self, route: Route, error: KernelError) -> KernelError:
-        if route.ifindex or error.errno not in _NO_WAY:
+        if route.ifindex or error.errno not in NO_WAY:
             return error
         segments = _list(self._segments(route.prefix.version))
         hint = f"a next hop must stand in a segment of this node ({segments}), and be no address of its own"

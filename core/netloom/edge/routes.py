@@ -86,6 +86,10 @@ class RouteInfo:
         return self.hops[0].via
 
 
+NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.ENODEV})
+"""What the kernel answers to a next hop that none of its devices leads to."""
+
+
 def add_route(route: Route, *, ours: bool = True, replace: bool = False) -> Request:
     """Add a route of the main table; without ``replace`` refused (EEXIST) when the prefix has one.
 

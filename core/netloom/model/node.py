@@ -34,6 +34,11 @@ class Node:
         """Address the node is reached at over the underlay, by family."""
         return self.underlay_ipv4 if family == 4 else self.underlay_ipv6
 
+    @property
+    def underlays(self) -> tuple[Address, ...]:
+        """All addresses of the node on the underlay, IPv4 first."""
+        return tuple(address for address in (self.underlay_ipv4, self.underlay_ipv6) if address is not None)
+
     def gateway(self, family: Family) -> Address | None:
         """The gateway address of a family, if the node serves it."""
         return next((gateway for gateway in self.gateways if gateway.version == family), None)

@@ -134,8 +134,7 @@ def remote_node_claims(node: Node, reach: Reach) -> Claims:
     ipcache = {IpcacheKey(prefix): unknown for prefix in reach.native}
     for address in node.gateways:
         ipcache[IpcacheKey(host_prefix(address))] = _reached(Reserved.REMOTE_NODE, address, reach)
-    underlays = (address for address in (node.underlay_ipv4, node.underlay_ipv6) if address is not None)
-    for address in underlays:
+    for address in node.underlays:
         flags = IpcacheFlag.NATIVE if _is_native(address, reach) else 0
         ipcache[IpcacheKey(host_prefix(address))] = IpcacheInfo(
             identity=Reserved.REMOTE_NODE, flags=flags, tunnel_endpoint=NO_TUNNEL

@@ -163,8 +163,8 @@ def held_nodes(cidrs: Collection[Cidr], nodes: Iterable[Node]) -> list[str]:
     return [
         f'{text_of(cidr)} holds {address}, the underlay address of node "{node.name}"'
         for node in nodes
-        for address in (node.underlay_ipv4, node.underlay_ipv6)
-        if address is not None and (cidr := holder(cidrs, address)) is not None
+        for address in node.underlays
+        if (cidr := holder(cidrs, address)) is not None
     ]
 
 

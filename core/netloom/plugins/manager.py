@@ -72,7 +72,7 @@ class Active:
     store: BatchStore
     routers: Mapping[str, tuple[AnyRouter, ...]]
     """By name of the plugin, of those that have some."""
-    unheard: bool
+    unheard: bool = False
     """Whether a plugin of routers could not be used: what it knows is not known."""
     protocols: tuple[L7Protocol, ...]
     programs: tuple[OwnedProgram, ...]
@@ -296,7 +296,6 @@ class _Activation:
                 for plugin in active
                 if routers[plugin.name]
             },
-            unheard=False,
             protocols=tuple(protocol for _, protocol in protocols),
             programs=tuple(programs),
             queries={plugin.name: await self._queries_of(plugin) for plugin in active},

@@ -79,26 +79,22 @@ class NativeMode:
     def _fault(self, local: Node) -> str:
         if not self._direct_node_routes:
             return f"given no route (plugins.{NAME}.direct_node_routes is false)"
-        own = tuple(str(address) for address in (local.underlay_ipv4, local.underlay_ipv6) if address)
-        return f"on no segment of this node ({_list(map(str, local.segments))}; its own addresses: {_list(own)})"
+        own = _list(map(str, local.underlays))
+        return f"on no segment of this node ({_list(map(str, local.segments))}; its own addresses: {own})"
 
 
 def _own_addresses(local: Node, remote: Node) -> Iterator[Network]:
     """The remote node's own addresses, of the families that this node's pods have."""
-    for address in (*remote.gateways, remote.underlay_ipv4, remote.underlay_ipv6):
-        if address is not None and local.gateway(_family(address)) is not None:
+    for address in (*remote.gateways, *remote.underlays):
+        if local.gateway(family_of(address)) is not None:
             yield host_prefix(address)
 
 
 def _is_neighbor(local: Node, address: Address) -> bool:
     """Whether both stand on one segment, and this node has an address of that family for its neighbour to answer."""
-    if local.underlay(_family(address)) is None:
+    if local.underlay(family_of(address)) is None:
         return False
     return any(segment.version == address.version and address in segment for segment in local.segments)
-
-
-def _family(address: Address) -> Family:
-    return 4 if address.version == 4 else 6
 
 
 def _list(names: Iterator[str] | tuple[str, ...]) -> str:

@@ -63,7 +63,7 @@ class VxlanMode:
         served = [cidr for cidr in remote.pod_cidrs if local.gateway(family_of(cidr)) is not None]
         return Reach(
             tunnels=dict.fromkeys(served, endpoint),
-            peers=frozenset(address for address in (remote.underlay_ipv4, remote.underlay_ipv6) if address),
+            peers=frozenset(remote.underlays),
             routes=tuple(_route(local, cidr, mtu_bytes) for cidr in served),
         )
 
@@ -92,5 +92,4 @@ def _list(names: tuple[str, ...]) -> str:
 
 
 def _underlay(node: Node) -> str:
-    found = [str(address) for address in (node.underlay_ipv4, node.underlay_ipv6) if address]
-    return " and ".join(found) or "none"
+    return " and ".join(map(str, node.underlays)) or "none"

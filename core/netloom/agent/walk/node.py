@@ -166,7 +166,7 @@ class NodeSurroundings:
     def node_at(self, address: Address) -> str:
         """Name of the other node with that underlay address, or that of one of its pods; "" when none has it."""
         return next(
-            (node.name for node in self.facts.others if address in _underlay(node) or _within(address, node.pod_cidrs)),
+            (node.name for node in self.facts.others if address in node.underlays or _within(address, node.pod_cidrs)),
             "",
         )
 
@@ -219,10 +219,6 @@ def drop_in(run: TwinRun) -> Drop | None:
                 line=header.line,
             )
     return None
-
-
-def _underlay(node: Node) -> tuple[Address, ...]:
-    return tuple(address for address in (node.underlay_ipv4, node.underlay_ipv6) if address is not None)
 
 
 def _within(address: Address, networks: tuple[Network, ...]) -> bool:
