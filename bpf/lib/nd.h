@@ -33,7 +33,10 @@ static __always_inline int check_solicitation(struct flow *flow, const struct de
 	return check_source_address(flow, device, &packet->source);
 }
 
-/* The advertisement that says: reach `target` by this device. */
+/*
+ * The advertisement that says: reach `target` by this device. It comes from a router: Linux forgets within half a
+ * minute what it was told of a path (its MTU) by a gateway that does not say so.
+ */
 static __always_inline void make_advertisement(struct nd_answer *answer, const struct device_info *device,
 					       const struct packet *packet, const struct addr *target)
 {
@@ -47,7 +50,7 @@ static __always_inline void make_advertisement(struct nd_answer *answer, const s
 	answer->ip.source = *target;
 	answer->ip.destination = packet->source;
 	answer->nd.icmp.type = ND_ADVERTISEMENT;
-	answer->nd.icmp.rest = htonl(ND_SOLICITED | ND_OVERRIDE);
+	answer->nd.icmp.rest = htonl(ND_ROUTER | ND_SOLICITED | ND_OVERRIDE);
 	answer->nd.target = *target;
 	answer->option.type = ND_OPTION_TARGET_MAC;
 	answer->option.length = 1;

@@ -57,11 +57,11 @@ def test_an_answer_counts_as_forwarded_both_ways(pipeline: Pipeline) -> None:
 def test_a_solicitation_is_answered_with_the_host_side(
     pipeline: Pipeline, target: IPv6Address, source: IPv6Address, mac: bytes | None
 ) -> None:
-    """Solicited and overriding, from the target itself, with a checksum that holds."""
+    """From a router, solicited and overriding, from the target itself, with a checksum that holds."""
     outcome = pipeline.run("from_container", nd_frame(source=source, target=target, mac=mac))
-    solicited_override = b"\x60\0\0\0"
+    flags = b"\xe0\0\0\0"
     option = b"\x02\x01" + ALICE.node_mac
-    message = packets.icmp6(136, solicited_override, target.packed + option, ends=(target, source))
+    message = packets.icmp6(136, flags, target.packed + option, ends=(target, source))
     packet = packets.ipv6(message, source=target, destination=source, protocol=packets.ICMP6, hop_limit=255)
     assert outcome.verdict == REDIRECT
     assert outcome.packet == packets.ethernet(packet, source=ALICE.node_mac, destination=ALICE.mac)

@@ -141,6 +141,8 @@ def test_what_a_sender_has_learnt_of_its_path_counts(cluster: Cluster, version: 
     with jumbo(pod):
         # Told by its gateway first, and by its own stack as soon as that has learnt.
         assert wait_until(lambda: REFUSED_SAYS in ping(pod, target, *uncut).lower(), WITHIN_S)
+        # What the kernel does every half minute: forget what was learnt by a gateway that is no router.
+        pod.run("sysctl", "-qw", "net.ipv6.route.flush=0")
         refused = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE), "--df")
         walked = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE))
         with watching(places(cluster), is_sent) as seen:
