@@ -27,13 +27,16 @@ from netloom.plugins.discovery import Plugin, load
 from netloom.plugins.guard import Guard
 from netloom.plugins.testing.ipam import IpamConformance
 from netloom.plugins.testing.mode import NetworkModeConformance
+from netloom.plugins.testing.parser import ParserConformance, Talk
 from netloom.plugins.testing.samples import endpoint, flow, node
 from netloom.plugins.testing.store import StoreConformance
 
 __all__ = [
     "IpamConformance",
     "NetworkModeConformance",
+    "ParserConformance",
     "StoreConformance",
+    "Talk",
     "check_plugin",
     "endpoint",
     "flow",

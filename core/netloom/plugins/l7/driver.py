@@ -1,0 +1,179 @@
+"""A parser's instructions carried out: bytes of a connection in, bytes to send out. Pure.
+
+Whatever a parser does, nothing it has not judged goes on, and nobody is answered in the midst of another answer.
+What it may not do breaks its connection, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from netloom.plugins.protocols import Op, OpKind, Parser
+
+HELD_BYTES_MAX: Final = 1 << 16
+"""Of one direction, waiting for a parser to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Bytes that go on."""
+
+    reply: bool
+    """To the client; else to the server."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A direction has come to its end: whoever reads it is told."""
+
+    reply: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The connection cannot go on; nothing follows."""
+
+    why: str
+    fault: bool = False
+    """Of the parser; else of whoever spoke."""
+
+
+Action = Send | End | Broken
+
+
+class _Unspoken(Exception):
+    """The bytes are not the protocol."""
+
+
+class _Breach(Exception):
+    """The parser broke its contract."""
+
+
+@dataclass(slots=True)
+class _Direction:
+    """What is known of one direction."""
+
+    held: bytes = b""
+    """Come, and not decided."""
+    wanted_bytes: int = 1
+    """So many must be held before the parser is asked again."""
+    decided_bytes: int = 0
+    """Not come yet, and decided: they go the way of ``passes``."""
+    passes: bool = True
+    ended: bool = False
+
+
+class Driver:
+    """One connection. Not reentrant; whoever calls it sends what it returns, in that order."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._replies, self._requests = _Direction(), _Direction()
+        self.broken = False
+        """Whether nothing goes on any more."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request stands half read."""
+        return not self._requests.held and not self._requests.decided_bytes
+
+    def feed(self, data: bytes, *, reply: bool, end: bool = False) -> tuple[Action, ...]:
+        """Bytes that came from the server (``reply``) or from the client; with ``end``, its last."""
+        side = self._replies if reply else self._requests
+        if self.broken or side.ended or not (data or end):
+            return ()
+        if len(data) <= side.decided_bytes and not end:  # the body of something large
+            side.decided_bytes -= len(data)
+            return (Send(reply, data),) if side.passes else ()
+        try:
+            return tuple(_joined(self._feed(side, data, reply=reply, end=end)))
+        except _Unspoken as error:
+            return self._break(Broken(str(error)))
+        except _Breach as error:
+            return self._break(Broken(str(error), fault=True))
+
+    def _break(self, action: Broken) -> tuple[Action, ...]:
+        self.broken = True
+        return (action,)
+
+    def _feed(self, side: _Direction, data: bytes, *, reply: bool, end: bool) -> list[Action]:
+        actions: list[Action] = []
+        if taken := data[: side.decided_bytes]:
+            side.decided_bytes -= len(taken)
+            data = data[len(taken) :]
+            if side.passes:
+                actions.append(Send(reply, taken))
+        side.held += data
+        if end or len(side.held) >= side.wanted_bytes:
+            ops = self._ask(side, reply=reply, end=end)
+            actions += self._obey(side, ops, reply=reply)
+        if len(side.held) > HELD_BYTES_MAX:
+            raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
+        if end:
+            # What was not judged by now goes nowhere.
+            side.held, side.decided_bytes, side.ended = b"", 0, True
+            actions.append(End(reply))
+        return actions
+
+    def _ask(self, side: _Direction, *, reply: bool, end: bool) -> tuple[Op, ...]:
+        try:
+            return tuple(self._parser.on_data(reply=reply, end=end, data=side.held))
+        except Exception as error:
+            raise _Breach(f"raised {type(error).__name__}: {error}"[:200]) from error
+
+    def _obey(self, side: _Direction, ops: tuple[Op, ...], *, reply: bool) -> Iterator[Action]:
+        at, more = 0, 1
+        for op in ops:
+            match op:
+                case Op(kind=OpKind.PASS | OpKind.DROP, count=count):
+                    taken = self._decided(side, at, op)
+                    at += len(taken)
+                    side.decided_bytes, side.passes = count - len(taken), op.kind is OpKind.PASS
+                    if taken and side.passes:
+                        yield Send(reply, taken)
+                case Op(kind=OpKind.INJECT, data=data):
+                    self._refuse_midst(op.reply)
+                    yield Send(op.reply, data)
+                case Op(kind=OpKind.MORE, count=count) if count > 0 and op is ops[-1]:
+                    more = count
+                case Op(kind=OpKind.ERROR, data=data):
+                    raise _Unspoken(data.decode(errors="replace") or "not the protocol")
+                case _:
+                    raise _Breach(f"returned {op!r}"[:200] + ", expected an instruction about at least 1 byte, MORE last")
+        side.held = side.held[at:]
+        side.wanted_bytes = len(side.held) + more
+
+    def _decided(self, side: _Direction, at: int, op: Op) -> bytes:
+        if op.count < 1 or side.decided_bytes:
+            raise _Breach(f"wanted {op.kind} of {op.count} bytes behind {side.decided_bytes} that had not come")
+        return side.held[at : at + op.count]
+
+    def _refuse_midst(self, reply: bool) -> None:
+        into = self._replies if reply else self._requests
+        if into.decided_bytes and into.passes:
+            raise _Breach("wanted to inject into the midst of what it has passed")
+        if into.ended:
+            raise _Breach("wanted to inject into what has come to its end")
+
+
+def _joined(actions: list[Action]) -> Iterator[Action]:
+    """Neighbours that go the same way as one: each is a call into the kernel."""
+    pending: list[Send] = []
+    for action in actions:
+        if isinstance(action, Send) and (not pending or pending[0].reply is action.reply):
+            pending.append(action)
+            continue
+        if pending:
+            yield _one(pending)
+        pending = [action] if isinstance(action, Send) else []
+        if not isinstance(action, Send):
+            yield action
+    if pending:
+        yield _one(pending)
+
+
+def _one(sends: list[Send]) -> Send:
+    return sends[0] if len(sends) == 1 else Send(sends[0].reply, b"".join(send.data for send in sends))
