@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from netloom.plugins.l7.turns import Part, Request, Unspoken
+from netloom.plugins.l7.turns import Part, Unspoken
 from netloom_memcached.request import Asked
 
 HEADER = struct.Struct(">BBHBBHIIQ")
@@ -47,7 +47,7 @@ def parse_request(data: bytes) -> Asked | None:
     )
 
 
-def parse_reply(data: bytes, request: Request) -> Part | None:
+def parse_reply(data: bytes) -> Part | None:
     """What belongs to quiet requests before this one comes first; of `stats` an empty one is the last."""
     if len(data) < HEADER.size:
         return None

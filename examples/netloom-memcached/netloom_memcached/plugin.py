@@ -8,7 +8,7 @@ from typing import Annotated
 
 from netloom.model.errors import Invalid
 from netloom.plugins import Context, Doc, L7Protocol, PluginInfo, Role, hookimpl
-from netloom.plugins.l7.turns import Part, Request, in_turn
+from netloom.plugins.l7.turns import Part, in_turn
 from netloom_memcached import binary, text
 from netloom_memcached.request import Asked
 
@@ -60,23 +60,16 @@ class Dialog:
         """As either has it."""
         return (binary if data[0] == binary.ASKS else text).parse_request(data)
 
-    def parse_reply(self, data: bytes, request: Request) -> Part | None:
+    def parse_reply(self, data: bytes, asked: Asked) -> Part | None:
         """In the protocol of its request."""
-        return (binary if _is_binary(request) else text).parse_reply(data, request)
+        return (binary if asked.is_binary else text).parse_reply(data)
 
-    def deny(self, request: Request) -> bytes:
+    def deny(self, asked: Asked) -> bytes:
         """An error that clients of the protocol know."""
-        assert isinstance(request, Asked)
-        return binary.deny(request.operation, request.opaque) if _is_binary(request) else text.deny()
+        return binary.deny(asked.operation, asked.opaque) if asked.is_binary else text.deny()
 
 
-def _is_binary(request: Request) -> bool:
-    return isinstance(request, Asked) and request.is_binary
-
-
-MEMCACHED = L7Protocol(
-    name="memcached", rule_type=Rule, matcher=matcher, describe=describe, new_parser=in_turn(Dialog)
-)
+MEMCACHED = L7Protocol(name="memcached", rule_type=Rule, matcher=matcher, describe=describe, new_parser=in_turn(Dialog))
 
 
 class Memcached:

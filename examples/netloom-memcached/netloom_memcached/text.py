@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netloom.plugins.l7.turns import Part, Request, Unspoken
+from netloom.plugins.l7.turns import Part, Unspoken
 from netloom_memcached.request import Asked
 
 LINE_BYTES_MAX = 2048
@@ -53,7 +53,7 @@ def parse_request(data: bytes) -> Asked | None:
     return Asked(command=command.decode(), keys=tuple(keys), size_bytes=size_bytes, is_answered=is_answered)
 
 
-def parse_reply(data: bytes, request: Request) -> Part | None:
+def parse_reply(data: bytes) -> Part | None:
     """A line; of `get` one value after another, of `stats` one line after another, up to `END`."""
     line = line_of(data)
     if line is None:

@@ -1,17 +1,19 @@
 """The parser keeps the contract; every talk here was had with a real memcached."""
 
+# ruff: noqa: S101, D103
+
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
 
 import pytest
+from netloom_memcached import binary
+from netloom_memcached.plugin import MEMCACHED, Memcached, Rule, matcher
 
 from netloom.model.errors import Invalid
 from netloom.plugins import L7Protocol
 from netloom.plugins.testing import ParserConformance, Talk, check_plugin
-from netloom_memcached import binary
-from netloom_memcached.plugin import MEMCACHED, Memcached, Rule, matcher
 
 
 def asks(operation: int, key: bytes = b"", extras: bytes = b"", value: bytes = b"", opaque: int = 7) -> bytes:
@@ -53,7 +55,12 @@ TEXT = Talk(
 )
 WRITE = Talk(
     rules=({"command": "set"}, {"command": "delete"}, {"command": "stats"}),
-    requests=(b"set a 0 0 3000\r\n" + b"x" * 3000 + b"\r\n", b"set b 0 0 1 noreply\r\ny\r\n", b"stats\r\n", b"get a\r\n"),
+    requests=(
+        b"set a 0 0 3000\r\n" + b"x" * 3000 + b"\r\n",
+        b"set b 0 0 1 noreply\r\ny\r\n",
+        b"stats\r\n",
+        b"get a\r\n",
+    ),
     replies=(b"STORED\r\n", b"", b"STAT pid 1\r\nSTAT uptime 2\r\nEND\r\n", b"END\r\n"),
     allowed=(True, True, True, False),
 )

@@ -142,7 +142,9 @@ class Driver:
                 case Op(kind=OpKind.ERROR, data=data):
                     raise _Unspoken(data.decode(errors="replace") or "not the protocol")
                 case _:
-                    raise _Breach(f"returned {op!r}"[:200] + ", expected an instruction about at least 1 byte, MORE last")
+                    raise _Breach(
+                        f"returned {op!r}"[:200] + ", expected an instruction about at least 1 byte, MORE last"
+                    )
         side.held = side.held[at:]
         side.wanted_bytes = len(side.held) + more
 

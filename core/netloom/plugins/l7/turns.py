@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from netloom.plugins.protocols import Exchange, Judge, Op, OpKind, Parser
 
@@ -30,6 +30,9 @@ class Request:
     """Whether a reply follows."""
 
 
+R = TypeVar("R", bound=Request)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """So much of a reply."""
@@ -40,31 +43,31 @@ class Part:
     """Whether the reply ends with it."""
 
 
-class Dialog(Protocol):
+class Dialog(Protocol[R]):
     """One connection of the protocol. Each method raises Unspoken for what is no such thing."""
 
-    def parse_request(self, data: bytes) -> Request | None:
+    def parse_request(self, data: bytes) -> R | None:
         """The request at the beginning of ``data``; None while that says too little."""
 
-    def parse_reply(self, data: bytes, request: Request) -> Part | None:
+    def parse_reply(self, data: bytes, request: R) -> Part | None:
         """The reply, or its next part, at the beginning of ``data``; None while that says too little."""
 
-    def deny(self, request: Request) -> bytes:
+    def deny(self, request: R) -> bytes:
         """What a client is told in place of a reply."""
 
 
-def in_turn(new_dialog: Callable[[], Dialog]) -> Callable[[Judge], Parser]:
+def in_turn(new_dialog: Callable[[], Dialog[R]]) -> Callable[[Judge], Parser]:
     """Make ``new_parser`` of an :class:`~netloom.plugins.L7Protocol`."""
     return lambda judge: _Turns(new_dialog(), judge)
 
 
-class _Turns:
+class _Turns(Generic[R]):
     """A Parser."""
 
-    def __init__(self, dialog: Dialog, judge: Judge) -> None:
+    def __init__(self, dialog: Dialog[R], judge: Judge) -> None:
         self._dialog = dialog
         self._judge = judge
-        self._waiting: deque[tuple[Request, Exchange]] = deque()
+        self._waiting: deque[tuple[R, Exchange]] = deque()
         """Whose answers have not come, in turn."""
         self._left_bytes = 0
         """Of the part of a reply that is passing."""
@@ -90,7 +93,7 @@ class _Turns:
             self._ask(request, ops)
             at += request.size_bytes
 
-    def _ask(self, request: Request, ops: list[Op]) -> None:
+    def _ask(self, request: R, ops: list[Op]) -> None:
         exchange = self._judge(request)
         ops.append(Op(kind=OpKind.PASS if exchange.allowed else OpKind.DROP, count=request.size_bytes))
         if not request.is_answered:
@@ -130,6 +133,6 @@ class _Turns:
         while self._waiting and not self._waiting[0][1].allowed:
             self._deny(*self._waiting.popleft(), ops)
 
-    def _deny(self, request: Request, exchange: Exchange, ops: list[Op]) -> None:
+    def _deny(self, request: R, exchange: Exchange, ops: list[Op]) -> None:
         ops.append(Op(kind=OpKind.INJECT, data=self._dialog.deny(request)))
         exchange.answered()
