@@ -58,11 +58,11 @@ class Dialog:
 
     def parse_request(self, data: bytes) -> Asked | None:
         """As either has it."""
-        return (binary if data[0] == binary.ASKS else text).parse_request(data)
+        return binary.parse_request(data) if data[0] == binary.ASKS else text.parse_request(data)
 
     def parse_reply(self, data: bytes, asked: Asked) -> Part | None:
         """In the protocol of its request."""
-        return (binary if asked.is_binary else text).parse_reply(data)
+        return binary.parse_reply(data) if asked.is_binary else text.parse_reply(data)
 
     def deny(self, asked: Asked) -> bytes:
         """An error that clients of the protocol know."""
