@@ -73,11 +73,14 @@ static __always_inline int judge(struct flow *flow, const struct question *quest
 {
 	if (effects & EFFECT_DENY)
 		return drop(flow, DROP_POLICY_DENY);
-	if (isolation & ISOLATION_ENFORCED && !(effects & EFFECT_ALLOW)) {
+	if (isolation & ISOLATION_ENFORCED && !(effects & (EFFECT_ALLOW | EFFECT_REDIRECT))) {
 		if (question->peer == IDENTITY_UNKNOWN)
 			return drop(flow, DROP_POLICY_UNKNOWN_PEER);
 		return drop(flow, DROP_POLICY);
 	}
+	/* Whatever an audit policy has to say: requests must not pass unjudged for it. */
+	if (effects & EFFECT_REDIRECT && !(effects & EFFECT_ALLOW))
+		return POLICY_VERDICT_REDIRECTED;
 	if (effects & EFFECT_AUDIT_DENY)
 		return POLICY_VERDICT_AUDITED;
 	if (isolation & ISOLATION_AUDITED && !(effects & (EFFECT_ALLOW | EFFECT_AUDIT_ALLOW)))

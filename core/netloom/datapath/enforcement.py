@@ -79,6 +79,8 @@ class PolicyEffect(IntFlag):
     ALLOW = 2
     AUDIT_DENY = 4
     AUDIT_ALLOW = 8
+    REDIRECT = 16
+    """Allowed by way of the proxy, unless something else allows or denies it."""
 
 
 @dataclass(frozen=True, slots=True)

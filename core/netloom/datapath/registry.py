@@ -15,6 +15,21 @@ from netloom.datapath.enforcement import POLICY_MAPS
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, CType, Ifindexes, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
 from netloom.datapath.prefilter import PREFILTER_MAPS
+from netloom.datapath.proxy import (
+    MARK_FROM_PROXY as MARK_FROM_PROXY,
+)
+from netloom.datapath.proxy import (
+    MARK_TO_PROXY as MARK_TO_PROXY,
+)
+from netloom.datapath.proxy import (
+    PROXY_IPV4 as PROXY_IPV4,
+)
+from netloom.datapath.proxy import (
+    PROXY_IPV6 as PROXY_IPV6,
+)
+from netloom.datapath.proxy import (
+    PROXY_MAPS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +245,8 @@ class PolicyVerdict(IntEnum):
     """An audit policy's entry would have denied it."""
     AUDITED_BY_DEFAULT = 2
     """An audit policy isolates the endpoint, and nothing allows it."""
+    REDIRECTED = 3
+    """It is allowed by way of the proxy, which judges each request."""
 
 
 VERDICTS_PER_S = 1000
@@ -373,6 +390,7 @@ MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     *CONNECTION_MAPS,
     *POLICY_MAPS,
     *PREFILTER_MAPS,
+    *PROXY_MAPS,
 )
 
 
