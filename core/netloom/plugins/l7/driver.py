@@ -80,6 +80,11 @@ class Driver:
         """Whether no request stands half read."""
         return not self._requests.held and not self._requests.decided_bytes
 
+    @property
+    def is_undecided(self) -> bool:
+        """Whether bytes of a client wait for more, or for a reply, to be judged."""
+        return bool(self._requests.held)
+
     def feed(self, data: bytes, *, reply: bool, end: bool = False) -> tuple[Action, ...]:
         """Bytes that came from the server (``reply``) or from the client; with ``end``, its last."""
         side = self._replies if reply else self._requests
