@@ -166,10 +166,8 @@ class World:
     def _cable(self, name: str, namespace: Namespace, addresses: dict[int, str]) -> None:
         self.router.run("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0",
                         "netns", str(namespace.path))  # fmt: skip
-        for end, device, given in (
-            (namespace, "eth0", addresses.values()),
-            (self.router, f"to-{name}", _ROUTERS[name]),
-        ):
+        ours = (self.router, f"to-{name}", _ROUTERS[name])
+        for end, device, given in ((namespace, "eth0", tuple(addresses.values())), ours):
             end.run("ip", "link", "set", "lo", "up")
             end.run("ip", "link", "set", device, "up")
             for address in given:
