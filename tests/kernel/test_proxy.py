@@ -23,12 +23,11 @@ def lab(make_netns: NamespaceFactory, tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def agent(lab: World) -> Iterator[ControlSocket]:
+def agent(lab: World) -> ControlSocket:
     """Of a proxy that lets lines pass that begin with `get`, or bring a body."""
-    control = ControlSocket(lab.proxy().socket_path)
+    control = lab.agent(lab.proxy())
     control.put(ingress(entry("get", "body")))
-    yield control
-    control.close()
+    return control
 
 
 @pytest.mark.parametrize("family", [4, 6])

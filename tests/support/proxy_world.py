@@ -69,6 +69,7 @@ class ControlSocket:
         self._socket.settimeout(PATIENCE_S)
         self._socket.connect(str(path))
         self._rest = b""
+        self._decoder = msgspec.json.Decoder(ToAgent)
         hello = self._next()
         assert isinstance(hello, Hello)
         self.heard = Heard(hello, [], [])
@@ -87,7 +88,9 @@ class ControlSocket:
 
     def hear(self, enough: Callable[[Heard], bool]) -> Heard:
         """Listen until enough was said."""
+        deadline = time.monotonic() + PATIENCE_S
         while not enough(self.heard):
+            assert time.monotonic() < deadline, f"never said; last were {self.heard.counters}"
             match self._next():
                 case Applied() as applied:
                     self.heard.applied.append(applied)
@@ -111,7 +114,8 @@ class ControlSocket:
             assert received, "the proxy has closed its control socket"
             self._rest += received
         line, _, self._rest = self._rest.partition(b"\n")
-        return msgspec.json.decode(line, type=ToAgent)
+        found: ToAgent = self._decoder.decode(line)
+        return found
 
 
 class ProxyProcess:
@@ -162,6 +166,7 @@ class World:
             self.router.run("ip", family, "route", "add", "local", everywhere, "dev", "lo", "table", "100")
         self._proxies: list[ProxyProcess] = []
         self._sockets: list[socket.socket] = []
+        self._agents: list[ControlSocket] = []
 
     def _cable(self, name: str, namespace: Namespace, addresses: dict[int, str]) -> None:
         self.router.run("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0",
@@ -188,6 +193,11 @@ class World:
         self._proxies.append(ProxyProcess(self.router, config, self._tmp / "run", **(environment or {})))
         return self._proxies[-1]
 
+    def agent(self, proxy: ProxyProcess) -> ControlSocket:
+        """Of a proxy."""
+        self._agents.append(ControlSocket(proxy.socket_path))
+        return self._agents[-1]
+
     def listen(self, family: int = 4, port: int = 7000) -> socket.socket:
         """The server's listener."""
         listener = self.server.call(_socket, family)
@@ -206,9 +216,11 @@ class World:
         """A connection's ends: the client's, and the server's."""
         listener = self.listen(family, port)
         client = self.dial(family, port)
-        server, _ = listener.accept()
-        server.settimeout(PATIENCE_S)
-        return client, self._kept(server)
+        return client, self.accept(listener)
+
+    def accept(self, listener: socket.socket) -> socket.socket:
+        """The server's end of the next connection."""
+        return self._kept(listener.accept()[0])
 
     def _kept(self, made: socket.socket) -> socket.socket:
         made.settimeout(PATIENCE_S)
@@ -219,6 +231,8 @@ class World:
         """End proxies and sockets."""
         for one in self._sockets:
             one.close()
+        for agent in self._agents:
+            agent.close()
         for proxy in self._proxies:
             proxy.end()
 

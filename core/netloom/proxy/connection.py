@@ -22,6 +22,8 @@ from netloom.proxy.rules import Applied, Ends, Rulebook
 
 TICK_S: Final = 1.0
 """Between two looks at each connection."""
+EVENT_BYTES_MAX: Final = 1 << 15
+"""Given to a parser at once: its time is for as many requests as fit in."""
 LINGER_TICKS: Final = 2
 """What a client is told last is not lost with a reset: so long it may go on sending, unheard."""
 ENDED_FIRST: Final = "the connection ended first"
@@ -124,7 +126,7 @@ class Connection:
             self._driver = Driver(self._spoken.protocol.new_parser(self._judge))
             guard.busy = False
         except (Exception, Overrun) as error:  # noqa: BLE001 - a plugin's code
-            guard.busy = False
+            guard.busy = guard.overran = False
             self._fault(f"made no parser: {type(error).__name__}: {error}")
             return "parser"
         return ""
@@ -145,6 +147,10 @@ class Connection:
 
     def came(self, end: End, data: bytes, *, is_last: bool) -> None:
         """As :class:`~netloom.proxy.end.Owner`."""
+        if len(data) > EVENT_BYTES_MAX:
+            for at in range(0, len(data), EVENT_BYTES_MAX):
+                self.came(end, data[at : at + EVENT_BYTES_MAX], is_last=False)
+            return
         self._moved = True
         if self._ticks_closing:
             if is_last:
@@ -158,7 +164,9 @@ class Connection:
             guard.busy = False
         except Overrun:
             guard.busy = False
-            self._break(Broken(f"took more than {self._shared.settings.event_timeout_s} s of CPU", fault=True))
+        if guard.overran:
+            guard.overran = False
+            self._break(Broken(f"took more than {self._shared.settings.event_timeout_s:g} s of CPU", fault=True))
             return
         for action in actions:
             if isinstance(action, Send):

@@ -42,9 +42,9 @@ class Control:
     async def start(self) -> asyncio.Server:
         """Listen, for root alone. Raises KernelError."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mask = os.umask(0o177)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)
             listener.bind(os.fspath(self._path))
         except OSError as error:

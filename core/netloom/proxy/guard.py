@@ -33,6 +33,8 @@ class Guard:
         """Number of the event."""
         self.busy = False
         """Whether it is under way."""
+        self.overran = False
+        """Whether Overrun was raised; whoever runs events takes it back. A parser may have caught it."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -55,4 +57,5 @@ class Guard:
         self._beats += 1
         if self._beats >= self._beats_max:
             # Again with each beat, for a parser that catches everything.
+            self.overran = True
             raise Overrun
