@@ -123,6 +123,7 @@ class ProxySupervisor:
             current = self._serving = self._fitting() or self._spawn()
             if current is not None:
                 await self._serve_by(current)
+                self._serving = None
                 self._restarts += 1
                 self._log.error("proxy.ended", pid=current.pid)
                 self._trouble = "it ended, and is started again; redirected ports are closed meanwhile"
