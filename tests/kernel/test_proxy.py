@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import threading
@@ -158,3 +159,21 @@ def test_much_arrives_as_it_was_sent(lab: World, to_server: bool) -> None:
     found = receive(receiver, len(head) + len(body))
     thread.join()
     assert found == head + body
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_what_is_sent_before_the_server_is_reached_is_not_lost(lab: World, is_last: bool) -> None:
+    """The kernel takes the client's bytes as soon as it has answered for the server."""
+    proxy = lab.proxy()
+    lab.agent(proxy).put(ingress(entry("get")))
+    listener = lab.listen()
+    proxy.process.send_signal(signal.SIGSTOP)
+    client = lab.dial()
+    client.sendall(b"get b\n")
+    if is_last:
+        client.shutdown(socket.SHUT_WR)
+    proxy.process.send_signal(signal.SIGCONT)
+    server = lab.accept(listener)
+    assert receive(server, 6) == b"get b\n"
+    server.sendall(b"found\n")
+    assert receive(client, 6) == b"found\n"

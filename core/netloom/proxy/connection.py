@@ -54,7 +54,7 @@ class Connection:
     """From accepting to the end of both sockets."""
 
     __slots__ = (
-        "_applied", "_changes", "_client", "_connecting", "_driver", "_ends", "_judged", "_judged_before",
+        "_applied", "_changes", "_client", "_connecting", "_driver", "_early", "_ends", "_judged", "_judged_before",
         "_moved", "_server", "_shared", "_spoken", "_ticks_closing", "_ticks_still", "_ticks_undecided", "_waiting",
     )  # fmt: skip
 
@@ -62,6 +62,9 @@ class Connection:
         self._shared = shared
         self._client, self._server = End(self, is_server=False), End(self, is_server=True)
         self._client.other, self._server.other = self._server, self._client
+        self._client.came = self._came_early
+        self._early: list[tuple[bytes, bool]] = []
+        """What the client said before the server was reached."""
         self._connecting: asyncio.Task[None] | None = None
         self._driver: Driver
         self._ends: Ends
@@ -88,7 +91,8 @@ class Connection:
         assert end.transport is not None  # noqa: S101 - it was just given
         end.transport.set_write_buffer_limits(high=self._shared.settings.buffer_bytes)
         if end.is_server:
-            self._client.steer()
+            sockets.keep(end.transport)
+            self._go_on()
             return
         self._shared.log.accepted += 1
         source, destination = (end.transport.get_extra_info(name) for name in ("peername", "sockname"))
@@ -132,7 +136,6 @@ class Connection:
         return ""
 
     async def _connect(self, source: sockets.SocketAddress, destination: sockets.SocketAddress) -> None:
-        self._client.hold()  # not before: uvloop begins to read behind connection_made()
         try:
             async with asyncio.timeout(self._shared.settings.connect_timeout_s):
                 made = await sockets.connect(source, destination)
@@ -142,6 +145,18 @@ class Connection:
             self._reset("unreachable")
         finally:
             self._connecting = None
+
+    def _came_early(self, end: End, data: bytes, *, is_last: bool) -> None:
+        """One chunk at most, and the end."""
+        self._early.append((data, is_last))
+        end.hold()
+
+    def _go_on(self) -> None:
+        self._client.came = self.came
+        self._client.steer()
+        early, self._early = self._early, []
+        for data, is_last in early:
+            self.came(self._client, data, is_last=is_last)
 
     # --- the way of every chunk -------------------------------------------------------------------
 

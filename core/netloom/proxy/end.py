@@ -22,11 +22,12 @@ class Owner(Protocol):
 class End(asyncio.Protocol):
     """Client or server. Calls of the loop come here, and go on to the connection."""
 
-    __slots__ = ("_came", "_choked", "_full", "_held", "_owner", "_transport", "is_server", "other", "shut")
+    __slots__ = ("_choked", "_full", "_held", "_owner", "_transport", "came", "is_server", "other", "shut")
 
     def __init__(self, owner: Owner, *, is_server: bool) -> None:
         self._owner = owner
-        self._came = owner.came
+        self.came = owner.came
+        """What is called with what comes, as :meth:`Owner.came`."""
         self.is_server = is_server
         self.other: End
         """Set by the owner."""
@@ -51,11 +52,11 @@ class End(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """By the loop."""
-        self._came(self, data, is_last=False)
+        self.came(self, data, is_last=False)
 
     def eof_received(self) -> bool:
         """By the loop; the other direction stays open."""
-        self._came(self, b"", is_last=True)
+        self.came(self, b"", is_last=True)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:

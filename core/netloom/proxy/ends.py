@@ -82,6 +82,8 @@ def ends_of(identify: Identify, source: tuple[object, ...], destination: tuple[o
         destination=there,
         destination_port=destination_port,
         destination_identity=identities[1],
+        source_text=str(here),
+        destination_text=str(there),
     )
 
 

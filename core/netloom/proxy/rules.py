@@ -32,6 +32,9 @@ class Ends:
     destination: Address
     destination_port: int
     destination_identity: int
+    source_text: str = ""
+    """Printed once, not for each request."""
+    destination_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ _IPV6_TRANSPARENT: Final = 75
 _IP_TRANSPARENT: Final = 19
 BACKLOG: Final = 4096
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
+_LINGER: Final = struct.pack("ii", 0, 0)
 
 SocketAddress = tuple[Any, ...]
 """Host and port, of IPv6 flow and scope too."""
@@ -67,11 +68,12 @@ def listen(family: socket.AddressFamily, port: int) -> socket.socket:
 
 
 async def connect(source: SocketAddress, destination: SocketAddress) -> socket.socket:
-    """A connection in the name of ``source``. Raises OSError.
+    """A connection in the name of ``source``; until :func:`keep` is called its end is a reset. Raises OSError.
 
     Where the source is this host, whoever asks has the port already: then from the same address and any port.
     """
     connecting = _transparent(socket.AF_INET6 if ":" in destination[0] else socket.AF_INET)
+    connecting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
     try:
         try:
             connecting.bind(source)
@@ -84,6 +86,11 @@ async def connect(source: SocketAddress, destination: SocketAddress) -> socket.s
         connecting.close()
         raise
     return connecting
+
+
+def keep(transport: asyncio.Transport) -> None:
+    """Have what is sent arrive before the end does."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
 
 def reset(transport: asyncio.Transport) -> None:
