@@ -91,7 +91,6 @@ class Connection:
         assert end.transport is not None  # noqa: S101 - it was just given
         end.transport.set_write_buffer_limits(high=self._shared.settings.buffer_bytes)
         if end.is_server:
-            sockets.keep(end.transport)
             self._go_on()
             return
         self._shared.log.accepted += 1
@@ -137,9 +136,9 @@ class Connection:
 
     async def _connect(self, source: sockets.SocketAddress, destination: sockets.SocketAddress) -> None:
         try:
-            async with asyncio.timeout(self._shared.settings.connect_timeout_s):
-                made = await sockets.connect(source, destination)
+            made = await sockets.connect(source, destination, self._shared.settings.connect_timeout_s)
             await asyncio.get_running_loop().create_connection(lambda: self._server, sock=made)
+            sockets.keep(made)
         except (OSError, TimeoutError) as error:
             self._told(f"the server cannot be reached: {str(error) or 'no answer'}")
             self._reset("unreachable")

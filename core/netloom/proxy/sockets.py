@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 from pathlib import Path
@@ -67,30 +68,62 @@ def listen(family: socket.AddressFamily, port: int) -> socket.socket:
     return listener
 
 
-async def connect(source: SocketAddress, destination: SocketAddress) -> socket.socket:
+async def connect(source: SocketAddress, destination: SocketAddress, timeout_s: float) -> socket.socket:
     """A connection in the name of ``source``; until :func:`keep` is called its end is a reset. Raises OSError.
 
     Where the source is this host, whoever asks has the port already: then from the same address and any port.
     """
     connecting = _transparent(socket.AF_INET6 if ":" in destination[0] else socket.AF_INET)
-    connecting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
     try:
+        connecting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
         try:
             connecting.bind(source)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
             connecting.bind((source[0], 0, *source[2:]))
-        await asyncio.get_running_loop().sock_connect(connecting, destination)
+        await _established(connecting, destination, timeout_s)
     except BaseException:
         connecting.close()
         raise
     return connecting
 
 
-def keep(transport: asyncio.Transport) -> None:
+async def _established(connecting: socket.socket, destination: SocketAddress, timeout_s: float) -> None:
+    """The loop's own sock_connect() would have a thread resolve the address. A server of this node answers at once."""
+    failed = connecting.connect_ex(destination)
+    if failed == errno.EINPROGRESS and not _has_peer(connecting):
+        loop = asyncio.get_running_loop()
+        writable = loop.create_future()
+        loop.add_writer(connecting, _set, writable)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await writable
+        finally:
+            loop.remove_writer(connecting)
+        failed = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    elif failed == errno.EINPROGRESS:
+        failed = 0
+    if failed:
+        raise OSError(failed, os.strerror(failed))
+
+
+def _has_peer(connecting: socket.socket) -> bool:
+    try:
+        connecting.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _set(writable: asyncio.Future[None]) -> None:
+    if not writable.done():
+        writable.set_result(None)
+
+
+def keep(connected: socket.socket) -> None:
     """Have what is sent arrive before the end does."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
 
 def reset(transport: asyncio.Transport) -> None:
