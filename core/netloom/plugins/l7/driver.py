@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from netloom.plugins.protocols import Op, OpKind, Parser
 
 HELD_BYTES_MAX: Final = 1 << 16
 """Of one direction, waiting for a parser to decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Bytes that go on."""
 
     reply: bool
@@ -25,15 +26,13 @@ class Send:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """A direction has come to its end: whoever reads it is told."""
 
     reply: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """The connection cannot go on; nothing follows."""
 
     why: str
@@ -94,7 +93,9 @@ class Driver:
             side.decided_bytes -= len(data)
             return (Send(reply, data),) if side.passes else ()
         try:
-            return tuple(_joined(self._feed(side, data, reply=reply, end=end)))
+            if end or side.held or side.decided_bytes or len(data) < side.wanted_bytes:
+                return tuple(_joined(self._feed(side, data, reply=reply, end=end)))
+            return self._feed_first(side, data, reply=reply)
         except _Unspoken as error:
             return self._break(Broken(str(error)))
         except _Breach as error:
@@ -103,6 +104,18 @@ class Driver:
     def _break(self, action: Broken) -> tuple[Action, ...]:
         self.broken = True
         return (action,)
+
+    def _feed_first(self, side: _Direction, data: bytes, *, reply: bool) -> tuple[Action, ...]:
+        """As :meth:`_feed` where nothing is left of what came before; most often all of it passes, as it is."""
+        side.held = data
+        ops = self._ask(side, reply=reply, end=False)
+        if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count >= len(data):
+            side.held, side.wanted_bytes = b"", 1
+            side.decided_bytes, side.passes = ops[0].count - len(data), True
+            return (Send(reply, data),)
+        actions = list(self._obey(side, ops, reply=reply))
+        _refuse_hoard(side, reply=reply)
+        return tuple(_joined(actions))
 
     def _feed(self, side: _Direction, data: bytes, *, reply: bool, end: bool) -> list[Action]:
         actions: list[Action] = []
@@ -115,8 +128,7 @@ class Driver:
         if end or len(side.held) >= side.wanted_bytes:
             ops = self._ask(side, reply=reply, end=end)
             actions += self._obey(side, ops, reply=reply)
-        if len(side.held) > HELD_BYTES_MAX:
-            raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
+        _refuse_hoard(side, reply=reply)
         if end:
             # What was not judged by now goes nowhere.
             side.held, side.decided_bytes, side.ended = b"", 0, True
@@ -164,6 +176,11 @@ class Driver:
             raise _Breach("wanted to inject into the midst of what it has passed")
         if into.ended:
             raise _Breach("wanted to inject into what has come to its end")
+
+
+def _refuse_hoard(side: _Direction, *, reply: bool) -> None:
+    if len(side.held) > HELD_BYTES_MAX:
+        raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
 
 
 def _joined(actions: list[Action]) -> Iterator[Action]:
