@@ -6,6 +6,9 @@ is not there.
 **The guard**: programs of ours never hand a packet on to the stack behind their device; what the host is to see goes
 in at ``loom_host``. So whatever enters the stack by any other device of ours has met no program: somebody took it off.
 The guard drops it, until the agent has put the program back.
+
+**The proxy** has a connection with either end of a proxied one, and both have the same addresses and ports. Only what
+leaves the node may be tracked of them, else it would pass for what the kernel has seen before, and keep its source.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any
 
+from netloom.datapath.proxy import MARK_FROM_PROXY, MARK_TO_PROXY
 from netloom.edge.nft import FirewallError, Json, any_of, base_chain, match, put_table, remove_table, rule
 from netloom.edge.ownership import LINK_GROUP, guard_table, masquerade_table
 from netloom.model.address import Network
@@ -25,6 +29,7 @@ _NAT_CHAIN = "postrouting"
 _SRCNAT_PRIORITY = 100
 """NF_IP_PRI_NAT_SRC of linux/netfilter_ipv4.h, where source translation belongs."""
 _GUARD_CHAIN = "prerouting"
+_PROXY_CHAIN = "output"
 _RAW_PRIORITY = -300
 """NF_IP_PRI_RAW: before connection tracking, and before whatever else a node looks at."""
 
@@ -74,9 +79,15 @@ def render_guard(node_name: str, doors: Iterable[str]) -> list[Json]:
     table = guard_table(node_name)
     ours = match({"meta": {"key": "iifgroup"}}, LINK_GROUP)
     elsewhere = match({"meta": {"key": "iifname"}}, any_of(sorted(doors)), "!=")
+    to_proxy = match({"meta": {"key": "mark"}}, MARK_TO_PROXY)
+    from_proxy = match({"meta": {"key": "mark"}}, MARK_FROM_PROXY)
+    to_pods = match({"meta": {"key": "oifname"}}, any_of(sorted(("lo", *doors))))
     return [
         base_chain(table, _GUARD_CHAIN, "filter", "prerouting", _RAW_PRIORITY),
         rule(table, _GUARD_CHAIN, [ours, elsewhere, {"counter": None}, {"drop": None}]),
+        rule(table, _GUARD_CHAIN, [to_proxy, {"notrack": None}]),
+        base_chain(table, _PROXY_CHAIN, "filter", "output", _RAW_PRIORITY),
+        rule(table, _PROXY_CHAIN, [from_proxy, to_pods, {"notrack": None}]),
     ]
 
 

@@ -4,8 +4,8 @@
 object    mark
 ========  =====================================================================================================
 links     link group LINK_GROUP, which the kernel sets with the creation itself; alias ``netloom:<node>``
-routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone; those learnt by
-          routers LEARNED_PROTOCOL, so that the kernel tells the two apart, however many there are
+routes    route protocol ROUTE_PROTOCOL, of rules too, which also asks other routing daemons to leave them alone;
+          those learnt by routers LEARNED_PROTOCOL, so that the kernel tells the two apart, however many there are
 filters   name begins with FILTER_PREFIX, at priority FILTER_PRIORITY and handle FILTER_HANDLE
 queues    handle QUEUE_HANDLE
 programs  attached by tcx or to XDP: the kernel's name of it begins with PROGRAM_PREFIX (netloom.datapath.program_names)
