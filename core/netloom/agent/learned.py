@@ -67,6 +67,8 @@ class LearnedRoutes:
         self._changed: dict[Key, None] = {}
         self._new: dict[Key, None] = {}
         self._adopted = False
+        self._unsure = False
+        """Whether the kernel may have something else: a write failed on its way."""
         self._due = asyncio.Event()
         self._lock = asyncio.Lock()
         self._named: frozenset[str] = frozenset()
@@ -110,10 +112,15 @@ class LearnedRoutes:
             facts = self._facts()
             if facts != self._rules.facts:
                 self._rules = Rules(facts)
+            if self._unsure:
+                for key in await self._look():
+                    self._mark(key)
             while keys := self._next_keys():
                 try:
                     await self._write(keys)
                 except NetloomError:
+                    # Some may be written all the same, and would be taken for a stranger's.
+                    self._unsure = True
                     for key in keys:
                         self._mark(key)
                     raise
@@ -125,15 +132,11 @@ class LearnedRoutes:
         The first time it takes up what an earlier run left. What was refused is tried again.
         """
         async with self._lock:
-            actual = await self._driver.read()
-            differing = (
-                {key for key, _ in self._held.items() ^ actual.items()} - self._changed.keys() - self._new.keys()
-            )
-            self._held = actual
+            differing = await self._look() - self._changed.keys() - self._new.keys()
             first, self._adopted = not self._adopted, True
             if first:
-                self._earlier = actual.keys() - self.book.keys()
-                differing = actual.keys() | self.book.keys()
+                self._earlier = self._held.keys() - self.book.keys()
+                differing = self._held.keys() | self.book.keys()
                 self._forget_earlier()
             for key in (*differing, *self._refused, *self._reduced):
                 self._mark(key)
@@ -165,6 +168,13 @@ class LearnedRoutes:
             router = self.book.owner(key) or EARLIER
             state = self._refused.get(key) or ("written" if key in self._held else "waiting")
             yield key, router, wanted or self._held[key], state
+
+    async def _look(self) -> set[Key]:
+        """See what the kernel has; where it is something else than was known."""
+        actual = await self._driver.read()
+        differing = {key for key, _ in self._held.items() ^ actual.items()}
+        self._held, self._unsure = actual, False
+        return differing
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None

@@ -26,6 +26,7 @@ from netloom.edge.routes import (
     NO_WAY,
     RT_SCOPE_ANY,
     RTA_DST,
+    RTA_METRICS,
     RTA_PREFSRC,
     RTA_PRIORITY,
     RTN_UNICAST,
@@ -71,26 +72,34 @@ class LearnedTable:
         """``sock``: one to use, which then is not closed with the table's.
 
         ``sources``: at most one address of this node for each IP version, which its own packets are to come from,
-        whichever device a route takes: others know the node by it.
+        whichever device a route takes: others know the node by it. While the node has lost it, routes do without: the
+        packets of pods do not need it.
         """
         self._socket = sock or RtnlSocket()
-        self._sources = {len(source.packed) + 1: attribute(RTA_PREFSRC, source.packed) for source in sources}
+        self._sources = {len(source.packed) + 1: source for source in sources}
+        self._usable: dict[int, bytes] = {}
+        """Of these, by length of the keys they are for, what the node had at the last look."""
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""
         self._socket.close()
 
     def read(self) -> dict[Key, Hops]:
-        """All there are; next hops dead or alive."""
+        """All there are; next hops dead or alive, none where a route is not as this table would write it.
+
+        Read before the first write, and again when addresses of the node may have come or gone.
+        """
         found: dict[Key, Hops] = {}
+        self._usable = {size: source.packed for size, source in self._sources.items() if self._is_here(source)}
         shared: dict[Hops, Hops] = {}
         families: tuple[tuple[Family, bytes], ...] = ((4, b"\0" * 4), (6, b"\0" * 16))
         for family, empty in families:
             for raw in self._socket.dump(list_routes(family, LEARNED_PROTOCOL)):
                 said = dict(attributes(raw, ATTRIBUTES_AT))
                 if said.get(RTA_PRIORITY) == _METRIC_VALUE:
-                    hops = tuple(sorted(gateways(said)))
                     key = raw[_LENGTH_AT : _LENGTH_AT + 1] + said.get(RTA_DST, empty)
+                    as_written = said.get(RTA_PREFSRC) == self._usable.get(len(key)) and RTA_METRICS not in said
+                    hops = tuple(sorted(gateways(said))) if as_written else ()
                     found[key] = shared.setdefault(hops, hops)
         return found
 
@@ -113,19 +122,26 @@ class LearnedTable:
                 again.append(Put(put.key, hops, put.replace))
                 outcome.reduced[put.key] = hops
             else:
-                outcome.refused[put.key] = _reason(put.hops, error)
+                away = tuple(hop for hop in put.hops if hop not in hops) if error.errno in NO_WAY else ()
+                outcome.refused[put.key] = _reason(away, error)
         for put, error in zip(again, self._socket.attempt(map(self._addition, again)), strict=True):
             if error is not None:
                 outcome.reduced.pop(put.key)
-                outcome.refused[put.key] = _reason(put.hops, error)
+                outcome.refused[put.key] = _reason((), error)
 
     def _addition(self, put: Put) -> Request:
         body = route_header(
             family=_family(put.key), prefix_len=put.key[0], protocol=LEARNED_PROTOCOL, kind=RTN_UNICAST
         ) + attribute(RTA_DST, put.key[1:])
-        body += _METRIC + next_hops(put.hops) + self._sources.get(len(put.key), b"")
+        body += _METRIC + next_hops(put.hops)
+        if source := self._usable.get(len(put.key)):
+            body += attribute(RTA_PREFSRC, source)
         flags = NLM_F_CREATE | (NLM_F_REPLACE if put.replace else NLM_F_EXCL)
         return Request("write", "learnt route", RTM_NEWROUTE, body, flags)
+
+    def _is_here(self, source: Address) -> bool:
+        path = find_path(self._socket, Question(destination=source))
+        return isinstance(path, Path) and path.kind is RouteKind.LOCAL
 
     def _reachable(self, hops: Hops, known: dict[bytes, bool]) -> Hops:
         """Those that stand in a segment whose device is up."""
@@ -151,11 +167,12 @@ def _deletion(key: Key) -> Request:
     return Request("delete", "learnt route", RTM_DELROUTE, body + _METRIC, accept=GONE)
 
 
-def _reason(hops: Hops, error: KernelError) -> str:
+def _reason(away: Hops, error: KernelError) -> str:
+    """``away``: next hops that cannot be reached."""
     if error.errno == errno.EEXIST:
         return f"somebody else has a route to it with metric {LEARNED_METRIC}; remove that one"
-    if error.errno in NO_WAY:
-        names = ", ".join(str(ip_address(hop)) for hop in hops)
+    if away:
+        names = ", ".join(str(ip_address(hop)) for hop in away)
         return f"no segment this node stands in, with its device up, holds next hop {names}"
     return f"the kernel says: {os.strerror(error.errno)} (errno {error.errno})"
 
