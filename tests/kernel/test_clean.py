@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.netns import NamespaceFactory
-from support.node import NodeUnderTest
+from support.node import NodeUnderTest, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -39,6 +39,8 @@ nft add table inet netloom_of_nobody
 """
 """Settings stay as the agent needed them, and what the kernel derives from them; link-local addresses change by
 themselves while others are asked about them."""
+BGP = "  bgp: {local_as: 65101, peers: [{address: 192.168.78.12, remote_as: 65000}]}\n"
+"""The plugin's section, with a peer that nobody is."""
 SHOWN = (
     "ip -o link show",
     "ip -o address show",
@@ -94,6 +96,22 @@ def test_pins_of_others_stay_in_the_nodes_directory(node: NodeUnderTest) -> None
         node.netns.run("bpftool", "map", "create", str(path), *shape)
     assert f"pin {node.pins}/maps/endpoints_v" in node.clean()
     assert {path for path in node.pins.rglob("*") if not path.is_dir()} == set(foreign)
+
+
+@pytest.mark.parametrize("later", ["", "hooks: {disabled: [bgp]}\n", BGP], ids=["no-section", "disabled", "kept"])
+def test_a_speaker_ends_whatever_the_config_says_of_its_plugin_by_now(node: NodeUnderTest, later: str) -> None:
+    """It outlived the agent that had peers, and goes on until the node is cleaned."""
+    node.write_config(more=BGP)
+    node.start()
+    speaker = node.directory / "run/n1/bgp/gobgpd.pid"
+    assert wait_until(speaker.exists), node.log_text()
+    process = Path("/proc", speaker.read_text().split()[0])
+    node.stop()
+    assert process.exists()
+    node.write_config(more=later)
+    assert f"removed BGP speaker of {speaker.parent}\n" in node.clean()
+    assert wait_until(lambda: not process.exists())
+    assert not speaker.parent.exists()
 
 
 def test_a_running_agent_keeps_its_node(node: NodeUnderTest) -> None:
