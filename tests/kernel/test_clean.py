@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from netloom_bgp.work import end_leftovers
 from support.netns import NamespaceFactory
 from support.node import NodeUnderTest, wait_until
 
@@ -98,20 +100,28 @@ def test_pins_of_others_stay_in_the_nodes_directory(node: NodeUnderTest) -> None
     assert {path for path in node.pins.rglob("*") if not path.is_dir()} == set(foreign)
 
 
-@pytest.mark.parametrize("later", ["", "hooks: {disabled: [bgp]}\n", BGP], ids=["no-section", "disabled", "kept"])
-def test_a_speaker_ends_whatever_the_config_says_of_its_plugin_by_now(node: NodeUnderTest, later: str) -> None:
-    """It outlived the agent that had peers, and goes on until the node is cleaned."""
+@pytest.fixture
+def speaker(node: NodeUnderTest) -> Iterator[Path]:
+    """The directory of a BGP speaker that has outlived the agent with whose peers it spoke."""
     node.write_config(more=BGP)
     node.start()
-    speaker = node.directory / "run/n1/bgp/gobgpd.pid"
-    assert wait_until(speaker.exists), node.log_text()
-    process = Path("/proc", speaker.read_text().split()[0])
+    directory = node.directory / "run/n1/bgp"
+    assert wait_until((directory / "gobgpd.pid").exists), node.log_text()
     node.stop()
+    yield directory
+    asyncio.run(end_leftovers(directory))
+
+
+@pytest.mark.parametrize("later", ["", "hooks: {disabled: [bgp]}\n", BGP], ids=["no-section", "disabled", "kept"])
+def test_a_speaker_ends_whatever_the_config_says_of_its_plugin_by_now(
+    node: NodeUnderTest, speaker: Path, later: str
+) -> None:
+    process = Path("/proc", (speaker / "gobgpd.pid").read_text().split()[0])
     assert process.exists()
     node.write_config(more=later)
-    assert f"removed BGP speaker of {speaker.parent}\n" in node.clean()
+    assert f"removed BGP speaker of {speaker}\n" in node.clean()
     assert wait_until(lambda: not process.exists())
-    assert not speaker.parent.exists()
+    assert not speaker.exists()
 
 
 def test_a_running_agent_keeps_its_node(node: NodeUnderTest) -> None:
