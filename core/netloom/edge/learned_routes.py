@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
@@ -133,7 +134,7 @@ class LearnedTable:
         body = route_header(
             family=_family(put.key), prefix_len=put.key[0], protocol=LEARNED_PROTOCOL, kind=RTN_UNICAST
         ) + attribute(RTA_DST, put.key[1:])
-        body += _METRIC + next_hops(put.hops)
+        body += _METRIC + _way(put.hops)
         if source := self._usable.get(len(put.key)):
             body += attribute(RTA_PREFSRC, source)
         flags = NLM_F_CREATE | (NLM_F_REPLACE if put.replace else NLM_F_EXCL)
@@ -158,6 +159,12 @@ def delete_learned_routes(sock: RtnlSocket) -> int:
     found = table.read()
     table.write((), found)
     return len(found)
+
+
+@lru_cache(maxsize=1024)
+def _way(hops: Hops) -> bytes:
+    """As next_hops: thousands of routes lead by the same few."""
+    return next_hops(hops)
 
 
 def _deletion(key: Key) -> Request:
