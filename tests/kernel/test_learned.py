@@ -246,6 +246,45 @@ async def test_a_strangers_route_in_the_place_of_ours_is_told_until_it_goes(node
 
 
 @pytest.mark.parametrize("prefix", BOTH)
+async def test_a_strangers_route_that_took_the_place_of_ours_is_not_taken_back(node: RoutedNode, prefix: str) -> None:
+    """Though the kernel would let a change of ours do so, and nobody has looked since."""
+    theirs = ("proto", "static", "metric", str(LEARNED_METRIC))
+    await node.start()
+    await node.tell((prefix, hops(prefix, 0)))
+    node.netns.run("ip", "route", "replace", prefix, "via", *hops(prefix, 1), *theirs)
+    await node.tell((prefix, hops(prefix, 2)))
+    assert node.refused() == {prefix: f"somebody else has a route to it with metric {LEARNED_METRIC}; remove that one"}
+    assert node.at(prefix) == [("static", hops(prefix, 1))]
+    node.netns.run("ip", "route", "delete", prefix, *theirs)
+    await node.resync()
+    assert (node.standing(), node.refused()) == ({prefix: hops(prefix, 2)}, {})
+
+
+@pytest.mark.parametrize("when", ["while an agent runs", "before it starts"])
+async def test_a_strangers_route_before_ours_is_not_changed_in_its_place(node: RoutedNode, when: str) -> None:
+    """IPv4 has several at one metric, and a change is one of the first."""
+    theirs = ("via", *hops(PREFIX4, 1), "proto", "static", "metric", str(LEARNED_METRIC))
+    await node.start()
+    await node.tell((PREFIX4, hops(PREFIX4, 0)))
+    node.netns.run("ip", "route", "prepend", PREFIX4, *theirs)
+    if when == "before it starts":
+        await node.start()
+    await node.tell((PREFIX4, hops(PREFIX4, 2)), complete=True)
+    assert node.at(PREFIX4) == [("static", hops(PREFIX4, 1))]
+
+
+async def test_a_strangers_route_that_went_without_a_notice_is_in_nobodys_way(node: RoutedNode) -> None:
+    """The kernel tells nothing of IPv4 routes that go with their device."""
+    theirs = ("via", *hops(PREFIX4, 2), "proto", "static", "metric", str(LEARNED_METRIC))
+    await node.start()
+    await node.tell((PREFIX4, hops(PREFIX4, 0)))
+    node.netns.run("ip", "route", "prepend", PREFIX4, *theirs)
+    node.link("up1", "down")
+    await node.tell((PREFIX4, hops(PREFIX4, 1)))
+    assert (node.standing(), node.refused()) == ({PREFIX4: hops(PREFIX4, 1)}, {})
+
+
+@pytest.mark.parametrize("prefix", BOTH)
 async def test_our_own_route_wins_over_a_learnt_one(node: RoutedNode, netlink: Netlink, prefix: str) -> None:
     """Whichever was there first; without it the learnt one carries the packets."""
     (via,) = map(ip_address, hops(prefix, 2))

@@ -55,7 +55,7 @@ class NamespaceRoutes:
         """``sources``: addresses of the node that its own packets are to come from."""
         self._netns = netns
         self._socket = netns.call(RtnlSocket)
-        self._table = LearnedTable(self._socket, map(ip_address, sources))
+        self._table = netns.call(LearnedTable, self._socket, list(map(ip_address, sources)))
 
     async def read(self) -> dict[Key, Hops]:
         """All there are."""

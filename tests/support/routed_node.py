@@ -86,12 +86,18 @@ class RoutedNode:
         """All routes with the protocol of learnt ones and their next hops, as ``ip`` has them."""
         return {one["dst"]: hops_of(one) for one in self.routes()}
 
-    def routes(self, *conditions: str) -> list[dict[str, Any]]:
-        """Of the main table, as ``ip`` has them; the learnt ones unless told otherwise."""
-        found: list[dict[str, Any]] = []
-        for family in ("-4", "-6"):
-            text = self.netns.run("ip", "-j", family, "route", "show", *(conditions or ("proto", "77")))
-            found += json.loads(text or "[]")
+    def routes(self) -> list[dict[str, Any]]:
+        """Of the main table those with the protocol of learnt ones, as ``ip`` has them."""
+        return [*self._shown("-4", "proto", "77"), *self._shown("-6", "proto", "77")]
+
+    def at(self, prefix: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Protocol and next hops of whoever's routes to a prefix."""
+        return [(one["protocol"], hops_of(one)) for one in self._shown(f"-{version(prefix)}", prefix)]
+
+    def _shown(self, family: str, *conditions: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(
+            self.netns.run("ip", "-j", family, "route", "show", *conditions) or "[]"
+        )
         return found
 
     def way(self, prefix: str) -> str:

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
@@ -36,6 +36,7 @@ from netloom.edge.routes import (
     next_hops,
 )
 from netloom.edge.rtnl import Request, RtnlSocket
+from netloom.edge.strangers import Strangers
 from netloom.model.address import Address, Family
 from netloom.model.errors import KernelError
 from netloom.plan.learned import Hops, Key
@@ -43,6 +44,7 @@ from netloom.plan.learned import Hops, Key
 _LENGTH_AT = HEADER_BYTES + 1
 """Where a route message has the length of its prefix."""
 _METRIC = number(RTA_PRIORITY, LEARNED_METRIC)
+_TAKEN = f"somebody else has a route to it with metric {LEARNED_METRIC}; remove that one"
 _METRIC_VALUE = struct.pack("=I", LEARNED_METRIC)
 
 
@@ -77,6 +79,7 @@ class LearnedTable:
         packets of pods do not need it.
         """
         self._socket = sock or RtnlSocket()
+        self._strangers = Strangers()
         self._sources = {len(source.packed) + 1: source for source in sources}
         self._usable: dict[int, bytes] = {}
         """Of these, by length of the keys they are for, what the node had at the last look."""
@@ -84,6 +87,7 @@ class LearnedTable:
     def close(self) -> None:
         """Nothing may be asked afterwards."""
         self._socket.close()
+        self._strangers.close()
 
     def read(self) -> dict[Key, Hops]:
         """All there are; next hops dead or alive, none where a route is not as this table would write it.
@@ -91,23 +95,21 @@ class LearnedTable:
         Read before the first write, and again when addresses of the node may have come or gone.
         """
         found: dict[Key, Hops] = {}
+        self._strangers.prepare(self._socket)
         self._usable = {size: source.packed for size, source in self._sources.items() if self._is_here(source)}
         shared: dict[Hops, Hops] = {}
-        families: tuple[tuple[Family, bytes], ...] = ((4, b"\0" * 4), (6, b"\0" * 16))
-        for family, empty in families:
-            for raw in self._socket.dump(list_routes(family, LEARNED_PROTOCOL)):
-                said = dict(attributes(raw, ATTRIBUTES_AT))
-                if said.get(RTA_PRIORITY) == _METRIC_VALUE:
-                    key = raw[_LENGTH_AT : _LENGTH_AT + 1] + said.get(RTA_DST, empty)
-                    as_written = said.get(RTA_PREFSRC) == self._usable.get(len(key)) and RTA_METRICS not in said
-                    hops = tuple(sorted(gateways(said))) if as_written else ()
-                    found[key] = shared.setdefault(hops, hops)
+        for key, said in _dump(self._socket):
+            as_written = said.get(RTA_PREFSRC) == self._usable.get(len(key)) and RTA_METRICS not in said
+            hops = tuple(sorted(gateways(said))) if as_written else ()
+            found[key] = shared.setdefault(hops, hops)
         return found
 
     def write(self, puts: Sequence[Put], deletes: Iterable[Key]) -> Outcome:
         """Write, then delete; no error when what is to be deleted is gone. What is refused harms nothing else."""
         outcome = Outcome()
-        self._put(puts, outcome)
+        taken = self._strangers.among(self._socket, {put.key for put in puts if put.replace})
+        outcome.refused = dict.fromkeys(taken, _TAKEN)
+        self._put([put for put in puts if put.key not in taken] if taken else puts, outcome)
         self._socket.batch(_deletion(key) for key in deletes)
         return outcome
 
@@ -155,10 +157,19 @@ class LearnedTable:
 
 def delete_learned_routes(sock: RtnlSocket) -> int:
     """Remove all there are; says how many. Raises KernelError."""
-    table = LearnedTable(sock)
-    found = table.read()
-    table.write((), found)
+    found = [key for key, _ in _dump(sock)]
+    sock.batch(map(_deletion, found))
     return len(found)
+
+
+def _dump(sock: RtnlSocket) -> Iterator[tuple[Key, dict[int, bytes]]]:
+    """Every learnt route with its attributes."""
+    families: tuple[tuple[Family, bytes], ...] = ((4, b"\0" * 4), (6, b"\0" * 16))
+    for family, empty in families:
+        for raw in sock.dump(list_routes(family, LEARNED_PROTOCOL)):
+            said = dict(attributes(raw, ATTRIBUTES_AT))
+            if said.get(RTA_PRIORITY) == _METRIC_VALUE:
+                yield raw[_LENGTH_AT : _LENGTH_AT + 1] + said.get(RTA_DST, empty), said
 
 
 @lru_cache(maxsize=1024)
@@ -177,7 +188,7 @@ def _deletion(key: Key) -> Request:
 def _reason(away: Hops, error: KernelError) -> str:
     """``away``: next hops that cannot be reached."""
     if error.errno == errno.EEXIST:
-        return f"somebody else has a route to it with metric {LEARNED_METRIC}; remove that one"
+        return _TAKEN
     if away:
         names = ", ".join(str(ip_address(hop)) for hop in away)
         return f"no segment this node stands in, with its device up, holds next hop {names}"

@@ -130,9 +130,9 @@ def delete_route(prefix: Network) -> Request:
     return Request("delete", f"route {prefix}", RTM_DELROUTE, body + _destination(prefix), accept=GONE)
 
 
-def list_routes(family: Family, protocol: int = 0) -> Request:
-    """For a dump of the main table's unicast routes, of everybody or of one protocol, sorted out by the kernel."""
-    body = route_header(family=_af(family), protocol=protocol, kind=RTN_UNICAST)
+def list_routes(family: Family, protocol: int = 0, kind: int = RTN_UNICAST) -> Request:
+    """For a dump of the main table, sorted out by the kernel; 0 stands for any protocol, or any kind (RTN_*)."""
+    body = route_header(family=_af(family), protocol=protocol, kind=kind)
     # A node without IPv6 has no such routes.
     accept = frozenset({errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT})
     return Request("list", f"IPv{family} routes", RTM_GETROUTE, body, accept=accept)
