@@ -260,6 +260,16 @@ async def test_a_strangers_route_that_took_the_place_of_ours_is_not_taken_back(n
     assert (node.standing(), node.refused()) == ({prefix: hops(prefix, 2)}, {})
 
 
+@pytest.mark.parametrize("prefix", BOTH)
+async def test_a_withdrawal_leaves_what_took_the_place_of_ours(node: RoutedNode, prefix: str) -> None:
+    await node.start()
+    await node.tell((prefix, hops(prefix, 0)))
+    theirs = ("via", *hops(prefix, 1), "proto", "static", "metric", str(LEARNED_METRIC))
+    node.netns.run("ip", "route", "replace", prefix, *theirs)
+    await node.tell(gone=(ip_network(prefix),))
+    assert node.at(prefix) == [("static", hops(prefix, 1))]
+
+
 @pytest.mark.parametrize("when", ["while an agent runs", "before it starts"])
 async def test_a_strangers_route_before_ours_is_not_changed_in_its_place(node: RoutedNode, when: str) -> None:
     """IPv4 has several at one metric, and a change is one of the first."""
