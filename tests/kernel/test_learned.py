@@ -283,6 +283,20 @@ async def test_a_strangers_route_before_ours_is_not_changed_in_its_place(node: R
     assert node.at(PREFIX4) == [("static", hops(PREFIX4, 1))]
 
 
+async def test_a_strangers_route_is_seen_though_its_notice_was_lost(node: RoutedNode) -> None:
+    """Among many that the kernel had no room for (ENOBUFS)."""
+    theirs = f"via {hops(PREFIX4, 1)[0]} proto static metric {LEARNED_METRIC}"
+    await node.start()
+    await node.tell((PREFIX4, hops(PREFIX4, 0)))
+    assert node.kernel is not None
+    node.kernel.deafen(deaf=True)
+    lines = [f"route prepend {prefix} {theirs}" for prefix in (*(f"21.0.{at}.0/24" for at in range(50)), PREFIX4)]
+    node.netns.run("ip", "-batch", "-", stdin="".join(f"{line}\n" for line in lines))
+    node.kernel.deafen(deaf=False)
+    await node.tell((PREFIX4, hops(PREFIX4, 2)))
+    assert node.at(PREFIX4) == [("static", hops(PREFIX4, 1))]
+
+
 async def test_a_strangers_route_that_went_without_a_notice_is_in_nobodys_way(node: RoutedNode) -> None:
     """The kernel tells nothing of IPv4 routes that go with their device."""
     theirs = ("via", *hops(PREFIX4, 2), "proto", "static", "metric", str(LEARNED_METRIC))

@@ -66,9 +66,9 @@ class NamespaceRoutes:
         return self._netns.call(self._table.write, puts, deletes)
 
     def deafen(self, *, deaf: bool) -> None:
-        """Leave the kernel no room for its answers, or the usual room again."""
-        room = 1 if deaf else 1 << 18
-        self._socket._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        """Leave the kernel no room for answers and notices, or the usual room again."""
+        for each in (self._socket._socket, self._table._strangers._notices._socket):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 if deaf else 1 << 18)
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""
