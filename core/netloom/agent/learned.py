@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,9 @@ from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import Outcome, Put
 from netloom.model.errors import NetloomError
 from netloom.plan.learned import Book, Facts, Hops, Key, Rules, key_of, prefix_of
-from netloom.plugins.contract import LearnedRoute, RouteChanges
+from netloom.plugins.contract import RouteChanges
+
+T = TypeVar("T")
 
 CHUNK = 1000
 """Routes in one visit to the kernel, and between two breaths of the event loop: some ten milliseconds."""
@@ -85,9 +87,10 @@ class LearnedRoutes:
                 self._mark(key)
             self._due.set()
             await asyncio.sleep(0)
-        for key in (*map(key_of, changes.gone), *before):
-            self.book.drop(router, key)
-            self._mark(key)
+        for prefixes in _parts(changes.gone):
+            await self._drop(router, map(key_of, prefixes))
+        for keys in _parts(tuple(before)):
+            await self._drop(router, keys)
         if changes.complete:
             self._silent.discard(router)
             self._forget_earlier()
@@ -168,6 +171,13 @@ class LearnedRoutes:
             router = self.book.owner(key) or EARLIER
             state = self._refused.get(key) or ("written" if key in self._held else "waiting")
             yield key, router, wanted or self._held[key], state
+
+    async def _drop(self, router: str, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.book.drop(router, key)
+            self._mark(key)
+        self._due.set()
+        await asyncio.sleep(0)
 
     async def _look(self) -> set[Key]:
         """See what the kernel has; where it is something else than was known."""
@@ -262,5 +272,5 @@ class LearnedRoutes:
         self._named = frozenset(reasons)
 
 
-def _parts(routes: Sequence[LearnedRoute]) -> Iterator[Sequence[LearnedRoute]]:
-    return (routes[start : start + CHUNK] for start in range(0, len(routes), CHUNK))
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK))
