@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,9 @@ from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import Outcome, Put
 from netloom.model.errors import NetloomError
 from netloom.plan.learned import Book, Facts, Hops, Key, Rules, key_of, prefix_of
-from netloom.plugins.contract import LearnedRoute, RouteChanges
+from netloom.plugins.contract import RouteChanges
+
+T = TypeVar("T")
 
 CHUNK = 1000
 """Routes in one visit to the kernel, and between two breaths of the event loop: some ten milliseconds."""
@@ -67,6 +69,8 @@ class LearnedRoutes:
         self._changed: dict[Key, None] = {}
         self._new: dict[Key, None] = {}
         self._adopted = False
+        self._unsure = False
+        """Whether the kernel may have something else: a write failed on its way."""
         self._due = asyncio.Event()
         self._lock = asyncio.Lock()
         self._named: frozenset[str] = frozenset()
@@ -83,9 +87,10 @@ class LearnedRoutes:
                 self._mark(key)
             self._due.set()
             await asyncio.sleep(0)
-        for key in (*map(key_of, changes.gone), *before):
-            self.book.drop(router, key)
-            self._mark(key)
+        for prefixes in _parts(changes.gone):
+            await self._drop(router, map(key_of, prefixes))
+        for keys in _parts(tuple(before)):
+            await self._drop(router, keys)
         if changes.complete:
             self._silent.discard(router)
             self._forget_earlier()
@@ -110,10 +115,15 @@ class LearnedRoutes:
             facts = self._facts()
             if facts != self._rules.facts:
                 self._rules = Rules(facts)
+            if self._unsure:
+                for key in await self._look():
+                    self._mark(key)
             while keys := self._next_keys():
                 try:
                     await self._write(keys)
                 except NetloomError:
+                    # Some may be written all the same, and would be taken for a stranger's.
+                    self._unsure = True
                     for key in keys:
                         self._mark(key)
                     raise
@@ -125,15 +135,11 @@ class LearnedRoutes:
         The first time it takes up what an earlier run left. What was refused is tried again.
         """
         async with self._lock:
-            actual = await self._driver.read()
-            differing = (
-                {key for key, _ in self._held.items() ^ actual.items()} - self._changed.keys() - self._new.keys()
-            )
-            self._held = actual
+            differing = await self._look() - self._changed.keys() - self._new.keys()
             first, self._adopted = not self._adopted, True
             if first:
-                self._earlier = actual.keys() - self.book.keys()
-                differing = actual.keys() | self.book.keys()
+                self._earlier = self._held.keys() - self.book.keys()
+                differing = self._held.keys() | self.book.keys()
                 self._forget_earlier()
             for key in (*differing, *self._refused, *self._reduced):
                 self._mark(key)
@@ -165,6 +171,20 @@ class LearnedRoutes:
             router = self.book.owner(key) or EARLIER
             state = self._refused.get(key) or ("written" if key in self._held else "waiting")
             yield key, router, wanted or self._held[key], state
+
+    async def _drop(self, router: str, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.book.drop(router, key)
+            self._mark(key)
+        self._due.set()
+        await asyncio.sleep(0)
+
+    async def _look(self) -> set[Key]:
+        """See what the kernel has; where it is something else than was known."""
+        actual = await self._driver.read()
+        differing = {key for key, _ in self._held.items() ^ actual.items()}
+        self._held, self._unsure = actual, False
+        return differing
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None
@@ -252,5 +272,5 @@ class LearnedRoutes:
         self._named = frozenset(reasons)
 
 
-def _parts(routes: Sequence[LearnedRoute]) -> Iterator[Sequence[LearnedRoute]]:
-    return (routes[start : start + CHUNK] for start in range(0, len(routes), CHUNK))
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK))
