@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from netloom.lab import lab as labs
 from netloom.lab.agents import wait_until
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from netloom.model.address import Address
-from support.cluster import WITHIN_S, Cluster, monitoring, receive
+from support.cluster import WITHIN_S, Cluster, cluster_of, ends_of, monitoring, receive
 from support.leaks import MARK
 from support.load import Route, under_load
-from support.objects import given_objects_dir
 from support.observing import between, the_last
 
 pytestmark = pytest.mark.e2e
@@ -39,28 +37,17 @@ HEADERS_BYTES = {4: 28, 6: 48}
 @pytest.fixture(scope="module")
 def native(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """Two nodes with a pod each; the world's first address knows the way to pods."""
-    objects = given_objects_dir()
     settings = {
         "network_mode": "native",
         "plugins": {"native": {"native_cidrs": [f"{OUTSIDE_V4}/32", f"{OUTSIDE_V6}/128"]}},
-        **({"paths": {"cache_dir": str(objects)}} if objects else {}),
     }
-    lab = labs.up(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings)
-    try:
-        cluster = Cluster(lab)
-        for node in lab.topology.nodes:
+    with cluster_of(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings) as cluster:
+        for node in cluster.lab.topology.nodes:
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
         cluster.outside.run("ip", "address", "add", f"{OTHER_V4}/32", "dev", "lo")
         cluster.outside.run("ip", "address", "add", f"{OTHER_V6}/128", "dev", "lo", "nodad")
         yield cluster
-    finally:
-        labs.down(f"{MARK}-n")
-
-
-def ends_of(frame: bytes) -> bytes:
-    """Source and destination as they stand in the outermost header."""
-    return frame[22:54] if frame[12:14] == b"\x86\xdd" else frame[26:34]
 
 
 def source_seen(cluster: Cluster, outside: str) -> str:
