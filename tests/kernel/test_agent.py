@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import stat
-from collections.abc import Iterator
 from ipaddress import IPv4Network
-from pathlib import Path
 
 import pytest
 
@@ -21,21 +19,6 @@ from support.netns import NamespaceFactory
 from support.node import NodeUnderTest, wait_until
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    """A node whose agent is not running yet."""
-    made = NodeUnderTest(tmp_path, make_netns)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def running(node: NodeUnderTest) -> NodeUnderTest:
-    """A node with its agent."""
-    node.start()
-    return node
 
 
 def test_the_socket_is_for_root_and_the_group_alone(running: NodeUnderTest) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, ip_network
-from pathlib import Path
 
 import pytest
 
@@ -20,13 +19,6 @@ pytestmark = pytest.mark.kernel
 ROOM = 16
 PODS_THAT_FIT = 6
 """Two addresses each, beside the node's own four: two gateways and two of the underlay."""
-
-
-@pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    made = NodeUnderTest(tmp_path, make_netns)
-    yield made
-    made.close()
 
 
 def start(node: NodeUnderTest, **sizes: int) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -63,6 +64,22 @@ class Namespace:
 
 
 class NamespaceFactory(Protocol):
-    """Makes namespaces that end with the test: the fixture ``make_netns``."""
+    """Makes namespaces: the fixture ``make_netns`` does, which end with the test."""
 
     def __call__(self, label: str = "") -> Namespace: ...
+
+
+@contextmanager
+def namespaces() -> Iterator[NamespaceFactory]:
+    """Fresh namespaces, as many as the block asks for; all end with it, the last one first."""
+    made: list[Namespace] = []
+
+    def make(label: str = "") -> Namespace:
+        made.append(Namespace(label))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for namespace in reversed(made):
+            namespace.close()
