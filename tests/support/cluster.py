@@ -144,11 +144,8 @@ class Cluster:
 @contextmanager
 def cluster_of(spec: LabSpec, config: Mapping[str, Any] | None = None) -> Iterator[Cluster]:
     """While the block runs, a lab whose nodes have this config."""
-    lab = labs.up(spec, with_given_objects(config or {}))
-    try:
+    with labs.running(spec, with_given_objects(config or {})) as lab:
         yield Cluster(lab)
-    finally:
-        labs.down(spec.name)
 
 
 def pod_view(view: dict[str, Any], netns: str, node: str) -> PodView:
