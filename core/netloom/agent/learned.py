@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -110,6 +110,9 @@ class LearnedRoutes:
             facts = self._facts()
             if facts != self._rules.facts:
                 self._rules = Rules(facts)
+                told = self.book.keys()
+                for key in told:
+                    self._mark(key)
             while keys := self._next_keys():
                 try:
                     await self._write(keys)
@@ -133,18 +136,13 @@ class LearnedRoutes:
             first, self._adopted = not self._adopted, True
             if first:
                 self._earlier = actual.keys() - self.book.keys()
-                differing = actual.keys() | self.book.keys()
-                self._forget_earlier()
+                differing = self.book.keys()
             for key in (*differing, *self._refused, *self._reduced):
                 self._mark(key)
+            self._forget_earlier()
         await self.flush()
         self._due.set()
         return () if first else tuple(self._repairs(differing))
-
-    @property
-    def refused(self) -> Mapping[Key, str]:
-        """Why what was told is not written."""
-        return self._refused
 
     def __len__(self) -> int:
         """Routes that are told of, or that the kernel has."""
@@ -237,8 +235,6 @@ class LearnedRoutes:
 
     def _tell(self) -> None:
         """Name each reason for which routes are refused once, with one of them."""
-        if not self._refused and not self._named:
-            return
         reasons = Counter(self._refused.values())
         for reason in reasons.keys() - self._named:
             key = next(key for key, text in self._refused.items() if text == reason)
