@@ -31,6 +31,9 @@ EARLIER = "earlier run"
 """Whose a route is that nobody has told of in this run."""
 
 
+WRITTEN, WAITING = "written", "waiting"
+
+
 class LearnedDriver(Protocol):
     """The kernel's side. Methods raise NetloomError."""
 
@@ -144,9 +147,9 @@ class LearnedRoutes:
         self._due.set()
         return () if first else tuple(self._repairs(differing))
 
-    def __len__(self) -> int:
-        """Routes that are told of, or that the kernel has."""
-        return len(self.book.keys() | self._held.keys())
+    def keys(self) -> set[Key]:
+        """Of all routes that are told of, or that the kernel has."""
+        return self.book.keys() | self._held.keys()
 
     def counts(self) -> dict[str, int]:
         """Routes by what became of them."""
@@ -156,13 +159,13 @@ class LearnedRoutes:
             "waiting": len(self._changed) + len(self._new),
         }
 
-    def routes(self) -> Iterator[tuple[Key, str, Hops, str]]:
-        """Every route with its router, its next hops and ``written``, ``waiting`` or why it is refused; in no order."""
-        for key in self.book.keys() | self._held.keys():
-            wanted = self.book.wanted(key)
-            router = self.book.owner(key) or EARLIER
-            state = self._refused.get(key) or ("written" if key in self._held else "waiting")
-            yield key, router, wanted or self._held[key], state
+    def route(self, key: Key) -> tuple[str, Hops, str] | None:
+        """A route's router, its next hops, and ``written``, ``waiting`` or why it is refused; None without one."""
+        hops = self.book.wanted(key) or self._held.get(key)
+        if hops is None:
+            return None
+        state = self._refused.get(key) or (WRITTEN if key in self._held else WAITING)
+        return self.book.owner(key) or EARLIER, hops, state
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+import asyncio
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from netloom.agent import views
-from netloom.agent.answers import large_answer, read_number, read_truth, refuse_others
-from netloom.agent.learned import LearnedRoutes
+from netloom.agent.answers import ROWS_AT_ONCE, large_answer, read_number, read_truth, refuse_others
+from netloom.agent.learned import WRITTEN, LearnedRoutes
 from netloom.agent.tables import Tables
-from netloom.plan.learned import addresses_of, in_order, prefix_of
+from netloom.plan.learned import Key, addresses_of, in_order, prefix_of
 
 if TYPE_CHECKING:
     from netloom.agent.core import Agent
 
 MOST: Final = 10_000
 """Routes in an answer unless more are asked for."""
-WRITTEN: Final = "written"
 
 
 class RouteApi:
@@ -38,12 +37,10 @@ class RouteApi:
         only_learned = read_truth("learned", request.query.get("learned", "false"))
         learned = self._agent.routing.learned
         own = [] if only_learned else list(own_routes(self._agent.tables))
+        keys = await asyncio.to_thread(in_order, learned.keys())
+        shown = [*own[:most], *await learned_routes(learned, keys[: max(0, most - len(own))])]
         return await large_answer(
-            {
-                "matching": len(own) + len(learned),
-                "routes": [*own[:most], *islice(learned_routes(learned), max(0, most - len(own)))],
-                "learned": learned.counts(),
-            }
+            {"matching": len(own) + len(keys), "routes": shown, "learned": learned.counts()},
         )
 
 
@@ -60,15 +57,16 @@ def own_routes(tables: Tables) -> Iterator[views.Json]:
         }
 
 
-def learned_routes(learned: LearnedRoutes) -> Iterator[views.Json]:
-    """Those of routers, in order."""
-    rows = {key: (router, hops, state) for key, router, hops, state in learned.routes()}
-    for key in in_order(rows):
-        router, hops, state = rows[key]
-        yield {
-            "prefix": str(prefix_of(key)),
-            "via": [str(hop) for hop in addresses_of(hops)],
-            "device": "",
-            "origin": router,
-            "state": state,
-        }
+async def learned_routes(learned: LearnedRoutes, keys: Sequence[Key]) -> list[views.Json]:
+    """Those of routers that are still there, in turns with whatever else the event loop has to do."""
+    rows = []
+    for number, key in enumerate(keys, 1):
+        if found := learned.route(key):
+            router, hops, state = found
+            via = [str(hop) for hop in addresses_of(hops)]
+            rows.append(
+                {"prefix": str(prefix_of(key)), "via": via, "device": "", "origin": router, "state": state},
+            )
+        if number % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return rows
