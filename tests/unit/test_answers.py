@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from netloom.agent.answers import ROWS_AT_ONCE, large_answer, parts, read_number, read_truth, refuse_others
 from netloom.model.errors import Invalid
+from netloom.plugins import accept_answers
 
 leaves = st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.text(max_size=5))
 rows = st.lists(leaves, max_size=3).map(lambda few: few * ROWS_AT_ONCE)
@@ -26,6 +29,25 @@ def test_the_parts_of_an_answer_are_its_json(value: Any) -> None:
 
 def test_addresses_are_text_in_answers() -> None:
     assert b"".join(parts([ip_address("10.0.0.1"), ip_address("fd00::1")])) == b'["10.0.0.1","fd00::1"]'
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+class Share(float):
+    pass
+
+
+@pytest.mark.parametrize("value", [MappingProxyType({"a": 1}), Text("a"), Number(1), Share(0.5)], ids=type)
+def test_what_a_plugin_may_answer_with_is_encoded_whatever_its_exact_type(value: Any) -> None:
+    """The check of answers lets all of these pass."""
+    assert accept_answers.answer([value]) == [value]
+    assert json.loads(b"".join(parts([value]))) == [value]
 
 
 async def test_others_get_their_turns_while_a_large_answer_is_encoded() -> None:

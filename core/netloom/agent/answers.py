@@ -95,12 +95,18 @@ def _rows(value: object) -> Iterator[bytes]:
 
 
 def _encoded(value: object) -> bytes:
-    return msgspec.json.encode(value, enc_hook=_address_text)
+    return msgspec.json.encode(value, enc_hook=_plain)
 
 
-def _address_text(value: object) -> str:
+def _plain(value: object) -> object:
+    """What the encoder knows in the place of what it does not: of types that plugins may answer with, too."""
     if isinstance(value, (IPv4Address, IPv6Address)):
         return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
     raise NotImplementedError(f"{type(value).__name__} has no place in an answer")
 
 
