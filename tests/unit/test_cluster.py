@@ -166,6 +166,8 @@ async def test_a_node_that_cannot_be_reached_is_listed_with_the_reason(store: Lo
         ("nodes/x", b"{"),
         ("addresses/node2/1", b'{"address":"no","identity":1,"node":"node2"}'),
         ("identities/x", b"a;"),
+        ("identities/²", b"a;"),
+        ("identities/" + "9" * 5000, b"a;"),
     ],
 )
 async def test_a_garbage_record_is_passed_over(store: LocalStore, key: str, value: bytes) -> None:
