@@ -174,6 +174,12 @@ def test_a_wait_for_what_is_no_number_is_refused(node: NodeUnderTest, query: str
     assert node.request("GET", f"/v1/policies/wait?{query}")[0] == 400
 
 
+@pytest.mark.parametrize(("path", "name"), [("/v1/policies", "objects"), ("/v1/policies/matrix", "unused")])
+def test_what_is_neither_true_nor_false_is_refused(node: NodeUnderTest, path: str, name: str) -> None:
+    status, answer = node.request("GET", f"{path}?{name}=yes")
+    assert (status, answer["error"]["message"]) == (400, f'{name} "yes" is neither true nor false')
+
+
 def test_selectors_are_listed_with_whom_they_select(node: NodeUnderTest) -> None:
     put(node, named("one"), named("two"))
     rows = {row["selector"]: row for row in node.get("/v1/policies/selectors")}

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from netloom.agent import policy_views
-from netloom.agent.answers import answer, large_answer, read_body, read_number, refuse_others
+from netloom.agent.answers import answer, large_answer, read_body, read_number, read_truth, refuse_others
 from netloom.agent.policy_changes import File, PolicyChanges
 from netloom.agent.policy_everybody import Everybody, Whom
 from netloom.agent.policy_facts import sources_of
@@ -99,7 +99,7 @@ class PolicyApi:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        with_objects = request.query.get("objects", "") == "true"
+        with_objects = read_truth("objects", request.query.get("objects", "false"))
         view = policy_views.document_view if with_objects else policy_views.policy_view
         repository, local = self._policies.repository, self._agent.endpoints.refcounts()
         rows = [view(policy, repository, local) for policy in repository.policies]
@@ -158,7 +158,7 @@ class PolicyApi:
         whom = Whom(
             namespaces=frozenset(query.getall("namespace", [])),
             labels=frozenset(Label.parse(text) for text in query.getall("label", [])),
-            unused=query.get("unused", "") == "true",
+            unused=read_truth("unused", query.get("unused", "false")),
         )
         return await large_answer(await self._everybody.matrix(whom))
 
