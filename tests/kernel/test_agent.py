@@ -13,10 +13,10 @@ from netloom.agent.records import encode_node
 from netloom.edge import tcx
 from netloom.edge.netlink import Direction
 from netloom.model.node import Node
-from netloom_local.store import LocalStore
 from support.attached import CLSACT_ONLY, ours_on, strip
 from support.netns import NamespaceFactory
 from support.node import NodeUnderTest, wait_until
+from support.stores import opened
 
 pytestmark = pytest.mark.kernel
 
@@ -85,10 +85,8 @@ def test_pod_prefixes_of_another_node_are_refused(running: NodeUnderTest) -> Non
     )
 
     async def publish() -> None:
-        store = LocalStore(running.directory / "store/store.db", 1.0)
-        await store.open()
-        await store.put("nodes/n2", encode_node(other))
-        await store.close()
+        async with opened(running.directory / "store/store.db") as store:
+            await store.put("nodes/n2", encode_node(other))
 
     asyncio.run(publish())
     status, words = running.refusal()

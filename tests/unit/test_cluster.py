@@ -22,6 +22,7 @@ from netloom.model.node import Node
 from netloom.plugins.contract import DeviceSpec, NodeChanged, Reach, Tunnel, WorkloadKind
 from netloom.plugins.fallback import Modes
 from netloom_local.store import LocalStore
+from support.stores import opened
 from support.tables import MemoryTable
 
 NODE1 = Node(
@@ -85,10 +86,8 @@ class View:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
-    local = LocalStore(tmp_path / "store.db", 0.05)
-    await local.open()
-    yield local
-    await local.close()
+    async with opened(tmp_path / "store.db", 0.05) as local:
+        yield local
 
 
 async def test_a_remote_endpoint_is_known_by_identity_and_tunnel(store: LocalStore) -> None:
