@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -64,14 +64,14 @@ class Namespace:
 
 
 class NamespaceFactory(Protocol):
-    """Makes namespaces: the fixture ``make_netns`` does, which end with the test."""
+    """Makes namespaces that end with the test, or with what else they belong to."""
 
     def __call__(self, label: str = "") -> Namespace: ...
 
 
-@contextmanager
+@contextlib.contextmanager
 def namespaces() -> Iterator[NamespaceFactory]:
-    """Fresh namespaces, as many as the block asks for; all end with it, the last one first."""
+    """Fresh namespaces, as many as are asked for; all end together."""
     made: list[Namespace] = []
 
     def make(label: str = "") -> Namespace:
