@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from netloom.datapath.reasons import DropReason
 from netloom.lab.agents import wait_until
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from netloom.model.address import Address
-from support.cluster import WITHIN_S, Cluster, cluster_of, ends_of, monitoring, receive
+from support.cluster import WITHIN_S, Cluster, cluster_of, ends_of, frames_until, monitoring, receive
 from support.leaks import MARK
 from support.load import Route, under_load
+from support.objects import with_given_objects
 from support.observing import between, the_last
 
 pytestmark = pytest.mark.e2e
@@ -34,14 +38,33 @@ HEADERS_BYTES = {4: 28, 6: 48}
 """Of IP and ICMP."""
 
 
+def settings(**of_mode: bool) -> dict[str, Any]:
+    """Of a node in native mode; ``of_mode``: what is not as usual there."""
+    prefixes = [f"{OUTSIDE_V4}/32", f"{OUTSIDE_V6}/128"]
+    return {"network_mode": "native", "plugins": {"native": {"native_cidrs": prefixes, **of_mode}}}
+
+
+@contextmanager
+def configured(cluster: Cluster, node: str, **of_mode: bool) -> Iterator[None]:
+    """A node whose agent was given other settings, and is given the usual ones again."""
+
+    def start_with(chosen: Mapping[str, bool]) -> None:
+        cluster.lab.stop_agent(node)
+        cluster.lab.configure(node, with_given_objects(settings(**chosen)))
+        cluster.lab.start_agent(node)
+        cluster.lab.wait_converged()
+
+    start_with(of_mode)
+    try:
+        yield
+    finally:
+        start_with({})
+
+
 @pytest.fixture(scope="module")
 def native(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """Two nodes with a pod each; the world's first address knows the way to pods."""
-    settings = {
-        "network_mode": "native",
-        "plugins": {"native": {"native_cidrs": [f"{OUTSIDE_V4}/32", f"{OUTSIDE_V6}/128"]}},
-    }
-    with cluster_of(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings) as cluster:
+    with cluster_of(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings()) as cluster:
         for node in cluster.lab.topology.nodes:
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
@@ -121,6 +144,25 @@ def test_the_agent_says_what_reaches_the_others(native: Cluster) -> None:
     (_, other) = native.lab.api("node1", "/v1/nodes")
     assert (other["reached_by"], other["way"], other["passed_over"]) == ("native", "native", [])
     assert native.lab.api("node1", "/v1/status")["tunnel"]["device"] == ""
+
+
+def test_packets_for_a_node_that_nothing_reaches_are_dropped(native: Cluster) -> None:
+    """They are not the world's: the host's default route would take them along, unseen by any policy."""
+    one, two = native.pod("busybox1"), native.pod("busybox2")
+    with configured(native, "node1", direct_node_routes=False):
+        (_, other) = native.lab.api("node1", "/v1/nodes")
+        assert "plugins.native.routed" in other["error"]
+        with native.node("node1").packet_socket("eth0") as sniffer:
+            for version in (4, 6):
+                assert one.answers_nothing(two.address(version))
+                drop = the_last(native, "node1", *between(one, two, "--type", "drop"))
+                assert drop["code"] == DropReason.NO_TUNNEL_ENDPOINT
+            end = native.underlay("node1", 4).packed + native.underlay("node2", 4).packed
+            native.node("node1").ping(native.underlay("node2", 4))
+            sent = frames_until(sniffer, lambda frame: ends_of(frame) == end)
+        own = (one.ipv4.packed, one.ipv6.packed)
+        assert not [frame for frame in sent if ends_of(frame).startswith(own)]
+    one.ping(two.ipv4)
 
 
 @BOTH

@@ -40,13 +40,12 @@ def node(shared: Node) -> Node:
 
 def test_a_node_that_refuses_nobody_has_no_program(node: Node) -> None:
     """It costs nothing."""
-    view = node.get("/v1/prefilter")
-    assert (view["cidrs"], view["mode"], node.names()) == ([], "off", [])
+    assert (node.cidrs, node.modes, node.names()) == ([], {}, [])
 
 
 def test_an_update_is_attached_kept_and_written_in_the_map_of_its_kind(node: Node) -> None:
     answer = node.refuse(*SET)
-    assert (answer["added"], answer["mode"], answer["problem"]) == (4, "native", "")
+    assert (answer["added"], answer["problem"], node.modes) == (4, "", {"eth0": "native"})
     assert node.names() == [(OURS, "native")]
     assert node.in_kernel() == {
         "ip4": {"192.0.2.7"},
@@ -66,8 +65,8 @@ def test_what_is_there_already_changes_nothing(node: Node) -> None:
 
 def test_the_last_to_go_takes_the_program_along(node: Node) -> None:
     node.refuse(*SET)
-    assert node.ask("DELETE", SET[1:])[1]["mode"] == "native"
-    assert node.ask("DELETE", SET[:1])[1]["mode"] == "off"
+    assert [each["mode"] for each in node.ask("DELETE", SET[1:])[1]["devices"]] == ["native"]
+    assert [each["mode"] for each in node.ask("DELETE", SET[:1])[1]["devices"]] == ["off"]
     assert (node.names(), node.in_kernel(), node.cidrs) == ([], {}, [])
 
 

@@ -16,7 +16,7 @@ from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, Invalid, StoreError
 from netloom.model.node import Node, RemoteAddress
 from netloom.model.ports import NamedPort
-from netloom.plan.claims import remote_address_claims, remote_node_claims
+from netloom.plan.claims import nowhere, remote_address_claims, remote_node_claims
 from netloom.plugins.contract import NodeChanged, Reach, Store, StoreEvent
 from netloom.plugins.fallback import Modes
 
@@ -237,10 +237,15 @@ class Cluster:
         try:
             _refuse_overlap(self._local.node, node)
             way = self._local.mode.way(self._local.node, node, self._local.mtu_bytes, self._only)
-        except (Invalid, Conflict) as error:
-            self._log.error("node.unreachable", node=node.name, error=str(error))
-            return KnownNode(node=node, reach=Reach(), error=str(error))
+        except Conflict as error:
+            return self._unreachable(node, Reach(), error)
+        except Invalid as error:
+            return self._unreachable(node, nowhere(node), error)
         return KnownNode(node=node, reach=way.reach, error="", mode=way.mode, passed_over=way.passed_over)
+
+    def _unreachable(self, node: Node, reach: Reach, error: Exception) -> KnownNode:
+        self._log.error("node.unreachable", node=node.name, error=str(error))
+        return KnownNode(node=node, reach=reach, error=str(error))
 
     def _take_address(self, key: str, value: bytes | None) -> None:
         if key.startswith(f"{ADDRESSES}{self._local.node.name}/"):
