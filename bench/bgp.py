@@ -1,5 +1,7 @@
 """What BGP costs a node: how soon its announcements are in a router's kernel, and many routes in its own.
 
+What of that is writing routes is measured by itself (:mod:`bench.routes`).
+
 A rack of one node with a router, FRR, at the other end of a cable; agent, speaker and plugin are those of any node. FRR
 is given its routes by the kernel it runs on, and told to spread them in one step, from which is measured.
 """
@@ -15,7 +17,9 @@ from functools import partial
 from ipaddress import IPv4Network
 from typing import TypeVar
 
+from bench import routes
 from bench.nodes import resident_bytes
+from bench.routes import Written
 from netloom.edge.learned_routes import LearnedTable
 from netloom.edge.messages import attributes
 from netloom.edge.netns import call_in_netns, open_netns
@@ -76,10 +80,12 @@ class Spread:
 
     announcing: Announcing
     learning: tuple[Learning, ...]
+    writing: Written
 
 
 def measure(mark: str, say: Callable[[str], None]) -> Spread:
-    """Takes a minute or two."""
+    """Takes two minutes or three."""
+    writing = routes.measure(mark, say)
     cable = cables_of(1, 1)[0]
     bgp = {"local_as": _AS, "peers": [{"address": str(cable.tor_ipv4.ip), "remote_as": _ROUTER_AS}]}
     settings = {
@@ -91,7 +97,8 @@ def measure(mark: str, say: Callable[[str], None]) -> Spread:
         bench = _Bench(lab)
         say(f"{ANNOUNCEMENTS} announcements")
         announcing = bench.announce(ANNOUNCEMENTS)
-        return Spread(announcing=announcing, learning=tuple(bench.learn(routes, say) for routes in SCALES))
+        learning = tuple(bench.learn(count, say) for count in SCALES)
+        return Spread(announcing=announcing, learning=learning, writing=writing)
 
 
 class _Bench:
@@ -124,10 +131,10 @@ class _Bench:
             gobgp.close()
         return tuple(found[False]), tuple(found[True])
 
-    def learn(self, routes: int, say: Callable[[str], None]) -> Learning:
-        say(f"{routes} routes")
+    def learn(self, many: int, say: Callable[[str], None]) -> Learning:
+        say(f"{many} routes")
         before = self._resident()
-        prefixes = [_PREFIXES.network_address + (number << 8) for number in range(routes)]
+        prefixes = [_PREFIXES.network_address + (number << 8) for number in range(many)]
         lines = [f"blackhole {prefix}/24 proto {_GIVEN_PROTOCOL}" for prefix in prefixes]
         ip_batch(self._tor.netns, [f"route add {line}" for line in lines])
         table = _inside(self._node.netns, LearnedTable)
@@ -137,7 +144,7 @@ class _Bench:
             self._spread("redistribute kernel")
             _wait(lambda: len(table.read()) > count)
             first_s = time.monotonic() - began
-            _wait(lambda: len(table.read()) >= count + routes)
+            _wait(lambda: len(table.read()) >= count + many)
             all_s = time.monotonic() - began
             after = self._resident()
             began = time.monotonic()
@@ -148,7 +155,7 @@ class _Bench:
             table.close()
         ip_batch(self._tor.netns, [f"route delete {line}" for line in lines])
         return Learning(
-            routes=routes,
+            routes=many,
             first_s=first_s,
             all_s=all_s,
             withdrawn_s=withdrawn_s,

@@ -236,6 +236,35 @@ async def test_the_loop_writes_what_is_told_and_what_matters_first() -> None:
     assert batches[0] == 1
 
 
+MANY = tuple(ip_network((0x0B000000 + number * 256, 24)) for number in range(5 * CHUNK))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        RouteChanges(routes=tuple(LearnedRoute(prefix=prefix, via=ip_address(VIA)) for prefix in MANY)),
+        RouteChanges(gone=MANY),
+        RouteChanges(complete=True),
+    ],
+    ids=["told", "withdrawn", "no-longer-told"],
+)
+async def test_however_much_is_told_others_have_their_turn_meanwhile(changes: RouteChanges) -> None:
+    routes = learned(MemoryRoutes())
+    await routes.take("bgp", RouteChanges(routes=tuple(route(str(prefix), OTHER) for prefix in MANY)))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    await routes.take("bgp", changes)
+    waiting.cancel()
+    assert turns >= len(MANY) // CHUNK - 1
+
+
 @pytest.mark.parametrize(
     ("prefix", "words"),
     [

@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,9 @@ from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import Outcome, Put
 from netloom.model.errors import NetloomError
 from netloom.plan.learned import Book, Facts, Hops, Key, Rules, key_of, prefix_of
-from netloom.plugins.contract import LearnedRoute, RouteChanges
+from netloom.plugins.contract import RouteChanges
+
+T = TypeVar("T")
 
 CHUNK = 1000
 """Routes in one visit to the kernel, and between two breaths of the event loop: some ten milliseconds."""
@@ -29,9 +31,8 @@ NAMED_REPAIRS = 3
 """Of more than so many, only their number is told."""
 EARLIER = "earlier run"
 """Whose a route is that nobody has told of in this run."""
-
-
 WRITTEN, WAITING = "written", "waiting"
+"""What became of a route that is not refused."""
 
 
 class LearnedDriver(Protocol):
@@ -70,6 +71,8 @@ class LearnedRoutes:
         self._changed: dict[Key, None] = {}
         self._new: dict[Key, None] = {}
         self._adopted = False
+        self._unsure = False
+        """Whether the kernel may have something else: a write failed on its way."""
         self._due = asyncio.Event()
         self._lock = asyncio.Lock()
         self._named: frozenset[str] = frozenset()
@@ -86,9 +89,10 @@ class LearnedRoutes:
                 self._mark(key)
             self._due.set()
             await asyncio.sleep(0)
-        for key in (*map(key_of, changes.gone), *before):
-            self.book.drop(router, key)
-            self._mark(key)
+        for prefixes in _parts(changes.gone):
+            await self._drop(router, map(key_of, prefixes))
+        for keys in _parts(tuple(before)):
+            await self._drop(router, keys)
         if changes.complete:
             self._silent.discard(router)
             self._forget_earlier()
@@ -116,10 +120,15 @@ class LearnedRoutes:
                 told = self.book.keys()
                 for key in told:
                     self._mark(key)
+            if self._unsure:
+                for key in await self._look():
+                    self._mark(key)
             while keys := self._next_keys():
                 try:
                     await self._write(keys)
                 except NetloomError:
+                    # Some may be written all the same, and would be taken for a stranger's.
+                    self._unsure = True
                     for key in keys:
                         self._mark(key)
                     raise
@@ -131,14 +140,10 @@ class LearnedRoutes:
         The first time it takes up what an earlier run left. What was refused is tried again.
         """
         async with self._lock:
-            actual = await self._driver.read()
-            differing = (
-                {key for key, _ in self._held.items() ^ actual.items()} - self._changed.keys() - self._new.keys()
-            )
-            self._held = actual
+            differing = await self._look() - self._changed.keys() - self._new.keys()
             first, self._adopted = not self._adopted, True
             if first:
-                self._earlier = actual.keys() - self.book.keys()
+                self._earlier = self._held.keys() - self.book.keys()
                 differing = self.book.keys()
             for key in (*differing, *self._refused, *self._reduced):
                 self._mark(key)
@@ -154,9 +159,9 @@ class LearnedRoutes:
     def counts(self) -> dict[str, int]:
         """Routes by what became of them."""
         return {
-            "written": len(self._held),
+            WRITTEN: len(self._held),
             "refused": len(self._refused),
-            "waiting": len(self._changed) + len(self._new),
+            WAITING: len(self._changed) + len(self._new),
         }
 
     def route(self, key: Key) -> tuple[str, Hops, str] | None:
@@ -166,6 +171,20 @@ class LearnedRoutes:
             return None
         state = self._refused.get(key) or (WRITTEN if key in self._held else WAITING)
         return self.book.owner(key) or EARLIER, hops, state
+
+    async def _drop(self, router: str, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.book.drop(router, key)
+            self._mark(key)
+        self._due.set()
+        await asyncio.sleep(0)
+
+    async def _look(self) -> set[Key]:
+        """See what the kernel has; where it is something else than was known."""
+        actual = await self._driver.read()
+        differing = {key for key, _ in self._held.items() ^ actual.items()}
+        self._held, self._unsure = actual, False
+        return differing
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None
@@ -251,5 +270,5 @@ class LearnedRoutes:
         self._named = frozenset(reasons)
 
 
-def _parts(routes: Sequence[LearnedRoute]) -> Iterator[Sequence[LearnedRoute]]:
-    return (routes[start : start + CHUNK] for start in range(0, len(routes), CHUNK))
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK))
