@@ -116,6 +116,13 @@ def test_the_world_sees_the_node(native: Cluster, outside: str) -> None:
     assert source_seen(native, outside) == str(native.underlay("node1", version))
 
 
+@pytest.mark.parametrize("outside", [OTHER_V4, OTHER_V6])
+def test_the_world_may_ask_a_pod_by_its_own_address(native: Cluster, outside: str) -> None:
+    """Where a router knows the way: the pod answers as whom it was asked."""
+    pod = native.pod("busybox1")
+    native.outside.ping(pod.address(6 if ":" in outside else 4), "-I", outside)
+
+
 @pytest.mark.parametrize("outside", [OUTSIDE_V4, OUTSIDE_V6], ids=["IPv4", "IPv6"])
 def test_native_cidrs_see_the_pod(native: Cluster, outside: Address) -> None:
     assert source_seen(native, str(outside)) == str(native.pod("busybox1").address(outside.version))
