@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import TypeVar
 
 from bench import routes
+from bench.nodes import resident_bytes
 from bench.routes import Written
 from netloom.edge.learned_routes import LearnedTable
 from netloom.edge.messages import attributes
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.edge.routes import ATTRIBUTES_AT, RTA_DST, list_routes
 from netloom.edge.rtnl import RtnlSocket
-from netloom.lab import lab, routers
+from netloom.lab import routers
 from netloom.lab.inside import ip_batch, netns_path
+from netloom.lab.lab import Lab, running
 from netloom.lab.racks import RackSpec, cables_of
 from netloom.lab.topology import LabSpec
 from netloom_bgp.client import Gobgp
@@ -92,23 +93,20 @@ def measure(mark: str, say: Callable[[str], None]) -> Spread:
         "plugins": {"native": {"direct_node_routes": False, "routed": True}, "bgp": bgp},
     }
     spec = LabSpec(name=f"{mark}-bgp", nodes=1, pods_per_node=0, racks=(RackSpec(name="a", nodes=1),), uplinks=1)
-    made = lab.up(spec, settings)
-    try:
-        bench = _Bench(made)
+    with running(spec, settings) as lab:
+        bench = _Bench(lab)
         say(f"{ANNOUNCEMENTS} announcements")
         announcing = bench.announce(ANNOUNCEMENTS)
         learning = tuple(bench.learn(count, say) for count in SCALES)
         return Spread(announcing=announcing, learning=learning, writing=writing)
-    finally:
-        lab.down(spec.name)
 
 
 class _Bench:
-    def __init__(self, made: lab.Lab) -> None:
-        self._lab = made
-        self._node = made.topology.nodes[0]
-        (self._tor,) = made.topology.tors
-        self._run_dir = made.files.run_dir / self._node.name
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._node = lab.topology.nodes[0]
+        (self._tor,) = lab.topology.tors
+        self._run_dir = lab.files.run_dir / self._node.name
 
     def announce(self, count: int) -> Announcing:
         prefixes = list(IPv4Network("198.18.0.0/16").subnets(new_prefix=24))[:count]
@@ -177,7 +175,7 @@ class _Bench:
         if agent is None:
             raise RuntimeError("the agent has ended")
         speaker = int((self._run_dir / "bgp" / "gobgpd.pid").read_text().split()[0])
-        return _resident_bytes(agent.pid), _resident_bytes(speaker)
+        return resident_bytes(agent.pid), resident_bytes(speaker)
 
 
 @contextlib.contextmanager
@@ -208,8 +206,3 @@ def _wait(done: Callable[[], bool]) -> None:
         if time.monotonic() > until:
             raise RuntimeError(f"routes were not as they should be within {_WITHIN_S:g} s")
         time.sleep(_POLL_S)
-
-
-def _resident_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))

@@ -59,13 +59,11 @@ SHOWN = (
 
 
 @pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
+def node(node: NodeUnderTest) -> NodeUnderTest:
     """A node on which others have a bit of everything, some of it much like ours."""
-    made = NodeUnderTest(tmp_path, make_netns)
     for line in FOREIGN.strip().splitlines():
-        made.netns.run(*line.split())
-    yield made
-    made.close()
+        node.netns.run(*line.split())
+    return node
 
 
 def picture(node: NodeUnderTest) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from netloom.agent.learned import LearnedRoutes
+from netloom.agent.learned import WAITING, WRITTEN, LearnedRoutes
 from netloom.edge.messages import HEADER_BYTES
 from netloom.edge.notices import NoticeSocket
 from netloom.edge.ownership import LEARNED_PROTOCOL
@@ -80,7 +80,9 @@ class RoutedNode:
     def refused(self) -> dict[str, str]:
         """Prefixes that are not written, and why."""
         assert self.learned is not None
-        return {str(prefix_of(key)): reason for key, reason in self.learned.refused.items()}
+        keys = self.learned.keys()
+        shown = {str(prefix_of(key)): self.learned.route(key) for key in keys}
+        return {prefix: found[2] for prefix, found in shown.items() if found and found[2] not in (WRITTEN, WAITING)}
 
     def standing(self) -> dict[str, tuple[str, ...]]:
         """All routes with the protocol of learnt ones and their next hops, as ``ip`` has them."""

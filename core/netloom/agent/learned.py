@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -31,6 +31,8 @@ NAMED_REPAIRS = 3
 """Of more than so many, only their number is told."""
 EARLIER = "earlier run"
 """Whose a route is that nobody has told of in this run."""
+WRITTEN, WAITING = "written", "waiting"
+"""What became of a route that is not refused."""
 
 
 class LearnedDriver(Protocol):
@@ -115,6 +117,9 @@ class LearnedRoutes:
             facts = self._facts()
             if facts != self._rules.facts:
                 self._rules = Rules(facts)
+                told = self.book.keys()
+                for key in told:
+                    self._mark(key)
             if self._unsure:
                 for key in await self._look():
                     self._mark(key)
@@ -139,38 +144,33 @@ class LearnedRoutes:
             first, self._adopted = not self._adopted, True
             if first:
                 self._earlier = self._held.keys() - self.book.keys()
-                differing = self._held.keys() | self.book.keys()
-                self._forget_earlier()
+                differing = self.book.keys()
             for key in (*differing, *self._refused, *self._reduced):
                 self._mark(key)
+            self._forget_earlier()
         await self.flush()
         self._due.set()
         return () if first else tuple(self._repairs(differing))
 
-    @property
-    def refused(self) -> Mapping[Key, str]:
-        """Why what was told is not written."""
-        return self._refused
-
-    def __len__(self) -> int:
-        """Routes that are told of, or that the kernel has."""
-        return len(self.book.keys() | self._held.keys())
+    def keys(self) -> set[Key]:
+        """Of all routes that are told of, or that the kernel has."""
+        return self.book.keys() | self._held.keys()
 
     def counts(self) -> dict[str, int]:
         """Routes by what became of them."""
         return {
-            "written": len(self._held),
+            WRITTEN: len(self._held),
             "refused": len(self._refused),
-            "waiting": len(self._changed) + len(self._new),
+            WAITING: len(self._changed) + len(self._new),
         }
 
-    def routes(self) -> Iterator[tuple[Key, str, Hops, str]]:
-        """Every route with its router, its next hops and ``written``, ``waiting`` or why it is refused; in no order."""
-        for key in self.book.keys() | self._held.keys():
-            wanted = self.book.wanted(key)
-            router = self.book.owner(key) or EARLIER
-            state = self._refused.get(key) or ("written" if key in self._held else "waiting")
-            yield key, router, wanted or self._held[key], state
+    def route(self, key: Key) -> tuple[str, Hops, str] | None:
+        """A route's router, its next hops, and ``written``, ``waiting`` or why it is refused; None without one."""
+        hops = self.book.wanted(key) or self._held.get(key)
+        if hops is None:
+            return None
+        state = self._refused.get(key) or (WRITTEN if key in self._held else WAITING)
+        return self.book.owner(key) or EARLIER, hops, state
 
     async def _drop(self, router: str, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -257,8 +257,6 @@ class LearnedRoutes:
 
     def _tell(self) -> None:
         """Name each reason for which routes are refused once, with one of them."""
-        if not self._refused and not self._named:
-            return
         reasons = Counter(self._refused.values())
         for reason in reasons.keys() - self._named:
             key = next(key for key, text in self._refused.items() if text == reason)
