@@ -311,8 +311,8 @@ static __always_inline int admit_from_proxy(struct __sk_buff *skb, struct flow *
 {
 	struct admission *admission = admission_beside(packet);
 	const struct endpoint_info *sender;
-	const struct connection_info *entry;
 	const struct ipcache_info *known;
+	struct connection_info *entry;
 	int rc = read_l4(skb, flow, packet, &admission->l4);
 
 	if (rc)
@@ -321,6 +321,8 @@ static __always_inline int admit_from_proxy(struct __sk_buff *skb, struct flow *
 	if (entry) {
 		flow->source_identity = admission->is_reply ? entry->destination_identity : entry->source_identity;
 		flow->destination_identity = admission->is_reply ? entry->source_identity : entry->destination_identity;
+		/* Of a connection from the world no other packets may come by here. */
+		entry->expires_ns = admission->now_ns + lifetime_of(PROTOCOL_TCP, entry->flags);
 		return 0;
 	}
 	sender = endpoint_of(&packet->source);

@@ -1,4 +1,4 @@
-"""How packets of a connection whose requests are to be judged find the node's proxy, and are known when they come from it."""
+"""How packets of connections whose requests are judged find the node's proxy, and are known when they come from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from netloom.datapath.layout import U64
 from netloom.datapath.maps import Index, MapKind, MapSpec
 
 MARK_TO_PROXY = 0x6C300001
-"""``skb->mark`` of packets that are the proxy's, whatever address they are for. No bit of it is kube-proxy's or Cilium's."""
+"""``skb->mark`` of packets that are the proxy's, whatever address they are for: no bit is kube-proxy's or Cilium's."""
 MARK_FROM_PROXY = 0x6C300002
 """``skb->mark`` of packets that the proxy has sent: they were judged."""
 

@@ -15,21 +15,7 @@ from netloom.datapath.enforcement import POLICY_MAPS
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, CType, Ifindexes, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
 from netloom.datapath.prefilter import PREFILTER_MAPS
-from netloom.datapath.proxy import (
-    MARK_FROM_PROXY as MARK_FROM_PROXY,
-)
-from netloom.datapath.proxy import (
-    MARK_TO_PROXY as MARK_TO_PROXY,
-)
-from netloom.datapath.proxy import (
-    PROXY_IPV4 as PROXY_IPV4,
-)
-from netloom.datapath.proxy import (
-    PROXY_IPV6 as PROXY_IPV6,
-)
-from netloom.datapath.proxy import (
-    PROXY_MAPS,
-)
+from netloom.datapath.proxy import PROXY_MAPS
 
 
 @dataclass(frozen=True, slots=True)
