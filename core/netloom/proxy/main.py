@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ from netloom.proxy.rules import Rulebook
 from netloom.proxy.server import Proxy, room_for
 from netloom.proxy.sockets import Door, SockmapDoor
 
+GC_THRESHOLD = 20_000
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
 
@@ -60,6 +62,9 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, proxy.ended.set)
     control = Control(path, proxy, shared.log, who)
     await proxy.start()
+    # What is there now stays; and requests leave no cycles, so looking for some after each few hundred is in vain.
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
     tasks: list[asyncio.Task[None]] = []
     try:
         with shared.guard.watching():
