@@ -11,7 +11,7 @@ import pytest
 
 from netloom.model.l7 import L7Entry, L7Rule
 from support.netns import NamespaceFactory
-from support.proxy_world import CLIENT, SERVERS, World, eventually, ingress, receive, world
+from support.proxy_world import CLIENT, SERVERS, eventually, ingress, receive, world
 
 pytestmark = pytest.mark.kernel
 

@@ -140,6 +140,7 @@ class Connection:
             await asyncio.get_running_loop().create_connection(lambda: self._server, sock=made)
             sockets.keep(made)
         except (OSError, TimeoutError) as error:
+            self._connecting = None
             self._told(f"the server cannot be reached: {str(error) or 'no answer'}")
             self._reset("unreachable")
         finally:
