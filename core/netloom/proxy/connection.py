@@ -16,7 +16,7 @@ from netloom.proxy import sockets
 from netloom.proxy.access import AccessLog
 from netloom.proxy.end import End
 from netloom.proxy.ends import Identify, ends_of, renewed
-from netloom.proxy.exchange import Asked, told
+from netloom.proxy.exchange import Asked, broken
 from netloom.proxy.guard import Guard, Overrun
 from netloom.proxy.rules import Applied, Ends, Rulebook
 
@@ -306,7 +306,7 @@ class Connection:
         protocol = self._applied.protocol if self._applied else self._spoken.protocol.name
         direction = self._applied.direction if self._applied else ""
         self._shared.log.count(protocol, "error")
-        self._shared.log.put(told(protocol, self._ends, verdict="error", direction=direction, why=why))
+        self._shared.log.put(broken(protocol, self._ends, direction, why))
 
     def _fault(self, why: str) -> None:
         plugin, protocol = self._spoken.plugin, self._spoken.protocol.name

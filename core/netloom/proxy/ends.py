@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -70,7 +71,7 @@ class PinnedConnections:
 
 def ends_of(identify: Identify, source: tuple[object, ...], destination: tuple[object, ...]) -> Ends | None:
     """Both ends by their socket addresses; None when nobody knows the connection."""
-    here, there = _address(source), _address(destination)
+    here, there = _address(str(source[0])), _address(str(destination[0]))
     source_port, destination_port = int(str(source[1])), int(str(destination[1]))
     identities = identify(here, source_port, there, destination_port)
     if identities is None:
@@ -93,6 +94,7 @@ def renewed(ends: Ends, identify: Identify) -> Ends:
     return replace(ends, source_identity=found[0], destination_identity=found[1]) if found else ends
 
 
-def _address(found: tuple[object, ...]) -> Address:
+@lru_cache(maxsize=4096)
+def _address(text: str) -> Address:
     """Without the scope of a link-local one."""
-    return ip_address(str(found[0]).partition("%")[0])
+    return ip_address(text.partition("%")[0])

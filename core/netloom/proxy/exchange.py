@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from netloom.model.l7_messages import Access, Verdict
+from netloom.model.l7 import L7Rule
+from netloom.model.l7_messages import Access
 from netloom.plugins.protocols import L7Protocol
 from netloom.proxy.access import AccessLog
-from netloom.proxy.rules import Applied, Ends, Rule
+from netloom.proxy.rules import Applied, Ends
+
+_NO_RULE: Final = L7Rule(rule="", policy="", origin="")
 
 
 class Asked:
     """An Exchange of the parsers' contract."""
 
-    __slots__ = ("_applied", "_at_ns", "_direction", "_done", "_request", "_rule", "_rules", "allowed")
+    __slots__ = ("_applied", "_at_ns", "_done", "_request", "_rule", "_rules", "allowed")
 
     def __init__(self, applied: Applied | None, request: Any, done: Callable[[Asked, dict[str, str]], None]) -> None:
         """``applied`` None: nothing is asked of it any more. ``done`` is called once."""
@@ -47,12 +50,20 @@ class Asked:
         if not log.has_room:
             log.lose()
             return
+        rule = self._rule.said if self._rule else _NO_RULE
         log.put(
-            told(
-                protocol.name,
-                ends,
+            Access(
+                at=time.time(),
+                protocol=protocol.name,
                 verdict="allowed" if self.allowed else "denied",
-                rule=self._rule,
+                policy=rule.policy,
+                origin=rule.origin,
+                source_identity=ends.source_identity,
+                destination_identity=ends.destination_identity,
+                source=ends.source_text,
+                destination=ends.destination_text,
+                source_port=ends.source_port,
+                destination_port=ends.destination_port,
                 direction=self._applied.direction,
                 latency_ns=0 if why else time.monotonic_ns() - self._at_ns,
                 request=dict(protocol.describe(self._request)),
@@ -62,19 +73,18 @@ class Asked:
         )
 
 
-def told(protocol: str, ends: Ends, *, verdict: Verdict, rule: Rule | None = None, **said: Any) -> Access:
-    """A record about a connection."""
+def broken(protocol: str, ends: Ends, direction: str, why: str) -> Access:
+    """A record about a connection that cannot go on."""
     return Access(
         at=time.time(),
         protocol=protocol,
-        verdict=verdict,
-        policy=rule.said.policy if rule else "",
-        origin=rule.said.origin if rule else "",
+        verdict="error",
         source_identity=ends.source_identity,
         destination_identity=ends.destination_identity,
         source=ends.source_text,
         destination=ends.destination_text,
         source_port=ends.source_port,
         destination_port=ends.destination_port,
-        **said,
+        direction=direction,
+        why=why,
     )
