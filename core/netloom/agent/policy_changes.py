@@ -11,7 +11,7 @@ from netloom.agent.policies import Policies
 from netloom.model.errors import ConfigError, Invalid, Problem
 from netloom.model.policy import Policy, PolicyName
 from netloom.policy.explain import Advice, advice
-from netloom.policy.fields import PolicyWarning
+from netloom.policy.fields import PolicyWarning, Protocols
 from netloom.policy.names import find_policies
 from netloom.policy.read import Import
 from netloom.policy.snapshot import Snapshot, snapshot
@@ -51,9 +51,9 @@ class Imported:
     revision: int
 
 
-def read_files(files: Sequence[File]) -> Found:
+def read_files(files: Sequence[File], protocols: Protocols) -> Found:
     """Read all as one import. Raises ConfigError with every problem of every file."""
-    together = Import()
+    together = Import(protocols)
     problems: list[Problem] = []
     policies: list[Policy] = []
     warnings: list[PolicyWarning] = []
@@ -70,9 +70,9 @@ def read_files(files: Sequence[File]) -> Found:
     return Found(policies=tuple(policies), warnings=tuple(warnings))
 
 
-async def read_aside(files: Sequence[File]) -> Found:
+async def read_aside(files: Sequence[File], protocols: Protocols) -> Found:
     """The same, while the agent goes on."""
-    return await asyncio.to_thread(read_files, files)
+    return await asyncio.to_thread(read_files, files, protocols)
 
 
 class PolicyChanges:
@@ -84,7 +84,7 @@ class PolicyChanges:
 
     async def take(self, files: Sequence[File], *, dry_run: bool) -> Imported:
         """Import files. Raises ConfigError before anything is done, Invalid when they hold nothing, or StoreError."""
-        found = await read_aside(files)
+        found = await read_aside(files, self._policies.protocols)
         if not found.policies:
             raise Invalid(f"nothing to import: {_listed(files)} no policy")
         async with self._lock:

@@ -168,14 +168,38 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRule:
+    """One rule about requests of an application protocol."""
+
+    text: str
+    """JSON with sorted keys: what the protocol's rule type is read from."""
+    origin: Origin = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Ports over which an entry is about requests of one application protocol, not about all packets."""
+
+    protocol: str
+    """As a plugin calls it: ``http``."""
+    services: tuple[Ports, ...]
+    """Of TCP, each a few ports or a name."""
+    rules: tuple[RequestRule, ...]
+    """Of which one must hold. Empty, of entries that allow alone: every request."""
+    origin: Origin = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """Peers and ports, of which one each must match."""
+    """Peers and services, of which one each must match: packets of a service, or requests over a port."""
 
     peers: tuple[Peer, ...] | None
     """None: any peer. Empty: none."""
     services: tuple[Ports | Icmp, ...] | None
     """None: any protocol and port. Empty: none."""
     origin: Origin = field(compare=False)
+    requests: tuple[Requests, ...] = ()
+    """Besides ``services``, which is not None then."""
 
 
 @dataclass(frozen=True, slots=True)

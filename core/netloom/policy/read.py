@@ -15,7 +15,7 @@ from netloom.config.schema import closest
 from netloom.model.errors import ConfigError, Problem
 from netloom.model.policy import Policy, PolicyKind, PolicyName, Rule
 from netloom.policy.cilium import cilium_rules
-from netloom.policy.fields import Notes, Place, PolicyWarning, Shape, plain
+from netloom.policy.fields import Notes, Place, PolicyWarning, Protocols, Shape, plain
 from netloom.policy.kubernetes import kubernetes_rules
 from netloom.policy.remarks import warn
 
@@ -71,7 +71,9 @@ class Policies:
 class Import:
     """Files that are read together: no two policies in them have one name."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocols: Protocols | None = None) -> None:
+        """``protocols``: those that rules about requests may be of; None: any, and nobody looks at the rules."""
+        self._protocols = protocols
         self._names: dict[PolicyName, str] = {}
 
     def read(self, text: str, file: str) -> Policies:
@@ -79,7 +81,7 @@ class Import:
         return self._read(compose_all(_untabbed(text), file, POLICY_FILE), file)
 
     def _read(self, documents: Iterator[yaml.Node], file: str) -> Policies:
-        notes = Notes(file)
+        notes = Notes(file, self._protocols)
         policies = []
         try:
             for node in documents:
@@ -108,13 +110,16 @@ class Import:
         return policy
 
 
-def read_policies(text: str, file: str) -> Policies:
+def read_policies(text: str, file: str, protocols: Protocols | None = None) -> Policies:
     """Policies of one file. Raises ConfigError with everything that is wrong with it."""
-    return Import().read(text, file)
+    return Import(protocols).read(text, file)
 
 
 def decode_policy(document: str) -> Policy:
-    """The policy of which this is the document. Raises ConfigError."""
+    """The policy of which this is the document. Raises ConfigError.
+
+    Rules about requests were read by whoever imported it; a node that does not know their protocol closes its ports.
+    """
     try:
         node = _node(json.loads(document))
     except (ValueError, RecursionError) as error:
