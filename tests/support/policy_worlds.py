@@ -22,6 +22,8 @@ from netloom.model.policy import (
     PolicyName,
     Ports,
     Protocol,
+    RequestRule,
+    Requests,
     Requirement,
     Rule,
     Section,
@@ -77,6 +79,8 @@ UNKNOWN = 4711
 """No policy can know it."""
 PORTS = (0, 1, 53, 79, 80, 81, 443, 1023, 1024, 8080, 65535)
 NAMES = ("http", "dns")
+RULES = ('"a"', '"b"', '"c"')
+"""About requests that are one of these letters, or "d"."""
 
 requirements = st.one_of(
     st.builds(
@@ -134,11 +138,34 @@ services = st.one_of(
 origins = st.builds(Origin, st.just("policies.yaml"), st.integers(1, 4), st.just("spec"))
 some_peers = st.lists(peers, min_size=1, max_size=3).map(tuple)
 some_services = st.lists(services, min_size=1, max_size=3).map(tuple)
-entries = st.builds(
+entry_peers = st.one_of(some_peers, some_peers, some_peers, st.none(), st.just(()))
+requests = st.builds(
+    Requests,
+    st.just("http"),
+    st.lists(
+        st.one_of(
+            st.builds(lambda port: Ports(Protocol.TCP, port, port), st.sampled_from([53, 80, 8080])),
+            st.just(Ports(Protocol.TCP, 79, 81)),
+            st.builds(lambda name: Ports(Protocol.TCP, name=name), st.sampled_from(NAMES)),
+        ),
+        min_size=1,
+        max_size=2,
+        unique=True,
+    ).map(tuple),
+    st.lists(st.builds(RequestRule, st.sampled_from(RULES), st.just(Origin("", 1, "rule"))), max_size=2).map(tuple),
+    origins,
+)
+some_requests = st.lists(requests, min_size=1, max_size=2).map(tuple)
+plain_entries = st.builds(
     Entry,
-    st.one_of(some_peers, some_peers, some_peers, st.none(), st.just(())),
+    entry_peers,
     st.one_of(some_services, some_services, st.none(), st.none(), st.just(())),
     origins,
+)
+entries = st.one_of(
+    plain_entries,
+    plain_entries,
+    st.builds(Entry, entry_peers, some_services | st.just(()), origins, some_requests),
 )
 sections = st.builds(
     Section,

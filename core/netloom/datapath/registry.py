@@ -230,6 +230,8 @@ class PolicyVerdict(IntEnum):
     """An audit policy's entry would have denied it."""
     AUDITED_BY_DEFAULT = 2
     """An audit policy isolates the endpoint, and nothing allows it."""
+    REDIRECTED = 3
+    """It goes by way of the proxy, which judges its requests."""
 
 
 VERDICTS_PER_S = 1000

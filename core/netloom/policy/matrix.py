@@ -100,7 +100,7 @@ def _ranges(protocol: int, sides: Sequence[_Side]) -> Iterator[Reach]:
     begun: tuple[int, bool] | None = None
     for start in starts:
         verdict = _verdict(sides, protocol, start)
-        now = None if not verdict.passes else verdict is not Verdict.ALLOWED
+        now = verdict.is_audited if verdict.passes else None
         if begun is not None and now != begun[1]:
             yield Reach(protocol, begun[0], start - 1, begun[1])
             begun = None

@@ -58,6 +58,8 @@ class _Half:
 
     clauses: dict[Group, dict[Clause, None]] = field(default_factory=dict)
     dirty: set[int] = field(default_factory=set)
+    asked: dict[Clause, None] = field(default_factory=dict)
+    """Those of ``clauses`` that are about requests."""
 
 
 @dataclass(slots=True, eq=False)
@@ -330,7 +332,7 @@ class Repository:
         half = subject.halves[direction]
         isolating = self._always.union(*(rule.of(direction).isolating for rule in subject.rules))
         slices = dict(subject.table.of(direction).slices) if subject.table else {}
-        host = self.allows_host and direction is Direction.INGRESS and bool(isolating)
+        host = self.allows_host and direction is Direction.INGRESS and bool(isolating or half.asked)
         for peer in half.dirty:
             clauses = self._clauses(half, peer)
             if host and peer == Reserved.HOST:
@@ -369,6 +371,8 @@ def _attach(subject: _Subject, rule: ResolvedRule) -> None:
     for direction, half in zip(Direction, subject.halves, strict=True):
         for clause in rule.clauses(direction):
             half.clauses.setdefault(clause.group, {})[clause] = None
+            if clause.asked:
+                half.asked[clause] = None
             half.dirty |= clause.group.members
     _touch_host(subject, rule)
 
@@ -380,6 +384,7 @@ def _detach(subject: _Subject, rule: ResolvedRule) -> None:
     for direction, half in zip(Direction, subject.halves, strict=True):
         for clause in rule.clauses(direction):
             half.dirty |= clause.group.members
+            half.asked.pop(clause, None)
             del half.clauses[clause.group][clause]
             if not half.clauses[clause.group]:
                 del half.clauses[clause.group]
@@ -387,6 +392,6 @@ def _detach(subject: _Subject, rule: ResolvedRule) -> None:
 
 
 def _touch_host(subject: _Subject, rule: ResolvedRule) -> None:
-    """Whether the host is allowed by itself depends on whether anything isolates."""
-    if rule.ingress.isolating:
+    """Whether the host is allowed by itself depends on whether anything isolates, or asks about requests."""
+    if rule.ingress.isolating or any(clause.asked for clause in rule.clauses(Direction.INGRESS)):
         subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)

@@ -1,8 +1,8 @@
 """``toPorts[].rules``: what requests over some ports must be, and which requests are denied.
 
-In a section that denies, Cilium's own reader knows no ``rules``: it passes them over, and so denies the whole port. That
-is why rules that deny stand there: wherever the same object is given to Cilium it denies more than was written, never
-less. In a section that allows, or in an annotation, what Cilium passed over would be open.
+In a section that denies, Cilium's own reader knows no ``rules``: it passes them over, and so denies the whole port.
+That is why rules that deny stand there: wherever the same object is given to Cilium it denies more than was written,
+never less. In a section that allows, or in an annotation, what Cilium passed over would be open.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _check_of(protocol: L7Protocol) -> Callable[[Place], None]:
 
 
 def requests(place: Place, ports_at: Place, ports: tuple[Ports | Icmp, ...], *, denies: bool) -> Requests | None:
-    """The rules over some ports; None when there are none to be read, which is noted. ``ports_at``: where ports stand."""
+    """The rules over ``ports``, which stand at ``ports_at``; None when there are none to be read, which is noted."""
     fields = place.fields(_RULES)
     written = [name for name in (*_FIELDS, "l7proto") if name in fields]
     if "l7" in fields and "l7proto" not in fields:
