@@ -6,7 +6,7 @@ each packet, twice: once as if there were no audit policies, once as if all were
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -289,3 +289,36 @@ def _is_entity(standing: Standing, wanted: Entity, remote: Peerage) -> bool:
         Entity.CLUSTER: remote.identity in IN_CLUSTER or IdentityId(remote.identity) in standing.identities,
     }
     return facts[wanted] if wanted in facts else remote.identity == Reserved[wanted.name]
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+def goes_on(
+    standing: Standing, direction: Direction, subject: int, remote: Peerage, packet: Packet, *, request: str
+) -> bool:
+    """Whether a request goes on, by all policies there are, each enforced; rules are JSON texts of one request each."""
+    asking = list(_asking(standing, direction, subject, remote, packet))
+    held = [
+        (denies, requests, any(rule.text == f'"{request}"' for rule in requests.rules)) for denies, requests in asking
+    ]
+    if any(denies and holds for denies, _, holds in held):
+        return False
+    found = said(standing, direction, subject, remote, packet)
+    if found.allowed_if_asked and not found.allowed:
+        return any(holds or not requests.rules for denies, requests, holds in held if not denies)
+    return found.allowed or not found.isolated
+
+
+def _asking(
+    standing: Standing, direction: Direction, subject: int, remote: Peerage, packet: Packet
+) -> Iterator[tuple[bool, Requests]]:
+    """What entries say of requests in a packet's connection, and whether they deny."""
+    names = direction, remote.identity if direction is Direction.EGRESS else subject
+    for rule in (rule for one in standing.policies.values() for rule in one.rules):
+        section = rule.egress if direction is Direction.EGRESS else rule.ingress
+        entries = (*((False, one) for one in section.allow or ()), *((True, one) for one in section.deny or ()))
+        for denies, item in entries if _selected(rule.subject, standing.labels_of(subject)) else ():
+            for requests in item.requests:
+                if _asks(standing, replace(item, requests=(requests,)), remote, packet, names):
+                    yield denies, requests

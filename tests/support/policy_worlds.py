@@ -139,23 +139,18 @@ origins = st.builds(Origin, st.just("policies.yaml"), st.integers(1, 4), st.just
 some_peers = st.lists(peers, min_size=1, max_size=3).map(tuple)
 some_services = st.lists(services, min_size=1, max_size=3).map(tuple)
 entry_peers = st.one_of(some_peers, some_peers, some_peers, st.none(), st.just(()))
-requests = st.builds(
-    Requests,
-    st.just("http"),
-    st.lists(
-        st.one_of(
-            st.builds(lambda port: Ports(Protocol.TCP, port, port), st.sampled_from([53, 80, 8080])),
-            st.just(Ports(Protocol.TCP, 79, 81)),
-            st.builds(lambda name: Ports(Protocol.TCP, name=name), st.sampled_from(NAMES)),
-        ),
-        min_size=1,
-        max_size=2,
-        unique=True,
-    ).map(tuple),
-    st.lists(st.builds(RequestRule, st.sampled_from(RULES), st.just(Origin("", 1, "rule"))), max_size=2).map(tuple),
-    origins,
+_PLACE = Origin("policies.yaml", 1, "rules")
+REQUESTS = tuple(
+    Requests("http", ports, tuple(RequestRule(text, _PLACE) for text in texts), _PLACE)
+    for ports in (
+        (Ports(Protocol.TCP, 80, 80),),
+        (Ports(Protocol.TCP, 79, 81), Ports(Protocol.TCP, 8080, 8080)),
+        (Ports(Protocol.TCP, name="http"),),
+        (Ports(Protocol.TCP, name="dns"), Ports(Protocol.TCP, 53, 53)),
+    )
+    for texts in ((), RULES[:1], RULES[1:])
 )
-some_requests = st.lists(requests, min_size=1, max_size=2).map(tuple)
+some_requests = st.sampled_from([*((one,) for one in REQUESTS), REQUESTS[1::3], REQUESTS[:3]])
 plain_entries = st.builds(
     Entry,
     entry_peers,

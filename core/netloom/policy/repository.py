@@ -50,6 +50,8 @@ class Update:
     """New tables of the subjects whose table is another one now."""
     gone: frozenset[IdentityId] = frozenset()
     """Subjects that have no table any more."""
+    asking: frozenset[IdentityId] = frozenset()
+    """Subjects of whose requests other things may be said now, whether or not they have another table."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,8 @@ class _Subject:
     halves: tuple[_Half, _Half] = field(default_factory=lambda: (_Half(), _Half()))
     rules: dict[ResolvedRule, None] = field(default_factory=dict)
     touched: bool = True
+    asks: bool = False
+    """Whether anything was said of its requests when it was last renewed."""
     table: PolicyTable | None = None
 
 
@@ -312,13 +316,17 @@ class Repository:
     def _flush(self) -> Update:
         """Renew what was touched; subjects whose table turns out to be the same are not mentioned."""
         changed: dict[IdentityId, PolicyTable] = {}
+        asking: set[IdentityId] = set()
         for number, subject in self._subjects.items():
             if subject.touched or any(half.dirty for half in subject.halves):
-                before = subject.table
+                before, asked = subject.table, subject.asks
+                subject.asks = any(half.asked for half in subject.halves)
+                if asked or subject.asks:
+                    asking.add(number)
                 if self._renewed(subject) != before or number in self._gone:
                     changed[number] = self._renewed(subject)
         gone, self._gone = frozenset(self._gone - changed.keys()), set()
-        return Update(self.revision, changed, gone)
+        return Update(self.revision, changed, gone, frozenset(asking))
 
     def _renewed(self, subject: _Subject) -> PolicyTable:
         """The table of a subject, with what was touched computed anew."""

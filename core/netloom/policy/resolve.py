@@ -17,7 +17,7 @@ no entry for the world's identity: once its prefix has a number, each address of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -62,7 +62,7 @@ class Asked:
     """What an entry says of requests."""
 
     requests: Requests
-    policy: PolicyName
+    policy: PolicyName | None
     denies: bool
     audit: bool
 
@@ -175,11 +175,10 @@ _OF_REQUESTS: Final[Mapping[int, tuple[int, ...]]] = {
 def _clauses(entry: Entry, source: Source, direction: Direction, acquire: Acquire) -> Iterator[Clause]:
     yield from _of_services(entry, entry.services, source, direction, acquire)
     for requests in entry.requests:
-        assert source.policy is not None
         denies, audit = source.effect in (DENY, AUDIT_DENY), source.effect in (AUDIT_ALLOW, AUDIT_DENY)
         asked = Asked(requests, source.policy, denies, audit)
         for effect in _OF_REQUESTS[source.effect]:
-            one = Source(source.policy, source.origin, effect)
+            one = replace(source, effect=effect)
             for clause in _of_services(entry, requests.services, one, direction, acquire):
                 clause.asked = asked
                 yield clause
