@@ -10,9 +10,10 @@ import pytest
 from netloom.model.errors import ConfigError, Invalid
 from netloom.model.policy import Entry, Ports, Protocol, Requests
 from netloom.plugins.protocols import Judge, L7Protocol, Parser
+from netloom.policy.clashes import clashes
 from netloom.policy.read import decode_policy, read_policies
 from netloom.policy.requests import checks_of
-from support.policies import FILE, written
+from support.policies import FILE, labels, written
 
 
 @dataclass(frozen=True)
@@ -164,3 +165,45 @@ def test_an_allow_of_requests_of_which_a_denial_leaves_nothing_is_warned_of() ->
     )
     (warning,) = read_policies(text, FILE, KNOWN).warnings
     assert "everything this allows is denied by spec.ingressDeny[0]" in str(warning)
+
+
+# --- two protocols at one port ------------------------------------------------------------------
+
+
+def two(first: str, second: str, *, subject: str = "{}") -> str:
+    """Two policies, of which the second names memcached."""
+    http = written(f"endpointSelector: {{}}\ningress: [{{toPorts: [{{{first}, rules: {{http: []}}}}]}}]\n")
+    other = f"endpointSelector: {subject}\ningress: [{{toPorts: [{{{second}, rules: {{l7proto: memcached}}}}]}}]\n"
+    return http + "---\n" + written(other).replace("name: p", "name: q")
+
+
+def test_two_protocols_at_one_port_of_an_endpoint_are_refused_with_both_places() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_policies(two(HTTP, "ports: [{port: '79', endPort: 90, protocol: TCP}]"), FILE, KNOWN)
+    assert str(caught.value) == (
+        f"{FILE}:15: spec.ingress[0].toPorts[0].rules: found memcached, where CiliumNetworkPolicy/default/p has http "
+        f"at the same port, expected one protocol at each port of an endpoint: see {FILE}:7: "
+        "spec.ingress[0].toPorts[0].rules"
+    )
+
+
+@pytest.mark.parametrize("second", ["ports: [{port: '81', protocol: TCP}]", "ports: [{port: web, protocol: TCP}]"])
+def test_protocols_may_differ_from_port_to_port(second: str) -> None:
+    assert len(read_policies(two(HTTP, second), FILE, KNOWN).policies) == 2
+
+
+def test_selectors_that_meet_in_a_known_endpoint_clash() -> None:
+    one, other = (
+        read_policies(
+            written(
+                f"endpointSelector: {{matchLabels: {{{key}: x}}}}\n"
+                f"ingress: [{{toPorts: [{{{HTTP}, rules: {{l7proto: {protocol}}}}}]}}]\n"
+            ),
+            FILE,
+            KNOWN,
+        ).policies
+        for key, protocol in (("k8s:a", "http"), ("k8s:b", "memcached"))
+    )
+    namespace = "k8s:io.kubernetes.pod.namespace=default"
+    assert not list(clashes(one, other, [labels("k8s:a=x", namespace)]))
+    assert list(clashes(one, other, [labels("k8s:a=x", "k8s:b=x", namespace)]))

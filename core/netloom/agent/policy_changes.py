@@ -10,6 +10,7 @@ from enum import StrEnum
 from netloom.agent.policies import Policies
 from netloom.model.errors import ConfigError, Invalid, Problem
 from netloom.model.policy import Policy, PolicyName
+from netloom.policy.clashes import clashes
 from netloom.policy.explain import Advice, advice
 from netloom.policy.fields import PolicyWarning, Protocols
 from netloom.policy.names import find_policies
@@ -88,6 +89,7 @@ class PolicyChanges:
         if not found.policies:
             raise Invalid(f"nothing to import: {_listed(files)} no policy")
         async with self._lock:
+            self._refuse_clashes(found.policies)
             changes = tuple((policy, self._change(policy)) for policy in found.policies)
             if dry_run:
                 more = tuple(map(self._policies.as_enforced, found.policies))
@@ -110,6 +112,17 @@ class PolicyChanges:
             meant = tuple(known) if everything else find_policies(names, known)
             revision = await self._policies.delete(meant) if meant else self._policies.revision
         return meant, revision
+
+    def _refuse_clashes(self, new: Sequence[Policy]) -> None:
+        """Raises ConfigError."""
+        asking, names = [policy for policy in new if policy.asks], {policy.name for policy in new}
+        if not asking:
+            return
+        repository = self._policies.repository
+        standing = [policy for policy in repository.policies if policy.asks and policy.name not in names]
+        labels = {repository.labels_of(number) or frozenset() for number in repository.identities()}
+        if problems := tuple(clashes(asking, standing, labels)):
+            raise ConfigError(problems)
 
     def _change(self, policy: Policy) -> Change:
         standing = self._policies.repository.policy(policy.name)

@@ -249,6 +249,15 @@ class Policy:
     document: str = field(default="", compare=False)
     """The object as canonical JSON, from which it can be read again."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether it says anything of requests."""
+        return any(
+            entry.requests
+            for _, section in self.sections()
+            for entry in (*(section.allow or ()), *(section.deny or ()))
+        )
+
     def sections(self) -> Iterator[tuple[Rule, Section]]:
         """Every rule with each of its sections, ingress first."""
         for rule in self.rules:

@@ -15,6 +15,7 @@ from netloom.config.schema import closest
 from netloom.model.errors import ConfigError, Problem
 from netloom.model.policy import Policy, PolicyKind, PolicyName, Rule
 from netloom.policy.cilium import cilium_rules
+from netloom.policy.clashes import clashes
 from netloom.policy.fields import Notes, Place, PolicyWarning, Protocols, Shape, plain
 from netloom.policy.kubernetes import kubernetes_rules
 from netloom.policy.remarks import warn
@@ -75,6 +76,7 @@ class Import:
         """``protocols``: those that rules about requests may be of; None: any, and nobody looks at the rules."""
         self._protocols = protocols
         self._names: dict[PolicyName, str] = {}
+        self._asking: list[Policy] = []
 
     def read(self, text: str, file: str) -> Policies:
         """Read one more; ``file`` names it in messages. Raises ConfigError with all problems of this file."""
@@ -90,6 +92,10 @@ class Import:
                     break
         except ConfigError as error:
             notes.add(error)
+        asking = [policy for policy in policies if policy and policy.asks]
+        if problems := tuple(clashes(asking, self._asking)):
+            notes.add(ConfigError(problems))
+        self._asking += asking
         notes.finish()
         return Policies(tuple(policy for policy in policies if policy), tuple(sorted(notes.warnings, key=_where)))
 
