@@ -69,7 +69,8 @@ class Policies:
 
         ``protocols``: those that policies imported here may name.
         """
-        self.protocols: Final = checks_of(protocols)
+        self.parsers: Final = {protocol.name: protocol for protocol in protocols}
+        self.protocols: Final = checks_of(self.parsers.values())
         self._store = store
         self._tables = tables
         self._settings = settings

@@ -237,6 +237,13 @@ class PolicyName:
     def __str__(self) -> str:
         return "/".join(filter(None, (self.kind.value, self.namespace, self.name)))
 
+    @classmethod
+    def parse(cls, text: str) -> PolicyName:
+        """Inverse of ``str()``. Raises ValueError."""
+        kind, _, rest = text.partition("/")
+        namespace, _, name = rest.rpartition("/")
+        return cls(PolicyKind(kind), namespace, name)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
