@@ -145,8 +145,8 @@ class Traces:
         found = trace(repository, *ends, service)
         requests: tuple[RequestTrace, ...] = ()
         if said is not None and is_about_requests(found, service):
-            sides = sides_of(repository, *ends, service[1])
-            requests = await _within_reason(asyncio.to_thread(trace_requests, sides, said), said)
+            applying = sides_of(repository, *ends, service[1])
+            requests = await _within_reason(asyncio.to_thread(trace_requests, applying, said), said)
         sides = {"egress": found.egress, "ingress": found.ingress}
         closed = [one.subject in self._policies.closed for one in sides.values() if one is not None]
         return {
