@@ -139,8 +139,8 @@ class Agent:
     def _build(self, state_dir: Path, socket: Path) -> None:
         policy_tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
         policy_tables.restore()
-        bump_epoch = self.datapath.bump_policy_epoch
-        self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
+        bump_epoch, protocols = self.datapath.bump_policy_epoch, self._active.protocols
+        self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch, protocols)
         self.connections = Connections(self.datapath.maps, lambda: self._controllers.succeeded("connections"))
         self.cluster = self._cluster()
         directory = state_dir / "endpoints"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import structlog
 
@@ -25,9 +26,11 @@ from netloom.model.policy import Policy, PolicyName
 from netloom.model.ports import NamedPort
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import StoreEvent
+from netloom.plugins.protocols import L7Protocol
 from netloom.policy.port_names import PortNames
 from netloom.policy.read import decode_policy
 from netloom.policy.repository import Repository, Update
+from netloom.policy.requests import checks_of
 from netloom.policy.table import PolicyTable
 
 POLICIES = "policies/"
@@ -55,9 +58,19 @@ class Policies:
     """What stands, and what of it is written. Changes are made from the event loop, one at a time, and do not wait."""
 
     def __init__(
-        self, store: BatchStore, tables: PolicyTables, settings: PolicySettings, bump_epoch: Callable[[], None]
+        self,
+        store: BatchStore,
+        tables: PolicyTables,
+        settings: PolicySettings,
+        bump_epoch: Callable[[], None],
+        protocols: Iterable[L7Protocol] = (),
     ) -> None:
-        """``bump_epoch``: called when programs must ask again about connections they have allowed."""
+        """``bump_epoch``: called when programs must ask again about connections they have allowed.
+
+        ``protocols``: those that policies imported here may name.
+        """
+        self.parsers: Final = {protocol.name: protocol for protocol in protocols}
+        self.protocols: Final = checks_of(self.parsers.values())
         self._store = store
         self._tables = tables
         self._settings = settings

@@ -50,6 +50,8 @@ class Update:
     """New tables of the subjects whose table is another one now."""
     gone: frozenset[IdentityId] = frozenset()
     """Subjects that have no table any more."""
+    asking: frozenset[IdentityId] = frozenset()
+    """Subjects of whose requests other things may be said now, whether or not they have another table."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class _Half:
 
     clauses: dict[Group, dict[Clause, None]] = field(default_factory=dict)
     dirty: set[int] = field(default_factory=set)
+    asked: dict[Clause, None] = field(default_factory=dict)
+    """Those of ``clauses`` that are about requests."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +72,8 @@ class _Subject:
     halves: tuple[_Half, _Half] = field(default_factory=lambda: (_Half(), _Half()))
     rules: dict[ResolvedRule, None] = field(default_factory=dict)
     touched: bool = True
+    asks: bool = False
+    """Whether anything was said of its requests when it was last renewed."""
     table: PolicyTable | None = None
 
 
@@ -310,13 +316,17 @@ class Repository:
     def _flush(self) -> Update:
         """Renew what was touched; subjects whose table turns out to be the same are not mentioned."""
         changed: dict[IdentityId, PolicyTable] = {}
+        asking: set[IdentityId] = set()
         for number, subject in self._subjects.items():
             if subject.touched or any(half.dirty for half in subject.halves):
-                before = subject.table
+                before, asked = subject.table, subject.asks
+                subject.asks = any(half.asked for half in subject.halves)
+                if asked or subject.asks:
+                    asking.add(number)
                 if self._renewed(subject) != before or number in self._gone:
                     changed[number] = self._renewed(subject)
         gone, self._gone = frozenset(self._gone - changed.keys()), set()
-        return Update(self.revision, changed, gone)
+        return Update(self.revision, changed, gone, frozenset(asking))
 
     def _renewed(self, subject: _Subject) -> PolicyTable:
         """The table of a subject, with what was touched computed anew."""
@@ -330,7 +340,7 @@ class Repository:
         half = subject.halves[direction]
         isolating = self._always.union(*(rule.of(direction).isolating for rule in subject.rules))
         slices = dict(subject.table.of(direction).slices) if subject.table else {}
-        host = self.allows_host and direction is Direction.INGRESS and bool(isolating)
+        host = self.allows_host and direction is Direction.INGRESS and bool(isolating or half.asked)
         for peer in half.dirty:
             clauses = self._clauses(half, peer)
             if host and peer == Reserved.HOST:
@@ -369,6 +379,8 @@ def _attach(subject: _Subject, rule: ResolvedRule) -> None:
     for direction, half in zip(Direction, subject.halves, strict=True):
         for clause in rule.clauses(direction):
             half.clauses.setdefault(clause.group, {})[clause] = None
+            if clause.asked:
+                half.asked[clause] = None
             half.dirty |= clause.group.members
     _touch_host(subject, rule)
 
@@ -380,6 +392,7 @@ def _detach(subject: _Subject, rule: ResolvedRule) -> None:
     for direction, half in zip(Direction, subject.halves, strict=True):
         for clause in rule.clauses(direction):
             half.dirty |= clause.group.members
+            half.asked.pop(clause, None)
             del half.clauses[clause.group][clause]
             if not half.clauses[clause.group]:
                 del half.clauses[clause.group]
@@ -387,6 +400,6 @@ def _detach(subject: _Subject, rule: ResolvedRule) -> None:
 
 
 def _touch_host(subject: _Subject, rule: ResolvedRule) -> None:
-    """Whether the host is allowed by itself depends on whether anything isolates."""
-    if rule.ingress.isolating:
+    """Whether the host is allowed by itself depends on whether anything isolates, or asks about requests."""
+    if rule.ingress.isolating or any(clause.asked for clause in rule.clauses(Direction.INGRESS)):
         subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)
