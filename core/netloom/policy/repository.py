@@ -25,12 +25,14 @@ from netloom.model.errors import NotFound
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.labels import Labels
 from netloom.model.policy import CidrPeer, Origin, Policy, PolicyName
+from netloom.model.visibility import Visibility
 from netloom.policy.cidrs import Prefixes
 from netloom.policy.ports import ANY_SERVICE, NamedPorts
 from netloom.policy.resolve import Clause, ResolvedRule, resolve, slice_of
 from netloom.policy.selection import Change, Criterion, Group, Selections
-from netloom.policy.subjects import Half, Subject, attach, detach
+from netloom.policy.subjects import Half, Subject, attach, detach, see
 from netloom.policy.table import ALLOW, ANY_PEER, DENY, Direction, DirectionTable, PolicyTable, Remote, Slice, Source
+from netloom.policy.visible import clauses_of
 
 _HOST: Final = Clause(
     Group(None), ALLOW, frozenset({Source(None, Origin("", 0, "allow_host"), ALLOW)}), frozenset({ANY_SERVICE})
@@ -70,6 +72,7 @@ class Repository:
         self._prefixes = Prefixes(prefixes)
         self._policies: dict[PolicyName, tuple[Policy, tuple[ResolvedRule, ...]]] = {}
         self._names: dict[IdentityId, NamedPorts] = {}
+        self._visible: dict[IdentityId, frozenset[Visibility]] = {}
         self._wanted: set[IdentityId] = set()
         self._subjects: dict[IdentityId, Subject] = {}
         self._gone: set[IdentityId] = set()
@@ -137,6 +140,15 @@ class Repository:
         """The table that a subject has now, without making one; None when it is no subject, or its labels unknown."""
         kept = self._subjects.get(IdentityId(identity))
         return None if kept is None else kept.table
+
+    @property
+    def visible(self) -> Mapping[IdentityId, frozenset[Visibility]]:
+        """Requests that are to be seen, by identity."""
+        return dict(self._visible)
+
+    def visible_at(self, identity: IdentityId) -> tuple[tuple[Direction, Clause], ...]:
+        """What is to be seen of an identity's requests, subject or not."""
+        return tuple(clauses_of(self._visible.get(identity, ()), self._selections.anybody))
 
     def rules_of(self, identity: int) -> tuple[ResolvedRule, ...]:
         """Rules that select an identity, in order of their policies' names."""
@@ -213,6 +225,17 @@ class Repository:
             self._touch_names(identity)
         return self._flush()
 
+    def set_visible(self, identity: IdentityId, visible: frozenset[Visibility]) -> Update:
+        """Requests that are to be seen at an identity, whatever policies say of them."""
+        if self._visible.get(identity, frozenset()) != visible:
+            if visible:
+                self._visible[identity] = visible
+            else:
+                del self._visible[identity]
+            if identity in self._subjects:
+                see(self._subjects[identity], self.visible_at(identity))
+        return self._flush()
+
     # --- how they work ----------------------------------------------------------------------
 
     def _replace(self, name: PolicyName, policy: Policy | None) -> None:
@@ -254,6 +277,8 @@ class Repository:
 
     def _started(self, identity: IdentityId) -> Subject:
         subject = Subject(identity)
+        if identity in self._visible:
+            see(subject, self.visible_at(identity))
         if self._always:
             subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)
         for group in self._selections.holders(identity):

@@ -27,6 +27,8 @@ class Subject:
     identity: IdentityId
     halves: tuple[Half, Half] = field(default_factory=lambda: (Half(), Half()))
     rules: dict[ResolvedRule, None] = field(default_factory=dict)
+    visible: tuple[tuple[Direction, Clause], ...] = ()
+    """Clauses that no rule gave, but the wish to see requests."""
     touched: bool = True
     asks: bool = False
     """Whether anything was said of its requests when it was last renewed."""
@@ -64,3 +66,20 @@ def _touch_host(subject: Subject, rule: ResolvedRule) -> None:
     """Whether the host is allowed by itself depends on whether anything isolates, or asks about requests."""
     if rule.ingress.isolating or any(clause.asked for clause in rule.clauses(Direction.INGRESS)):
         subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)
+
+
+def see(subject: Subject, visible: tuple[tuple[Direction, Clause], ...]) -> None:
+    """Requests that are to be seen are these now."""
+    for direction, clause in subject.visible:
+        half = subject.halves[direction]
+        del half.clauses[clause.group][clause], half.asked[clause]
+        if not half.clauses[clause.group]:
+            del half.clauses[clause.group]
+    for direction, clause in visible:
+        half = subject.halves[direction]
+        half.clauses.setdefault(clause.group, {})[clause] = None
+        half.asked[clause] = None
+    for direction, clause in (*subject.visible, *visible):
+        subject.halves[direction].dirty |= clause.group.members
+    subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)
+    subject.visible = visible
