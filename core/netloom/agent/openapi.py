@@ -201,6 +201,7 @@ SCHEMAS: dict[str, Json] = {
             "network": STRING,
             "bandwidth": OBJECT,
             "ports": STRINGS,
+            "visibility": STRINGS,
             "policy": OBJECT,
         }
     ),

@@ -24,6 +24,7 @@ from netloom.model.labels import Labels
 from netloom.model.node import RemoteAddress
 from netloom.model.policy import Policy, PolicyName
 from netloom.model.ports import NamedPort
+from netloom.model.visibility import Visibility
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import StoreEvent
 from netloom.plugins.protocols import L7Protocol
@@ -32,6 +33,7 @@ from netloom.policy.read import decode_policy
 from netloom.policy.repository import Repository, Update
 from netloom.policy.requests import checks_of
 from netloom.policy.table import PolicyTable
+from netloom.policy.visible import Visible
 
 POLICIES = "policies/"
 CLUSTERWIDE = "-"
@@ -84,6 +86,7 @@ class Policies:
         self._unreadable: dict[str, str] = {}
         self._users: dict[IdentityId, set[str]] = {}
         self._ports = PortNames()
+        self._visible = Visible()
         self._waiting: Update | None = None
         self._written = 0
         self._changed = asyncio.Event()
@@ -247,6 +250,7 @@ class Policies:
             self._wait_to_write(self.repository.add_subjects(identity))
         users.add(owner)
         self._name_ports(owner, identity, endpoint.ports)
+        self._make_visible(owner, identity, endpoint.visibility)
         self.apply()
 
     def leave(self, endpoint: Endpoint, *, but: IdentityId | None = None) -> None:
@@ -260,6 +264,7 @@ class Policies:
                 self._wait_to_write(self.repository.remove_subjects(identity))
         if but is None:
             self._name_ports(owner, endpoint.identity, ())
+            self._make_visible(owner, endpoint.identity, ())
         self.apply()
 
     def hear_address(self, key: str, remote: RemoteAddress | None) -> None:
@@ -271,6 +276,14 @@ class Policies:
     def _name_ports(self, owner: str, identity: IdentityId, ports: tuple[NamedPort, ...]) -> None:
         for changed in self._ports.put(owner, identity, ports):
             self._wait_to_write(self.repository.set_named_ports(changed, self._ports.of(changed)))
+
+    def _make_visible(self, owner: str, identity: IdentityId, asked: tuple[Visibility, ...]) -> None:
+        """A protocol that nobody speaks is left out: the proxy would close its port, and wishes to see deny nothing."""
+        spoken = tuple(one for one in asked if one.protocol in self.parsers)
+        for one in set(asked) - set(spoken):
+            self._log.warning("visibility.protocol_unknown", endpoint=owner, asked=str(one), known=sorted(self.parsers))
+        for changed in self._visible.put(owner, identity, spoken):
+            self._wait_to_write(self.repository.set_visible(changed, self._visible.of(changed)))
 
     # --- the kernel -------------------------------------------------------------------------
 

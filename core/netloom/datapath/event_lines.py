@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from netloom.model.address import Address
 from netloom.model.flow import Because, Flow, FlowKind, FlowVerdict, L7Request, Packet, RuleHit
+from netloom.model.visibility import ANNOTATION
 
 _NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58, "sctp": 132}
 _ACTIONS = {
@@ -106,8 +107,10 @@ def _cause(flow: Flow) -> str:
 
 
 def _name(rule: RuleHit) -> str:
-    """Its policy, or the key of the node config that is as good as one."""
-    return str(rule.policy) if rule.policy is not None else f"policy.{rule.origin.path}"
+    """Its policy, or the key of the node config, or the pod's annotation, that is as good as one."""
+    if rule.policy is not None:
+        return str(rule.policy)
+    return rule.origin.path if rule.origin.path == ANNOTATION else f"policy.{rule.origin.path}"
 
 
 def _place(rule: RuleHit) -> str:

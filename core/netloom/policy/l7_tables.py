@@ -129,7 +129,8 @@ class _Maker:
                 if ports:
                     _add(found, (protocol, rules, ports, clause.asked.audit, False), who)
                     spoken[protocol] = union(spoken.get(protocol, ()), ports)
-        if not found:
+        self._add_visible(spoken, subject, direction)
+        if not spoken:
             return ()
         for clause in clauses:
             if clause.asked is None and clause.effect in (ALLOW, AUDIT_ALLOW):
@@ -137,6 +138,15 @@ class _Maker:
                     _add_plain(found, spoken, ranges(services), who, audit=clause.effect == AUDIT_ALLOW)
         self._add_own(found, spoken, subject, direction)
         return tuple(self._entry(key, who) for key, who in found.items())
+
+    def _add_visible(self, spoken: dict[str, Ranges], subject: IdentityId, direction: Direction) -> None:
+        """Ports whose requests are to be seen, but for those where policies name another protocol."""
+        for way, clause in self._repository.visible_at(subject):
+            if way is not direction or clause.asked is None:
+                continue
+            protocol, ports = clause.asked.requests.protocol, ranges(clause.services)
+            if not any(intersection(ports, where) for other, where in spoken.items() if other != protocol):
+                spoken[protocol] = union(spoken.get(protocol, ()), ports)
 
     def _add_own(
         self, found: dict[_Key, _Peers], spoken: Mapping[str, Ranges], subject: IdentityId, direction: Direction

@@ -107,7 +107,7 @@ def _rule(direction: str, rule: View) -> Iterator[str]:
 def _verdict(side: View) -> str:
     word = click.style(side["verdict"], fg=_COLOURS.get(side["verdict"], "red"))
     because = [
-        printable(f"{item['policy'] or 'policy.allow_host'} {item['path'] if item['policy'] else ''}".strip())
+        printable(f"{item['policy']} {item['path']}" if item["policy"] else _own(item["path"]))
         for item in side["because"]
     ]
     text = f"{word} by {', '.join(because)}" if because else word
@@ -116,6 +116,11 @@ def _verdict(side: View) -> str:
     if side["closed"]:
         text += click.style(f"; but the identity is closed: {printable(side['closed'])}", fg="red")
     return text
+
+
+def _own(path: str) -> str:
+    """A key of the node config, or an annotation of the endpoint."""
+    return path if "/" in path else f"policy.{path}"
 
 
 def _final(trace: View) -> str:
