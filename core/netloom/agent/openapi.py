@@ -158,6 +158,7 @@ SCHEMAS: dict[str, Json] = {
             "attached_by": OBJECT,
             "masquerade": TRUTH,
             "prefilter": OBJECT,
+            "proxy": OBJECT,
             "ipam": OBJECTS,
             "ipam_plugin": STRING,
             "store": OBJECT,
