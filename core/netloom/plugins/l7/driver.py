@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from netloom.plugins.protocols import Op, OpKind, Parser
 
@@ -16,9 +16,8 @@ HELD_BYTES_MAX: Final = 1 << 16
 """Of one direction, waiting for a parser to decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Bytes that go on."""
+class Send(NamedTuple):
+    """Bytes that go on; a tuple, since one is made for every message."""
 
     reply: bool
     """To the client; else to the server."""
@@ -88,19 +87,20 @@ class Driver:
         if len(data) <= side.decided_bytes and not end:  # the body of something large
             side.decided_bytes -= len(data)
             return (Send(reply, data),) if side.passes else ()
-        try:
-            return tuple(_joined(self._feed(side, data, reply=reply, end=end)))
-        except _Unspoken as error:
-            return self._break(Broken(str(error)))
-        except _Breach as error:
-            return self._break(Broken(str(error), fault=True))
-
-    def _break(self, action: Broken) -> tuple[Action, ...]:
-        self.broken = True
-        return (action,)
-
-    def _feed(self, side: _Direction, data: bytes, *, reply: bool, end: bool) -> list[Action]:
         actions: list[Action] = []
+        try:
+            self._feed(side, actions, data, reply=reply, end=end)
+        except _Unspoken as error:
+            actions.append(self._break(Broken(str(error))))
+        except _Breach as error:
+            actions.append(self._break(Broken(str(error), fault=True)))
+        return tuple(actions) if len(actions) < 2 else tuple(_joined(actions))
+
+    def _break(self, action: Broken) -> Broken:
+        self.broken = True
+        return action
+
+    def _feed(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool, end: bool) -> None:
         if taken := data[: side.decided_bytes]:
             side.decided_bytes -= len(taken)
             data = data[len(taken) :]
@@ -109,20 +109,26 @@ class Driver:
         side.held += data
         if end or len(side.held) >= side.wanted_bytes:
             ops = self._ask(side, reply=reply, end=end)
-            actions += self._obey(side, ops, reply=reply)
+            if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count == len(side.held) > 0:  # most messages
+                actions.append(Send(reply, side.held))
+                side.held, side.wanted_bytes = b"", 1
+            else:
+                actions.extend(self._obey(side, ops, reply=reply))
         if len(side.held) > HELD_BYTES_MAX:
             raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
-        if end:
-            # What was not judged by now goes nowhere.
-            side.held, side.decided_bytes, side.ended = b"", 0, True
-            actions.append(End(reply))
-        return actions
+        if end and not side.ended:
+            actions.append(self._end(side))
 
     def _ask(self, side: _Direction, *, reply: bool, end: bool) -> tuple[Op, ...]:
         try:
             return tuple(self._parser.on_data(reply=reply, end=end, data=side.held))
         except Exception as error:
             raise _Breach(f"raised {type(error).__name__}: {error}"[:200]) from error
+
+    def _end(self, side: _Direction) -> End:
+        """What was not judged by now goes nowhere."""
+        side.held, side.decided_bytes, side.ended = b"", 0, True
+        return End(side is self._replies)
 
     def _obey(self, side: _Direction, ops: tuple[Op, ...], *, reply: bool) -> Iterator[Action]:
         at, more = 0, 1
@@ -139,11 +145,14 @@ class Driver:
                     yield Send(op.reply, data)
                 case Op(kind=OpKind.MORE, count=count) if count > 0 and op is ops[-1]:
                     more = count
+                case Op(kind=OpKind.CLOSE) if op is ops[-1]:
+                    yield from (self._end(one) for one in (self._replies, self._requests) if not one.ended)
+                    return
                 case Op(kind=OpKind.ERROR, data=data):
                     raise _Unspoken(data.decode(errors="replace") or "not the protocol")
                 case _:
                     raise _Breach(
-                        f"returned {op!r}"[:200] + ", expected an instruction about at least 1 byte, MORE last"
+                        f"returned {op!r}"[:200] + ", expected an instruction about at least 1 byte, MORE or CLOSE last"
                     )
         side.held = side.held[at:]
         side.wanted_bytes = len(side.held) + more
