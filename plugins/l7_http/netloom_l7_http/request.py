@@ -1,0 +1,85 @@
+"""What rules see of a request, whichever version of HTTP it came by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+WORD_BYTES_MAX: Final = 1000
+"""Of one value that the access log tells."""
+METHODS: Final = frozenset(
+    [
+        "GET",
+        "HEAD",
+        "POST",
+        "PUT",
+        "DELETE",
+        "PATCH",
+        "OPTIONS",
+        "CONNECT",
+        "TRACE",
+        "QUERY",
+        "ACL",
+        "BIND",
+        "CHECKOUT",
+        "COPY",
+        "LINK",
+        "LOCK",
+        "M-SEARCH",
+        "MERGE",
+        "MKACTIVITY",
+        "MKCALENDAR",
+        "MKCOL",
+        "MOVE",
+        "NOTIFY",
+        "PROPFIND",
+        "PROPPATCH",
+        "PURGE",
+        "REBIND",
+        "REPORT",
+        "SEARCH",
+        "SUBSCRIBE",
+        "UNBIND",
+        "UNLINK",
+        "UNLOCK",
+        "UNSUBSCRIBE",
+    ]
+)
+"""Requests with another one are refused."""
+BODILESS: Final = frozenset({"GET", "HEAD", "TRACE", "CONNECT"})
+"""Servers that expect no body of these take one for the next request, which nobody has judged."""
+
+
+class Refused(Exception):
+    """What a client sent has no one meaning, or is no HTTP: says what it is. ``status`` is the answer."""
+
+    def __init__(self, why: str, status: int = 400) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request in its normal form: docs/l7-http.md says what that is."""
+
+    method: str
+    path: str
+    """With the query, ``?`` before it; ``*`` of a server as a whole, "" of CONNECT."""
+    host: str
+    """In lower case, with the port where the client named one; "" where it named none."""
+    headers: Mapping[str, str]
+    """By name in lower case with hyphens; values of a header that comes several times are joined by a comma."""
+    told: Mapping[str, str]
+    """What the access log says of it."""
+
+
+def make(method: str, path: str, host: str, headers: Mapping[str, str]) -> HttpRequest:
+    """A request that is told of by its first three."""
+    told = {"method": method, "path": path[:WORD_BYTES_MAX], "host": host[:WORD_BYTES_MAX]}
+    return HttpRequest(method=method, path=path, host=host, headers=headers, told=told)
+
+
+def describe(request: HttpRequest) -> Mapping[str, str]:
+    """For the access log."""
+    return request.told
