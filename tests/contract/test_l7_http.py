@@ -37,8 +37,10 @@ PLAIN = Talk(
 CHUNKED = Talk(
     rules=READ,
     requests=(
-        b"POST /jobs HTTP/1.1\r\nHost: jobs.local\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"5;a=b\r\nhello\r\nA\r\nGET / HTTP\r\n0\r\nX-Sum: 1\r\n\r\n",
+        (
+            b"POST /jobs HTTP/1.1\r\nHost: jobs.local\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5;a=b\r\nhello\r\nA\r\nGET / HTTP\r\n0\r\nX-Sum: 1\r\n\r\n"
+        ),
         b"PUT /jobs HTTP/1.1\r\nHost: jobs.local\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         b"POST /jobs HTTP/1.1\r\nHost: jobs.local\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
         b"GET /jobs HTTP/1.1\r\nHost: jobs.local\r\n\r\n",

@@ -9,19 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from netloom.plugins.protocols import Op, OpKind
 from netloom_l7_http.edits import withdrawn
+from netloom_l7_http.memory import Memory
 from netloom_l7_http.request import BODILESS, METHODS, HttpRequest, Refused, make
 from netloom_l7_http.target import read_authority, read_target
 
 HEAD_BYTES_MAX: Final = 1 << 15
 FIELDS_MAX: Final = 128
-KNOWN_HEADS: Final = 1024
 KNOWN_BYTES_MAX: Final = 1024
 """Heads up to so long are remembered: those who keep a connection say the same again and again."""
 CHUNKED: Final = -1
@@ -60,6 +59,9 @@ class Head:
     """The instruction to pass it with all of its body; None where that is not so simple."""
 
 
+KNOWN: Final[Memory[Head]] = Memory(KNOWN_BYTES_MAX)
+
+
 class _Fields:
     """Takes out of a head what llhttp finds in it."""
 
@@ -73,14 +75,16 @@ class _Fields:
 
 def read_head(data: bytes, at: int) -> Head | None:
     """The head that begins at ``at``; None while its end has not come. Raises Refused."""
+    if not at and (head := KNOWN.get(data)):
+        return head
     end = data.find(b"\r\n\r\n", at) + 4
     if end < 4:
         _refuse_hopeless(data, at)
         return None
     if end - at > HEAD_BYTES_MAX:
         raise Refused(f"a head of {end - at} bytes", 431)
-    head = data[at:end]
-    return known(head) if len(head) <= KNOWN_BYTES_MAX else _read(head)
+    raw = data[at:end]
+    return KNOWN.get(raw) or KNOWN.keep(raw, _read(raw))
 
 
 def _refuse_hopeless(data: bytes, at: int) -> None:
@@ -131,9 +135,6 @@ def _framed(head: bytes, request: HttpRequest, connection: frozenset[str], *, is
         switches=switches,
         passes=Op(kind=OpKind.PASS, count=len(head) + body_bytes) if is_simple else None,
     )
-
-
-known = lru_cache(KNOWN_HEADS)(_read)
 
 
 def _fields(head: bytes) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from netloom.plugins import Exchange, Judge, Op, OpKind
 from netloom.plugins.l7.turns import Unspoken
@@ -28,13 +28,8 @@ PASSES_REST: Final = Op(kind=OpKind.PASS, count=EVER)
 CLOSES: Final = (Op(kind=OpKind.CLOSE),)
 
 
-class Turn(NamedTuple):
-    """A request that has not been answered."""
-
-    head: Head
-    exchange: Exchange
-    mismatched: str = ""
-    """Headers that were not as its rules want them."""
+Turn = tuple[Head, Exchange, str]
+"""A request that has not been answered; and the headers that were not as its rules want them."""
 
 
 class HttpParser:
@@ -106,7 +101,7 @@ class HttpParser:
 
     def _refuse(self, error: Refused) -> None:
         why = Op(kind=OpKind.ERROR, data=str(error).encode())
-        self._farewell = (Op(kind=OpKind.INJECT, data=refusal(error.status)), why)
+        self._farewell = (refusal(error.status), why)
 
     def _ask(self, head: Head, ops: list[Op]) -> int:
         """Judge a request; returns how many bytes are decided by that."""
@@ -115,7 +110,7 @@ class HttpParser:
             return self._deny(head, exchange, ops)
         edits = edits_of(exchange.rules, head.request) if exchange.rules else []
         mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX] if edits else ""
-        self._waiting.append(Turn(head, exchange, mismatched))
+        self._waiting.append((head, exchange, mismatched))
         self._switching = head.switches
         if head.passes and not edits:
             _append(ops, head.passes)
@@ -149,48 +144,59 @@ class HttpParser:
         else:
             count = head.size_bytes + head.body_bytes
         _add(ops, count, passes=False)
-        turn = Turn(head, exchange)
         if self._waiting:
-            self._waiting.append(turn)
+            self._waiting.append((head, exchange, ""))
         else:
-            self._answer(turn, ops)
+            self._answer(head, exchange, ops)
         return count
 
-    def _answer(self, turn: Turn, ops: list[Op]) -> None:
+    def _answer(self, head: Head, exchange: Exchange, ops: list[Op]) -> None:
         """Tell a client that it is denied."""
-        head = turn.head
-        words = denial(closes=head.closes or head.expects_continue, is_head=head.request.method == "HEAD")
         if not self._is_over:
-            ops.append(Op(kind=OpKind.INJECT, data=words))
-        turn.exchange.answered(status="403")
+            closes = head.closes or head.expects_continue
+            ops.append(denial(closes=closes, is_head=head.request.method == "HEAD"))
+        exchange.answered(status="403")
 
     # --- replies ------------------------------------------------------------------------------------
 
     def _replies(self, data: bytes, ops: list[Op]) -> None:
-        at = 0
-        while at < len(data) and (self._waiting or not self._farewell):
-            if self._reply_body is None:
-                reply = self._next_reply(data, at)
-                if reply is None:
-                    return
+        at = passed = 0
+        try:
+            while at < len(data) and (self._waiting or not self._farewell):
+                at, has_ended = self._follow(data, at)
+                if not has_ended:
+                    break
+                self._waiting.popleft()
+                if self._waiting and not self._waiting[0][1].allowed:
+                    _add(ops, at - passed, passes=True)
+                    passed = at
+                    self._answer_those_in_turn(ops)
+        finally:
+            _add(ops, at - passed, passes=True)
+        if self._tunnel and at < len(data):
+            ops.append(PASSES_REST)
+
+    def _follow(self, data: bytes, at: int) -> tuple[int, bool]:
+        """Follow one reply as far as it has come: returns how far that is, and whether it has ended."""
+        while self._reply_body is None:
+            reply = self._next_reply(data, at)
+            if reply is None:
+                return at, False
+            if reply.is_interim:
                 at += reply.size_bytes
-                _add(ops, reply.size_bytes, passes=True)
-                if reply.is_interim:
-                    continue
-                body_bytes = self._begin(reply)
-                if self._tunnel:
-                    if at < len(data):
-                        ops.append(PASSES_REST)
-                    return
-                self._reply_body = _body(body_bytes)
-            end = self._reply_body.advance(data, at)
-            _add(ops, end - at, passes=True)
-            at = end
-            if not self._reply_body.done:
-                return
+                continue
+            body_bytes = self._begin(reply)
+            at += reply.size_bytes
+            if self._tunnel:
+                return at, False
+            if 0 <= body_bytes <= len(data) - at:
+                return at + body_bytes, True
+            self._reply_body = _body(body_bytes)
+        at = self._reply_body.advance(data, at)
+        has_ended = self._reply_body.done
+        if has_ended:
             self._reply_body = None
-            self._waiting.popleft()
-            self._answer_those_in_turn(ops)
+        return at, has_ended
 
     def _next_reply(self, data: bytes, at: int) -> Reply | None:
         if not self._waiting:
@@ -218,8 +224,9 @@ class HttpParser:
         return 0 if method == "HEAD" else reply.body_bytes
 
     def _answer_those_in_turn(self, ops: list[Op]) -> None:
-        while self._waiting and not self._waiting[0].exchange.allowed:
-            self._answer(self._waiting.popleft(), ops)
+        while self._waiting and not self._waiting[0][1].allowed:
+            head, exchange, _ = self._waiting.popleft()
+            self._answer(head, exchange, ops)
 
 
 def _body(body_bytes: int) -> Body:
@@ -231,7 +238,7 @@ def _body(body_bytes: int) -> Body:
 def _add(ops: list[Op], count: int, *, passes: bool) -> None:
     """What is decided of the next bytes."""
     if count:
-        _append(ops, _passing(count) if passes else Op(kind=OpKind.DROP, count=count))
+        _append(ops, _about(OpKind.PASS if passes else OpKind.DROP, count))
 
 
 def _append(ops: list[Op], op: Op) -> None:
@@ -242,5 +249,5 @@ def _append(ops: list[Op], op: Op) -> None:
 
 
 @lru_cache(4096)
-def _passing(count: int) -> Op:
-    return Op(kind=OpKind.PASS, count=count)
+def _about(kind: OpKind, count: int) -> Op:
+    return Op(kind=kind, count=count)

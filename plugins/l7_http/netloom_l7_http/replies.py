@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from netloom.plugins.l7.turns import Unspoken
-from netloom_l7_http.head import CHUNKED, HEAD_BYTES_MAX, KNOWN_BYTES_MAX, KNOWN_HEADS
+from netloom_l7_http.head import CHUNKED, HEAD_BYTES_MAX, KNOWN_BYTES_MAX
+from netloom_l7_http.memory import Memory
 
 OPEN: Final = -2
 """Length of a body that ends with the connection."""
@@ -33,12 +33,12 @@ class Reply:
     """Of the head."""
     body_bytes: int
     """Or CHUNKED, or OPEN."""
+    is_interim: bool
+    """Whether another reply to the same request follows."""
     is_websocket: bool
 
-    @property
-    def is_interim(self) -> bool:
-        """Whether another reply to the same request follows."""
-        return self.status < 200 and self.status != 101
+
+KNOWN: Final[Memory[Reply]] = Memory(KNOWN_BYTES_MAX)
 
 
 def read_reply(data: bytes, at: int) -> Reply | None:
@@ -51,7 +51,7 @@ def read_reply(data: bytes, at: int) -> Reply | None:
             raise Unspoken(f"{data[at : at + 40]!r} where a reply should begin")
         return None
     head = data[at:end]
-    return _known(head) if len(head) <= KNOWN_BYTES_MAX else _read(head)
+    return KNOWN.get(head) or KNOWN.keep(head, _read(head))
 
 
 def _read(head: bytes) -> Reply:
@@ -70,11 +70,9 @@ def _read(head: bytes) -> Reply:
         word=line[2].decode(),
         size_bytes=len(head),
         body_bytes=_body_bytes(status, fields, is_current=line[1] == b"1"),
+        is_interim=status < 200 and status != 101,
         is_websocket=fields.get(b"upgrade", b"").lower() == b"websocket",
     )
-
-
-_known = lru_cache(KNOWN_HEADS)(_read)
 
 
 def _body_bytes(status: int, fields: dict[bytes, bytes], *, is_current: bool) -> int:

@@ -8,44 +8,12 @@ from typing import Final
 
 WORD_BYTES_MAX: Final = 1000
 """Of one value that the access log tells."""
-METHODS: Final = frozenset(
-    [
-        "GET",
-        "HEAD",
-        "POST",
-        "PUT",
-        "DELETE",
-        "PATCH",
-        "OPTIONS",
-        "CONNECT",
-        "TRACE",
-        "QUERY",
-        "ACL",
-        "BIND",
-        "CHECKOUT",
-        "COPY",
-        "LINK",
-        "LOCK",
-        "M-SEARCH",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MOVE",
-        "NOTIFY",
-        "PROPFIND",
-        "PROPPATCH",
-        "PURGE",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "SUBSCRIBE",
-        "UNBIND",
-        "UNLINK",
-        "UNLOCK",
-        "UNSUBSCRIBE",
-    ]
+STANDARD: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY"})
+WEBDAV: Final = frozenset(
+    {"ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE"}
+    | {"PROPFIND", "PROPPATCH", "REBIND", "REPORT", "SEARCH", "UNBIND", "UNLINK", "UNLOCK"}
 )
+METHODS: Final = STANDARD | WEBDAV | {"M-SEARCH", "NOTIFY", "PURGE", "SUBSCRIBE", "UNSUBSCRIBE"}
 """Requests with another one are refused."""
 BODILESS: Final = frozenset({"GET", "HEAD", "TRACE", "CONNECT"})
 """Servers that expect no body of these take one for the next request, which nobody has judged."""

@@ -16,19 +16,8 @@ NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:(?::[ \t]*| +)(.+))?")
 VALUE: Final = re.compile(r"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")
 FIXED: Final = frozenset(
-    [
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
-        "expect",
-        "http2-settings",
-    ]
+    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer"}
+    | {"upgrade", "expect", "http2-settings"}
 )
 """Headers that say where a request ends, or whose it is."""
 
@@ -37,10 +26,13 @@ Holds = Callable[[HttpRequest], bool]
 
 def matcher(rule: Rule) -> Holds:
     """Whether a rule holds for a request. Raises Invalid for one that could never hold."""
-    conditions = tuple(_conditions(rule))
+    methods, conditions = _methods(rule.method), tuple(_conditions(rule))
+    if not conditions:
+        return lambda request: request.method in methods
     if len(conditions) == 1:
-        return conditions[0]
-    return lambda request: all([holds(request) for holds in conditions])  # noqa: C419 - half the price of a generator
+        (only,) = conditions
+        return lambda request: request.method in methods and only(request)
+    return lambda request: request.method in methods and all(holds(request) for holds in conditions)
 
 
 def edits_of(rules: tuple[Any, ...], request: HttpRequest) -> list[Edit]:
@@ -54,7 +46,6 @@ def edits_of(rules: tuple[Any, ...], request: HttpRequest) -> list[Edit]:
 
 
 def _conditions(rule: Rule) -> Iterator[Holds]:
-    yield _method(rule.method)
     if rule.path:
         yield _path(rule.path)
     if rule.host:
@@ -67,15 +58,13 @@ def _conditions(rule: Rule) -> Iterator[Holds]:
             yield _fits(match.name, match.value)
 
 
-def _method(pattern: str) -> Holds:
+def _methods(pattern: str) -> frozenset[str]:
     """A tunnel is no request like others: who allows one says so."""
     holds = whole(pattern) if pattern else "CONNECT".__ne__
     methods = frozenset(filter(holds, METHODS))
     if not methods:
-        raise Invalid(
-            f'found method "{pattern}", which no method of HTTP matches; methods are in capitals, as GET or POST'
-        )
-    return lambda request: request.method in methods
+        raise Invalid(f'found method "{pattern}", which is no method of HTTP; they are in capitals, as GET or POST')
+    return methods
 
 
 def _path(pattern: str) -> Holds:

@@ -133,27 +133,24 @@ class Driver:
     def _obey(self, side: _Direction, ops: tuple[Op, ...], *, reply: bool) -> Iterator[Action]:
         at, more = 0, 1
         for op in ops:
-            match op:
-                case Op(kind=OpKind.PASS | OpKind.DROP, count=count):
-                    taken = self._decided(side, at, op)
-                    at += len(taken)
-                    side.decided_bytes, side.passes = count - len(taken), op.kind is OpKind.PASS
-                    if taken and side.passes:
-                        yield Send(reply, taken)
-                case Op(kind=OpKind.INJECT, data=data):
-                    self._refuse_midst(op.reply)
-                    yield Send(op.reply, data)
-                case Op(kind=OpKind.MORE, count=count) if count > 0 and op is ops[-1]:
-                    more = count
-                case Op(kind=OpKind.CLOSE) if op is ops[-1]:
-                    yield from (self._end(one) for one in (self._replies, self._requests) if not one.ended)
-                    return
-                case Op(kind=OpKind.ERROR, data=data):
-                    raise _Unspoken(data.decode(errors="replace") or "not the protocol")
-                case _:
-                    raise _Breach(
-                        f"returned {op!r}"[:200] + ", expected an instruction about at least 1 byte, MORE or CLOSE last"
-                    )
+            if op.kind is OpKind.PASS or op.kind is OpKind.DROP:
+                taken = self._decided(side, at, op)
+                at += len(taken)
+                side.decided_bytes, side.passes = op.count - len(taken), op.kind is OpKind.PASS
+                if taken and side.passes:
+                    yield Send(reply, taken)
+            elif op.kind is OpKind.INJECT:
+                self._refuse_midst(op.reply)
+                yield Send(op.reply, op.data)
+            elif op.kind is OpKind.ERROR:
+                raise _Unspoken(op.data.decode(errors="replace") or "not the protocol")
+            elif op.kind is OpKind.CLOSE and op is ops[-1]:
+                yield from (self._end(one) for one in (self._replies, self._requests) if not one.ended)
+                return
+            elif op.kind is OpKind.MORE and op.count > 0 and op is ops[-1]:
+                more = op.count
+            else:
+                raise _Breach(f"returned {op!r}"[:200] + ", expected one about at least 1 byte, MORE or CLOSE last")
         side.held = side.held[at:]
         side.wanted_bytes = len(side.held) + more
 
