@@ -30,7 +30,7 @@ HEAD: Final = re.compile(
     rb"([A-Z][A-Z-]*) ([\x21-\x7e]+) HTTP/1\.([01])\r\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n"
 )
-BEGINNING: Final = re.compile(rb"[A-Z][A-Z-]{0,19}(?:\Z| )")
+BEGINNINGS: Final = frozenset(f"{method} "[:count].encode() for method in METHODS for count in range(len(method) + 2))
 BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 LENGTH: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 ONCE: Final = frozenset({"host", "content-length", "transfer-encoding", "expect"})
@@ -88,7 +88,8 @@ def read_head(data: bytes, at: int) -> Head | None:
 
 
 def _refuse_hopeless(data: bytes, at: int) -> None:
-    if BEGINNING.match(data[at : at + 21]) is None:
+    word, space, _ = data[at : at + 20].partition(b" ")
+    if word + space not in BEGINNINGS:
         raise Refused(f"{data[at : at + 20]!r} where a method should be")
     if BARE.search(data, at):
         raise Refused("a bare carriage return, line feed or control character in a head")
