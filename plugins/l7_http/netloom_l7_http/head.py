@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from netloom.plugins.protocols import Op, OpKind
 from netloom_l7_http.edits import withdrawn
 from netloom_l7_http.memory import Memory
 from netloom_l7_http.request import BODILESS, METHODS, HttpRequest, Refused, make
@@ -38,9 +36,8 @@ ONCE: Final = frozenset({"host", "content-length", "transfer-encoding", "expect"
 HOP_BY_HOP: Final = frozenset({"upgrade", "http2-settings", "te", "keep-alive", "proxy-connection", "trailer"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """A request's head: what rules see, and what follows."""
+class Head(NamedTuple):
+    """A request's head: what rules see, and what follows; a tuple, since one is made for every request."""
 
     request: HttpRequest
     raw: bytes
@@ -55,8 +52,8 @@ class Head:
     """Whether the client takes the end of the connection for the end of the answer, or means to end it."""
     switches: bool = False
     """Whether something else than HTTP follows, if the server says so."""
-    passes: Op | None = None
-    """The instruction to pass it with all of its body; None where that is not so simple."""
+    simple_bytes: int = 0
+    """All of it with its body, where it goes on as it is; 0 where that is not so simple."""
 
 
 KNOWN: Final[Memory[Head]] = Memory(KNOWN_BYTES_MAX)
@@ -134,7 +131,7 @@ def _framed(head: bytes, request: HttpRequest, connection: frozenset[str], *, is
         expects_continue=bool(expects and is_current and body_bytes),
         closes="close" in connection or not (is_current or "keep-alive" in connection),
         switches=switches,
-        passes=Op(kind=OpKind.PASS, count=len(head) + body_bytes) if is_simple else None,
+        simple_bytes=len(head) + body_bytes if is_simple else 0,
     )
 
 
@@ -156,10 +153,10 @@ def _joined(found: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         if number >= FIELDS_MAX:
             raise Refused(f"more than {FIELDS_MAX} headers", 431)
         spelt = raw.decode("latin-1").lower()
-        name = spelt.replace("_", "-")
-        if name in ONCE and (name in fields or name != spelt):
-            raise Refused(f"{name} twice or misspelt")
+        name = spelt.replace("_", "-") if "_" in spelt else spelt
         text = value.decode("latin-1").strip(" \t")
+        if name in ONCE and (name in fields or name is not spelt):
+            raise Refused(f"{name} twice or misspelt")
         fields[name] = f"{fields[name]},{text}" if name in fields else text
     return fields
 

@@ -112,9 +112,9 @@ class HttpParser:
         mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX] if edits else ""
         self._waiting.append((head, exchange, mismatched))
         self._switching = head.switches
-        if head.passes and not edits:
-            _append(ops, head.passes)
-            return head.passes.count
+        if head.simple_bytes and not edits:
+            _add(ops, head.simple_bytes, passes=True)
+            return head.simple_bytes
         return self._pass(head, edits, ops)
 
     def _pass(self, head: Head, edits: list[Edit], ops: list[Op]) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 WORD_BYTES_MAX: Final = 1000
 """Of one value that the access log tells."""
@@ -27,9 +26,8 @@ class Refused(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
-    """A request in its normal form: docs/l7-http.md says what that is."""
+class HttpRequest(NamedTuple):
+    """A request in its normal form, which docs/l7-http.md describes; a tuple, since there is one for every request."""
 
     method: str
     path: str

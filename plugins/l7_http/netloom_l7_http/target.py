@@ -15,6 +15,7 @@ from netloom_l7_http.request import Refused
 PLAIN: Final = re.compile(rb"(?:/(?!\.\.?(?:[/?]|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?(?:\?[!\"$&-Z_a-z|~^`{}\[\]]*)?")
 """In normal form already: no empty segment but the last, no segment of dots, nothing to decode."""
 RAW: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,=:@/%\"<>^`{|}\[\]-]*")
+QUERY: Final = re.compile(rb"[!\"$-~]*")
 AMBIGUOUS: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})|%2[fF]|%5[cC]|%3[bB]|%[01]|%7[fF]")
 ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 UNRESERVED: Final = re.compile(rb"[A-Za-z0-9._~-]")
@@ -76,8 +77,8 @@ def _normal(target: bytes) -> str:
 
 def _normal_query(query: bytes) -> bytes:
     """Escapes of characters that mean the same unescaped are taken off; nothing else can be known of a query."""
-    if b"#" in query:
-        raise Refused("a target with a fragment")
+    if QUERY.fullmatch(query) is None:
+        raise Refused("a query with a character that cannot stand there")
     return ESCAPE.sub(lambda found: _decoded(found[0]), query)
 
 
