@@ -185,8 +185,6 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _misspelt(head: bytes) -> str:
-    if head.startswith(b"PRI * HTTP/2.0\r\n"):
-        return "HTTP/2, which is not spoken here"
     if BARE.search(head):
         return "a bare carriage return, line feed or control character in a head"
     if b"\r\n " in head or b"\r\n\t" in head:

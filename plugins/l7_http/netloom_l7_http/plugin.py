@@ -17,9 +17,9 @@ def _matcher(rule: Rule) -> Callable[[Any], bool]:
 
 
 def _new_parser(judge: Judge) -> Parser:
-    from netloom_l7_http.parser import HttpParser
+    from netloom_l7_http.preface import AnyHttp
 
-    return HttpParser(judge)
+    return AnyHttp(judge)
 
 
 HTTP = L7Protocol(name="http", rule_type=Rule, matcher=_matcher, describe=describe, new_parser=_new_parser)
