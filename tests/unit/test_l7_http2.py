@@ -242,6 +242,27 @@ def test_any_bytes_behind_the_preface_reach_no_server_as_a_request(seed: int) ->
     assert not [event for event in events if isinstance(event, h2.events.RequestReceived)]
 
 
+def test_nobody_is_answered_before_the_server_has_sent_its_settings() -> None:
+    """Clients take nothing else for the beginning of HTTP/2."""
+    pair = Pair()
+    stream = pair.ask(asks("GET", "/pay"))
+    pair.talk.ask(pair.client.data_to_send())
+    assert pair.talk.to_client == b""
+    settings = pair.server.data_to_send()
+    pair.talk.reply(settings)
+    assert pair.talk.to_client.startswith(settings)
+    pair.heard += pair.client.receive_data(pair.talk.to_client)
+    assert pair.answers(stream)[":status"] == "403"
+
+
+def test_a_server_that_speaks_something_else_breaks_the_connection() -> None:
+    pair = Pair()
+    pair.ask(asks("GET", "/jobs"))
+    pair.talk.ask(pair.client.data_to_send()).reply(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert pair.talk.broken
+    assert pair.talk.to_client == b""
+
+
 def test_a_server_may_speak_first() -> None:
     pair = Pair()
     pair.talk.reply(pair.server.data_to_send())

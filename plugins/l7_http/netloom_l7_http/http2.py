@@ -105,7 +105,8 @@ class Http2Parser:
         self._requests, self._replies = _Side(), _Side()
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
-        self._has_greeted = self._is_over = False
+        self._has_greeted = self._is_answered = self._is_over = False
+        """Whether the client has sent its preface; whether the server has, and whether it has said its last."""
         self._left_bytes = 0
         """Of the server's frame of data that is passing."""
         self._due = b""
@@ -217,10 +218,10 @@ class Http2Parser:
         self._say(words, ops)
 
     def _say(self, words: bytes, ops: list[Op]) -> None:
-        """To the client, between two frames of the server."""
+        """To the client, between two frames of the server, of which the first must be its settings."""
         if self._is_over:
             return
-        if not self._left_bytes and self._replies.block is None:
+        if self._is_answered and not self._left_bytes and self._replies.block is None:
             ops.append(Op(kind=OpKind.INJECT, data=words))
             return
         self._due += words
@@ -236,7 +237,9 @@ class Http2Parser:
                 frame = read_frame(data, at)
                 if frame is None:
                     return
-                self._left_bytes = frame.size_bytes
+                if not self._is_answered and frame.kind != Kind.SETTINGS:
+                    raise Unspoken("no settings where a server's first frame should be")
+                self._is_answered, self._left_bytes = True, frame.size_bytes
                 self._server_frame(frame, data, at)
             count = min(self._left_bytes, len(data) - at)
             ops.append(Op(kind=OpKind.PASS, count=count))
