@@ -114,7 +114,7 @@ def test_tables_depend_on_what_stands_and_each_is_told_of_when_it_changes(
     }
 
 
-def _take(tables: L7Tables, update: object, told: dict[IdentityId, L7Table]) -> None:
+def _take(tables: L7Tables, update: object, told: dict[int, L7Table]) -> None:
     """As a proxy that hears of changes alone."""
     change = tables.renew(update)  # type: ignore[arg-type]
     for step in (change.before, change.after):

@@ -59,12 +59,17 @@ class RequestRecord:
     endpoint_id: int = 0
     """Of the end that policies were asked for, the receiving one where both were; 0 where it is not of this node."""
 
+    @property
+    def at_ns(self) -> int:
+        """Wall clock of the request."""
+        return int(self.access.at * 1e9)
+
     def flow(self) -> Flow:
         """As other flows."""
         access = self.access
         return Flow(
             kind=FlowKind.L7,
-            at_ns=int(access.at * 1e9),
+            at_ns=self.at_ns,
             code=tuple(L7_VERDICTS).index(access.verdict),
             text=access.verdict,
             direction="egress" if access.direction == "egress" else "ingress",

@@ -58,7 +58,7 @@ def _decoded(key: str, value: bytes) -> Policy:
     return policy
 
 
-def _tell_nobody(change: Mapping[IdentityId, L7Table | None]) -> None:
+def _tell_nobody(change: Mapping[int, L7Table | None]) -> None:
     del change
 
 
@@ -68,7 +68,7 @@ class Requests:
 
     protocols: tuple[L7Protocol, ...] = ()
     """Those that policies imported here may name."""
-    tell: Callable[[Mapping[IdentityId, L7Table | None]], None] = _tell_nobody
+    tell: Callable[[Mapping[int, L7Table | None]], None] = _tell_nobody
     """Called with changed tables, by subject; None: it has none any more. It does not wait."""
 
 
@@ -101,7 +101,7 @@ class Policies:
             prefixes=tables.prefixes,
         )
         self._requests = L7Tables(self.repository)
-        self._untold: dict[IdentityId, L7Table | None] = {}
+        self._untold: dict[int, L7Table | None] = {}
         """What the proxy is to hear when the kernel has what it was told of."""
         self._names: dict[str, PolicyName] = {}
         self._unreadable: dict[str, str] = {}

@@ -35,9 +35,9 @@ Ranges = tuple[tuple[int, int], ...]
 class L7Change:
     """What to tell the proxy, by subject; None: it has no table any more."""
 
-    before: Mapping[IdentityId, L7Table | None]
+    before: Mapping[int, L7Table | None]
     """Before the kernel's tables are changed, and acknowledged."""
-    after: Mapping[IdentityId, L7Table | None]
+    after: Mapping[int, L7Table | None]
     """Once they are."""
 
 
@@ -56,8 +56,8 @@ class L7Tables:
     def renew(self, update: Update) -> L7Change:
         """Take up a change of the repository; tables that turn out to be the same are not mentioned."""
         maker = _Maker(self._repository)
-        before: dict[IdentityId, L7Table | None] = {}
-        after: dict[IdentityId, L7Table | None] = {}
+        before: dict[int, L7Table | None] = {}
+        after: dict[int, L7Table | None] = {}
         for subject in sorted(update.asking | (update.gone & self._tables.keys())):
             old = self._tables.get(subject)
             new = None if subject in update.gone else maker.table(subject)
