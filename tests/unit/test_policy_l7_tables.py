@@ -95,7 +95,7 @@ def test_tables_depend_on_what_stands_and_each_is_told_of_when_it_changes(
     standing: Standing, changes: list[object]
 ) -> None:
     repository = Repository(allow_host=standing.allow_host)
-    tables, told = L7Tables(repository), dict[IdentityId, L7Table]()
+    tables, told = L7Tables(repository), dict[int, L7Table]()
     updates = [repository.add_subjects(*POOL), repository.add_identities(standing.identities)]
     updates += [repository.set_named_ports(identity, names) for identity, names in standing.names.items()]
     updates.append(repository.upsert(*standing.policies.values()))

@@ -93,7 +93,7 @@ async def _main(config: Path | None) -> None:
     loaded = plugins.load(config)
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
     protocols = await plugins.spoken(loaded.settings, loaded.sections)
-    pins = loaded.settings.paths.bpf_dir / loaded.settings.node.name
+    pins = loaded.settings.paths.bpf_dir / loaded.settings.node.name / "maps"
     fingerprint = plugins.fingerprint(loaded)
     await serve(loaded, protocols, fingerprint, door=SockmapDoor(pins), identify=PinnedConnections(pins))
 

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from netloom.bpf.maps import open_map
+from netloom.bpf.maps import open_pinned
 from netloom.datapath.maps import Index
 from netloom.datapath.proxy import MARK_FROM_PROXY, PROXY_IPV4, PROXY_IPV6, PROXY_LISTENERS, Socket
 from netloom.model.errors import KernelError
@@ -41,7 +41,7 @@ class SockmapDoor:
 
     def open(self, ipv4: socket.socket, ipv6: socket.socket) -> None:
         """In place of an earlier proxy's, if there are."""
-        with open_map(self._path, PROXY_LISTENERS) as listeners:
+        with open_pinned(self._path, PROXY_LISTENERS) as listeners:
             listeners.put(Index(PROXY_IPV4), Socket(ipv4.fileno()))
             listeners.put(Index(PROXY_IPV6), Socket(ipv6.fileno()))
 
