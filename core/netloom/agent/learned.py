@@ -20,7 +20,7 @@ import structlog
 from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import Outcome, Put
 from netloom.model.errors import NetloomError
-from netloom.plan.learned import Book, Facts, Hops, Key, Rules, key_of, prefix_of
+from netloom.plan.learned import Book, Facts, Hops, Key, Rules, differing, key_of, prefix_of
 from netloom.plugins.contract import LearnedRoute, RouteChanges
 
 CHUNK = 1000
@@ -36,6 +36,9 @@ class LearnedDriver(Protocol):
 
     async def read(self) -> dict[Key, Hops]:
         """All learnt routes there are."""
+
+    async def digest(self) -> bytes:
+        """The same as long as nobody changes any; much cheaper than reading them."""
 
     async def write(self, puts: Sequence[Put], deletes: Sequence[Key]) -> Outcome:
         """Write, then delete."""
@@ -59,6 +62,8 @@ class LearnedRoutes:
         """Routers that have not told everything yet."""
         self._held: dict[Key, Hops] = {}
         """What the kernel has."""
+        self._seen = b""
+        """Digest of the kernel's table when it was as ``_held`` says; b"" when it may be another since."""
         self._earlier: set[Key] = set()
         """Of these, what nobody has told of in this run."""
         self._refused: dict[Key, str] = {}
@@ -125,21 +130,29 @@ class LearnedRoutes:
         The first time it takes up what an earlier run left. What was refused is tried again.
         """
         async with self._lock:
-            actual = await self._driver.read()
-            differing = (
-                {key for key, _ in self._held.items() ^ actual.items()} - self._changed.keys() - self._new.keys()
-            )
-            self._held = actual
+            differs = await self._compare() - self._changed.keys() - self._new.keys()
             first, self._adopted = not self._adopted, True
             if first:
-                self._earlier = actual.keys() - self.book.keys()
-                differing = actual.keys() | self.book.keys()
+                self._earlier = self._held.keys() - self.book.keys()
+                differs = self._held.keys() | self.book.keys()
                 self._forget_earlier()
-            for key in (*differing, *self._refused, *self._reduced):
+            for key in (*differs, *self._refused, *self._reduced):
                 self._mark(key)
         await self.flush()
         self._due.set()
-        return () if first else tuple(self._repairs(differing))
+        return () if first else tuple(self._repairs(differs))
+
+    async def _compare(self) -> set[Key]:
+        """Take up what the kernel has; what of it is not as it was left. A table that nobody touched is not read."""
+        seen = await self._driver.digest()
+        if seen == self._seen:
+            return set()
+        actual = await self._driver.read()
+        # Nobody writes meanwhile: that takes the lock.
+        differs = await asyncio.to_thread(differing, self._held, actual)
+        # What changed after the digest was taken makes the next one another.
+        self._held, self._seen = actual, seen
+        return differs
 
     @property
     def refused(self) -> Mapping[Key, str]:
@@ -199,12 +212,16 @@ class LearnedRoutes:
                 self._refused.pop(key, None)
             if held is not None and (refusal or wanted is None) and key not in self._earlier:
                 deletes.append(key)
+        seen, self._seen = self._seen, b""
         outcome = await self._driver.write(puts, deletes)
         self._let_go(deletes)
         stale = [put.key for put in puts if not self._settle(put, outcome)]
         if stale:
             await self._driver.write((), stale)
             self._let_go(stale)
+        if not deletes and not stale and len(outcome.refused) == len(puts):
+            # Nothing was written: what is refused is tried at every resync, which must not cost a reading each time.
+            self._seen = seen
 
     def _let_go(self, keys: Iterable[Key]) -> None:
         for key in keys:

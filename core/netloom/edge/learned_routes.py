@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Final
 
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
 from pyroute2.netlink.rtnl import RTM_DELROUTE, RTM_NEWROUTE
@@ -42,6 +43,8 @@ _LENGTH_AT = HEADER_BYTES + 1
 """Where a route message has the length of its prefix."""
 _METRIC = number(RTA_PRIORITY, LEARNED_METRIC)
 _METRIC_VALUE = struct.pack("=I", LEARNED_METRIC)
+_FAMILIES: Final[tuple[tuple[Family, bytes], ...]] = ((4, bytes(4)), (6, bytes(16)))
+"""IP versions, each with the address that the kernel leaves out of a default route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,7 @@ class LearnedTable:
         """All there are; next hops dead or alive."""
         found: dict[Key, Hops] = {}
         shared: dict[Hops, Hops] = {}
-        families: tuple[tuple[Family, bytes], ...] = ((4, b"\0" * 4), (6, b"\0" * 16))
-        for family, empty in families:
+        for family, empty in _FAMILIES:
             for raw in self._socket.dump(list_routes(family, LEARNED_PROTOCOL)):
                 said = dict(attributes(raw, ATTRIBUTES_AT))
                 if said.get(RTA_PRIORITY) == _METRIC_VALUE:
@@ -93,6 +95,10 @@ class LearnedTable:
                     key = raw[_LENGTH_AT : _LENGTH_AT + 1] + said.get(RTA_DST, empty)
                     found[key] = shared.setdefault(hops, hops)
         return found
+
+    def digest(self) -> bytes:
+        """The same as long as nobody changes any; costs an eighth of :meth:`read`."""
+        return b"".join(self._socket.digest(list_routes(family, LEARNED_PROTOCOL)) for family, _ in _FAMILIES)
 
     def write(self, puts: Sequence[Put], deletes: Iterable[Key]) -> Outcome:
         """Write, then delete; no error when what is to be deleted is gone. What is refused harms nothing else."""
