@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,7 +30,7 @@ class PluginApi:
 
     async def _list(self, request: web.Request) -> web.Response:
         del request
-        return _json([views.plain(record) for record in self._agent.plugins.records()])
+        return _response(msgspec.json.encode([views.plain(record) for record in self._agent.plugins.records()]))
 
     async def _ask(self, request: web.Request) -> web.Response:
         name, wanted = request.match_info["plugin"], request.match_info["query"]
@@ -38,7 +39,8 @@ class PluginApi:
             raise NotFound(self._why_not(name))
         for query in active[name]:
             if query.name == wanted:
-                return _json(await query.answer(request.query.items()))
+                answer = await query.answer(request.query.items())
+                return _response(await asyncio.to_thread(msgspec.json.encode, answer))
         known = ", ".join(query.name for query in active[name]) or "none"
         raise NotFound(f'plugin "{name}" has no query "{wanted[:40]}", it has: {known}')
 
@@ -51,5 +53,5 @@ class PluginApi:
         return f'plugin "{name}" is not active on this node ({reason}); see `netctl plugins list`'
 
 
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+def _response(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")

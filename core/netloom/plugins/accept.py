@@ -5,6 +5,7 @@ They run in the plugin's own thread, since looking at somebody else's object can
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Iterable, Mapping
@@ -51,6 +52,8 @@ NETWORKS = (IPv4Network, IPv6Network)
 ADDRESSES = (IPv4Address, IPv6Address)
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,14}")
 """BPF_OBJ_NAME_LEN (linux/bpf.h) is 16 with its ending zero."""
+AT_ONCE = 2000
+"""Values looked at before others in the plugin's loop get their turn: a millisecond or two."""
 _ABSENT = object()
 OPEN_SLOTS = (CallSlot.ENCAP, CallSlot.NATIVE, CallSlot.CUSTOM_FROM_CONTAINER)
 """Slots that plugins may fill; the others are the agent's own."""
@@ -265,13 +268,17 @@ def learned(value: Any) -> tuple[LearnedRoute, ...]:
     return found
 
 
-def route_changes(value: Any) -> RouteChanges | None:
-    """One batch of changes, or None at their end."""
+async def route_changes(value: Any) -> RouteChanges | None:
+    """One batch of changes, or None at their end. Of a large one, others in the plugin's loop get their turn."""
     if value is None:
         return None
     found = of(RouteChanges, value)
     _typed("prefixes that are gone", NETWORKS, found.gone)
-    learned(found.routes)
+    routes = items(LearnedRoute, found.routes)
+    for start in range(0, len(routes), AT_ONCE):
+        for route in routes[start : start + AT_ONCE]:
+            _next_hops(route)
+        await asyncio.sleep(0)
     return found
 
 

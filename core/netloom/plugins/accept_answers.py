@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from netloom.plugins.accept import items, of
+from netloom.plugins.accept import AT_ONCE, items, of
 from netloom.plugins.answering import Query, Sample
 from netloom.plugins.guard import Junk
 
@@ -42,17 +43,24 @@ def _check_parameters(query: Query) -> None:
             raise Junk(f'returned query "{query.name}" with a parameter named {name!r}'[:120])
 
 
-def answer(value: Any) -> Any:
-    """What JSON can hold, and no more of it than somebody wants to wait for."""
+async def answer(value: Any) -> Any:
+    """What JSON can hold, and no more of it than somebody wants to wait for.
+
+    Of a large one, others in the plugin's loop get their turn.
+    """
     left = MAX_ANSWER_VALUES
     level: list[Any] = [value]
     for _ in range(MAX_ANSWER_DEPTH):
         left -= len(level)
         if left < 0:
             raise Junk(f"returned more than {MAX_ANSWER_VALUES} values; let people ask for less by a parameter")
-        level = [below for each in level for below in _below(each)]
-        if not level:
+        deeper: list[Any] = []
+        for start in range(0, len(level), AT_ONCE):
+            deeper += (below for each in level[start : start + AT_ONCE] for below in _below(each))
+            await asyncio.sleep(0)
+        if not deeper:
             return value
+        level = deeper
     raise Junk(f"returned values more than {MAX_ANSWER_DEPTH} levels deep")
 
 

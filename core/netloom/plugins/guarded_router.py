@@ -10,7 +10,7 @@ from netloom.model.address import Network
 from netloom.model.errors import NetloomError
 from netloom.plugins import accept
 from netloom.plugins.contract import LearnedRoute, RouteChanges, Router, RouteWatcher
-from netloom.plugins.guard import Guard, PluginFailure
+from netloom.plugins.guard import Guard, PluginFailure, anything
 from netloom.plugins.guarded import close_iterator
 
 
@@ -58,15 +58,17 @@ class GuardedWatcher(_Announcer):
         what = "RouteWatcher.changes"
         iterator: Any = await self._guard.acall(what, self._changes, accept.iterator)
         try:
-            while (
-                batch := await self._guard.wait(what, partial(anext, iterator, None), accept.route_changes)
-            ) is not None:
+            while (batch := await self._guard.wait(what, partial(_next_batch, iterator), anything)) is not None:
                 yield batch
         finally:
             self._guard.post(partial(close_iterator, iterator))
         text = "ended, expected it to go on until the agent stops"
         self._guard.fail(what, text)
         raise PluginFailure(self._guard.plugin, what, text)
+
+
+async def _next_batch(iterator: Any) -> RouteChanges | None:
+    return await accept.route_changes(await anext(iterator, None))
 
 
 AnyRouter = GuardedRouter | GuardedWatcher

@@ -120,8 +120,9 @@ class Configurator:
 async def _own_paths(gobgp: Gobgp) -> dict[Network, pb.Path]:
     found: dict[Network, pb.Path] = {}
     for family in FAMILIES.values():
-        async for destination in gobgp.paths(pb.GLOBAL, family):
-            found |= {prefix_of(path): path for path in destination.paths if is_own(path)}
+        async for some in gobgp.paths(pb.GLOBAL, family):
+            own = (path for destination in some for path in destination.paths if is_own(path))
+            found |= {prefix_of(path): path for path in own}
     return found
 
 

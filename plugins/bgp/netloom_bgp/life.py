@@ -15,8 +15,8 @@ from netloom_bgp.rib import Rib
 from netloom_bgp.sessions import Session, Sessions
 from netloom_bgp.speaker import Speaker
 
-CHUNK: Final = 500
-"""Paths read before others in the plugin's loop get their turn: some 10 ms."""
+CHUNK: Final = 200
+"""Paths read before others in the plugin's loop get their turn: some five milliseconds."""
 POLL_S: Final = 5.0
 SETTLING_POLL_S: Final = 0.3
 LIMIT_RETRY_S: Final = 60.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class SessionState(StrEnum):
@@ -73,6 +74,11 @@ class RouteView:
     communities: tuple[str, ...] = field(default=())
     best: bool = False
     stale: bool = False
+
+
+def plain(route: RouteView) -> dict[str, Any]:
+    """As a dictionary. ``asdict``, which copies what is in it, takes ten times as long."""
+    return {name: getattr(route, name) for name in RouteView.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 Three things stand between what GoBGP tells and what the node hears. A *held* peer is known to be away before GoBGP
 knows: ways that it told of do not count. After GoBGP was started again, what it had told before is *stale*: it counts
-until it is told anew, or until :meth:`Rib.settle`. And *changes* are kept, the last one of each prefix, until
-somebody takes them.
+until it is told anew, or until :meth:`Rib.settle`. And *changes* are kept, each prefix once, until somebody takes
+them; what became of a prefix is worked out only then, so that a peer with a hundred thousand is held in no time.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ class Rib:
         self._refused: dict[Network, str] = {}
 
     def __len__(self) -> int:
+        """Prefixes that were taken and stand."""
         return len(self._shown)
 
     @property
     def pending(self) -> bool:
-        """Whether there are changes to take."""
+        """Whether there may be changes to take."""
         return bool(self._changed)
 
     def refused(self) -> dict[str, int]:
@@ -46,12 +47,15 @@ class Rib:
     def tell(self, told: Iterable[Told]) -> None:
         """Take in what GoBGP told: all ways of each of these prefixes."""
         for prefix, hops in told:
-            self._stale.discard(prefix)
+            if self._stale:
+                self._stale.discard(prefix)
+            if hops == self._hops.get(prefix, ()):
+                continue
             if hops:
                 self._hops[prefix] = hops
             else:
-                self._hops.pop(prefix, None)
-            self._show(prefix)
+                del self._hops[prefix]
+            self._changed.add(prefix)
 
     def begin_again(self) -> None:
         """GoBGP was started again, and tells everything anew."""
@@ -66,45 +70,45 @@ class Rib:
         """The peer is away: its ways no longer count."""
         if neighbor not in self._held:
             self._held.add(neighbor)
-            self._show_all(neighbor)
+            self._change(neighbor)
 
     def unhold(self, neighbor: str) -> None:
         """The peer may be used again."""
         if neighbor in self._held:
             self._held.remove(neighbor)
-            self._show_all(neighbor)
+            self._change(neighbor)
 
     def take(self, limit: int) -> RouteChanges:
-        """Up to ``limit`` changes; each is told once."""
+        """What came of up to ``limit`` changes, which may be nothing; each is told once."""
         prefixes = list(islice(self._changed, limit))
         self._changed.difference_update(prefixes)
-        routes = tuple(route for prefix in prefixes if (route := self._shown.get(prefix)) is not None)
-        gone = tuple(prefix for prefix in prefixes if prefix not in self._shown)
-        return RouteChanges(routes=routes, gone=gone)
+        routes: list[LearnedRoute] = []
+        gone: list[Network] = []
+        for prefix in prefixes:
+            hops = self._usable(prefix)
+            if hops:
+                route = LearnedRoute(prefix=prefix, via=hops[0], more=hops[1:])
+                if route != self._shown.get(prefix):
+                    self._shown[prefix] = route
+                    routes.append(route)
+            elif self._shown.pop(prefix, None) is not None:
+                gone.append(prefix)
+        return RouteChanges(routes=tuple(routes), gone=tuple(gone))
 
     def everything(self) -> RouteChanges:
-        """All there is, as one complete batch; nothing is left to take then."""
-        self._changed.clear()
+        """All that was taken, as one complete batch."""
         return RouteChanges(routes=tuple(self._shown.values()), complete=True)
 
     def change_all(self) -> None:
         """Whoever takes changes is new, and begins with everything."""
-        self._changed.update(self._shown)
+        self._shown.clear()
+        self._changed.update(self._hops)
 
-    def _show_all(self, neighbor: str) -> None:
-        for prefix in [prefix for prefix, hops in self._hops.items() if any(hop.neighbor == neighbor for hop in hops)]:
-            self._show(prefix)
-
-    def _show(self, prefix: Network) -> None:
-        hops = self._usable(prefix)
-        route = LearnedRoute(prefix=prefix, via=hops[0], more=hops[1:]) if hops else None
-        if route == self._shown.get(prefix):
-            return
-        if route is None:
-            del self._shown[prefix]
-        else:
-            self._shown[prefix] = route
-        self._changed.add(prefix)
+    def _change(self, neighbor: str) -> None:
+        """All prefixes that a peer leads to are others now."""
+        self._changed.update(
+            prefix for prefix, hops in self._hops.items() if any(hop.neighbor == neighbor for hop in hops)
+        )
 
     def _usable(self, prefix: Network) -> tuple[Address, ...]:
         """Next hops in a fixed order, each once."""

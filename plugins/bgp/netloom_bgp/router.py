@@ -22,8 +22,8 @@ from netloom_bgp.sessions import Session, Sessions
 from netloom_bgp.settings import BgpSettings
 from netloom_bgp.speaker import Speaker
 
-BATCH: Final = 5000
-"""Routes told at once."""
+BATCH: Final = 500
+"""Routes told at once: some five milliseconds."""
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 30.0
 STEADY_S: Final = 60.0
@@ -71,7 +71,11 @@ class BgpRouter:
             await self._changed.wait()
             self._changed.clear()
             while self.rib.pending:
-                yield self.rib.take(BATCH)
+                changes = self.rib.take(BATCH)
+                if changes.routes or changes.gone:
+                    yield changes
+                else:
+                    await asyncio.sleep(0)
             if self._settled and not complete:
                 complete = True
                 yield self.rib.everything()
