@@ -14,6 +14,7 @@ from netloom_bgp.api import gobgp_pb2 as pb
 from netloom_bgp.client import Gobgp, SpeakerRefused
 from netloom_bgp.host import read_password, router_id
 from netloom_bgp.paths import FAMILIES, is_own, own_path, prefix_of
+from netloom_bgp.places import network_of
 from netloom_bgp.policy import announced
 from netloom_bgp.sessions import Session
 from netloom_bgp.settings import BgpSettings
@@ -122,7 +123,7 @@ async def _own_paths(gobgp: Gobgp) -> dict[Network, pb.Path]:
     for family in FAMILIES.values():
         async for some in gobgp.paths(pb.GLOBAL, family):
             own = (path for destination in some for path in destination.paths if is_own(path))
-            found |= {prefix_of(path): path for path in own}
+            found |= {network_of(prefix_of(path)): path for path in own}
     return found
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from operator import itemgetter
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
 from netloom.model.address import Network
 from netloom.model.errors import Invalid
+from netloom_bgp.places import Place, place, place_of, text_of
 
 if TYPE_CHECKING:
     from netloom_bgp.api import gobgp_pb2 as pb
@@ -23,9 +23,6 @@ PARAMETERS: Final = ("view", "peer", "prefix", "limit", "after")
 DEFAULT_LIMIT: Final = 1000
 MAX_LIMIT: Final = 20_000
 """Of one answer, which somebody waits for; ``after`` asks for the next."""
-
-Place = bytes
-"""Where a prefix stands in the order: IP version, address, length; so IPv4 is first, and wider prefixes are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +46,14 @@ def asked(parameters: Mapping[str, str]) -> Asked:
         raise Invalid(f'view "{view}", expected one of {", ".join(VIEWS)}')
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= MAX_LIMIT):
         raise Invalid(f'limit "{limit[:40]}", expected a number from 1 to {MAX_LIMIT}; "after" asks for what follows')
-    within, after = _prefix("prefix", parameters), _prefix("after", parameters)
+    after = _prefix("after", parameters)
     return Asked(
         view=view,
         peer=parameters.get("peer", ""),
-        within=within,
-        after=b"" if after is None else place_of(str(after)),
+        within=_prefix("prefix", parameters),
+        after=b"" if after is None else place_of(after),
         limit=int(limit),
     )
-
-
-def place_of(prefix: str) -> Place:
-    """Of a prefix as GoBGP writes it."""
-    address, _, length = prefix.partition("/")
-    if ":" in address:
-        return b"\x06" + inet_pton(AF_INET6, address) + bytes((int(length),))
-    return b"\x04" + inet_pton(AF_INET, address) + bytes((int(length),))
 
 
 class Listing:
@@ -74,7 +63,7 @@ class Listing:
         self.total = 0
         """Routes that were asked for, whether they are shown or not."""
         self._asked = question
-        self._kept: list[tuple[Place, str, list[pb.Path]]] = []
+        self._kept: list[tuple[Place, list[pb.Path]]] = []
         self._routes = 0
         """In ``_kept``."""
         self._last: Place = b"\xff"
@@ -91,18 +80,18 @@ class Listing:
         """Some prefixes with their paths."""
         (first, last), after, length = self._bounds, self._asked.after, self._length
         for destination in destinations:
-            prefix = destination.prefix
-            place = place_of(prefix)
-            if not (first <= place[:-1] <= last and place[-1] >= length):
+            address, _, size = destination.prefix.partition("/")
+            at = place(address, int(size))
+            if not (first <= at[:-1] <= last and at[-1] >= length):
                 continue
             paths = self._wanted(destination)
             self.total += len(paths)
-            if not paths or place <= after:
+            if not paths or at <= after:
                 continue
-            if place > self._last:
+            if at > self._last:
                 self._more = True
                 continue
-            self._kept.append((place, prefix, paths))
+            self._kept.append((at, paths))
             self._routes += len(paths)
         if self._routes > 2 * self._asked.limit:
             self._cut()
@@ -110,8 +99,8 @@ class Listing:
     def page(self) -> tuple[list[pb.Path], str]:
         """The routes in order, and the last prefix of them when more stand behind it, else ""."""
         self._cut()
-        paths = [path for _, _, paths in self._kept for path in paths]
-        return paths, self._kept[-1][1] if self._more else ""
+        paths = [path for _, paths in self._kept for path in paths]
+        return paths, text_of(self._kept[-1][0]) if self._more else ""
 
     def _wanted(self, destination: pb.Destination) -> list[pb.Path]:
         if self._asked.view != "best":
@@ -123,11 +112,11 @@ class Listing:
         """Keep the first ones; all of a prefix stay together, since what follows is asked for by prefix."""
         self._kept.sort(key=itemgetter(0))
         routes = 0
-        for at, (place, _, paths) in enumerate(self._kept):
-            if routes >= self._asked.limit and place != self._kept[at - 1][0]:
+        for number, (at, paths) in enumerate(self._kept):
+            if routes >= self._asked.limit and at != self._kept[number - 1][0]:
                 self._more = True
-                self._last = self._kept[at - 1][0]
-                del self._kept[at:]
+                self._last = self._kept[number - 1][0]
+                del self._kept[number:]
                 break
             routes += len(paths)
         self._routes = routes

@@ -9,7 +9,7 @@ from typing import Final
 
 from netloom.model.address import Network
 from netloom.model.errors import Invalid, NetloomError
-from netloom.plugins import RouteChanges
+from netloom.plugins import LearnedRoute, RouteChanges
 from netloom_bgp.client import SpeakerGone
 from netloom_bgp.configure import Configurator
 from netloom_bgp.happenings import Happenings
@@ -78,7 +78,7 @@ class BgpRouter:
                     await asyncio.sleep(0)
             if self._settled and not complete:
                 complete = True
-                yield self.rib.everything()
+                yield await self._everything()
 
     @property
     def router_id(self) -> str:
@@ -149,6 +149,13 @@ class BgpRouter:
         if died:
             return died + patience
         return time.monotonic() + (patience if fresh else max(0.0, patience - self.speaker.age_s))
+
+    async def _everything(self) -> RouteChanges:
+        routes: list[LearnedRoute] = []
+        for some in self.rib.everything(BATCH):
+            routes += some
+            await asyncio.sleep(0)
+        return RouteChanges(routes=tuple(routes), complete=True)
 
     def _settle(self) -> None:
         self._settled = True
