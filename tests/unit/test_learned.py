@@ -359,3 +359,19 @@ async def test_what_is_as_it_was_before_this_node_wrote_is_put_right_too() -> No
     table.routes[key(A)] = hops(VIA)
     assert [repair.action for repair in await routes.resync()] == ["written"]
     assert shown(table) == {A: [OTHER]}
+
+
+async def test_routes_are_shown_as_they_were_when_somebody_asked() -> None:
+    """Whoever reads them in a thread does not meet what changes meanwhile."""
+    table = MemoryRoutes()
+    table.refuses = {key(B): "out of reach"}
+    routes = learned(table)
+    await routes.resync()
+    await told(routes, route(A, VIA), route(B, VIA))
+    asked = routes.routes()
+    await told(routes, gone=(ip_network(A), ip_network(B)))
+    assert {(row.key, row.router, row.hops, row.state) for row in asked} == {
+        (key(A), "bgp", hops(VIA), "written"),
+        (key(B), "bgp", hops(VIA), "out of reach"),
+    }
+    assert list(routes.routes()) == []

@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,9 @@ from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import Outcome, Put
 from netloom.model.errors import NetloomError
 from netloom.plan.learned import Book, Facts, Hops, Key, Rules, differing, key_of, prefix_of
-from netloom.plugins.contract import LearnedRoute, RouteChanges
+from netloom.plugins.contract import RouteChanges
+
+T = TypeVar("T")
 
 CHUNK = 1000
 """Routes in one visit to the kernel, and between two breaths of the event loop: some ten milliseconds."""
@@ -29,6 +31,16 @@ NAMED_REPAIRS = 3
 """Of more than so many, only their number is told."""
 EARLIER = "earlier run"
 """Whose a route is that nobody has told of in this run."""
+
+
+class Row(NamedTuple):
+    """A route as people see it."""
+
+    key: Key
+    router: str
+    hops: Hops
+    state: str
+    """``written``, ``waiting`` or why it is refused."""
 
 
 class LearnedDriver(Protocol):
@@ -88,9 +100,11 @@ class LearnedRoutes:
                 self._mark(key)
             self._due.set()
             await asyncio.sleep(0)
-        for key in (*map(key_of, changes.gone), *before):
-            self.book.drop(router, key)
-            self._mark(key)
+        for keys in _parts([*map(key_of, changes.gone), *before]):
+            for key in keys:
+                self.book.drop(router, key)
+                self._mark(key)
+            await asyncio.sleep(0)
         if changes.complete:
             self._silent.discard(router)
             self._forget_earlier()
@@ -159,10 +173,6 @@ class LearnedRoutes:
         """Why what was told is not written."""
         return self._refused
 
-    def __len__(self) -> int:
-        """Routes that are told of, or that the kernel has."""
-        return len(self.book.keys() | self._held.keys())
-
     def counts(self) -> dict[str, int]:
         """Routes by what became of them."""
         return {
@@ -171,13 +181,9 @@ class LearnedRoutes:
             "waiting": len(self._changed) + len(self._new),
         }
 
-    def routes(self) -> Iterator[tuple[Key, str, Hops, str]]:
-        """Every route with its router, its next hops and ``written``, ``waiting`` or why it is refused; in no order."""
-        for key in self.book.keys() | self._held.keys():
-            wanted = self.book.wanted(key)
-            router = self.book.owner(key) or EARLIER
-            state = self._refused.get(key) or ("written" if key in self._held else "waiting")
-            yield key, router, wanted or self._held[key], state
+    def routes(self) -> Iterator[Row]:
+        """Every route in no order, as of now whenever it is read: a hundred thousand are for a thread to read."""
+        return _rows(self.book.copy(), dict(self._held), dict(self._refused))
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None
@@ -269,5 +275,12 @@ class LearnedRoutes:
         self._named = frozenset(reasons)
 
 
-def _parts(routes: Sequence[LearnedRoute]) -> Iterator[Sequence[LearnedRoute]]:
-    return (routes[start : start + CHUNK] for start in range(0, len(routes), CHUNK))
+def _rows(book: Book, held: Mapping[Key, Hops], refused: Mapping[Key, str]) -> Iterator[Row]:
+    for key in book.keys() | held.keys():
+        wanted = book.wanted(key)
+        state = refused.get(key) or ("written" if key in held else "waiting")
+        yield Row(key, book.owner(key) or EARLIER, wanted or held[key], state)
+
+
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK))

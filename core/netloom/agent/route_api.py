@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from netloom.agent import views
-from netloom.agent.learned import LearnedRoutes
+from netloom.agent.learned import Row
 from netloom.agent.tables import Tables
 from netloom.model.errors import Invalid
 from netloom.plan.learned import addresses_of, in_order, prefix_of
@@ -42,13 +42,20 @@ class RouteApi:
         only_learned = _truth(request.query.get("learned", "false"))
         learned = self._agent.routing.learned
         own = [] if only_learned else list(own_routes(self._agent.tables))
-        answer = {
-            "matching": len(own) + len(learned),
-            "routes": [*own[:most], *islice(learned_routes(learned), max(0, most - len(own)))],
-            "learned": learned.counts(),
-        }
-        body = await asyncio.to_thread(msgspec.json.encode, answer)
+        body = await asyncio.to_thread(routes_answer, own, learned.routes(), learned.counts(), most)
         return web.Response(body=body, content_type="application/json")
+
+
+def routes_answer(own: list[views.Json], learned: Iterable[Row], counts: dict[str, int], most: int) -> bytes:
+    """As JSON. Takes as long as there are many routes: for a thread."""
+    rows = {row.key: row for row in learned}
+    shown = islice(in_order(rows), max(0, most - len(own)))
+    answer = {
+        "matching": len(own) + len(rows),
+        "routes": [*own[:most], *(_learned_route(rows[key]) for key in shown)],
+        "learned": counts,
+    }
+    return msgspec.json.encode(answer)
 
 
 def own_routes(tables: Tables) -> Iterator[views.Json]:
@@ -64,18 +71,14 @@ def own_routes(tables: Tables) -> Iterator[views.Json]:
         }
 
 
-def learned_routes(learned: LearnedRoutes) -> Iterator[views.Json]:
-    """Those of routers, in order."""
-    rows = {key: (router, hops, state) for key, router, hops, state in learned.routes()}
-    for key in in_order(rows):
-        router, hops, state = rows[key]
-        yield {
-            "prefix": str(prefix_of(key)),
-            "via": [str(hop) for hop in addresses_of(hops)],
-            "device": "",
-            "origin": router,
-            "state": state,
-        }
+def _learned_route(row: Row) -> views.Json:
+    return {
+        "prefix": str(prefix_of(row.key)),
+        "via": [str(hop) for hop in addresses_of(row.hops)],
+        "device": "",
+        "origin": row.router,
+        "state": row.state,
+    }
 
 
 def _number(text: str) -> int:

@@ -58,7 +58,7 @@ def differing(held: Mapping[Key, Hops], actual: Mapping[Key, Hops]) -> set[Key]:
 
 def in_order(keys: Iterable[Key]) -> list[Key]:
     """IPv4 first, then by address, wider prefixes first."""
-    return sorted(keys, key=lambda key: (len(key), key[1:], key[0]))
+    return sorted(keys, key=lambda key: bytes((len(key),)) + key[1:] + key[:1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +114,12 @@ class Book:
     def __init__(self, routers: Iterable[str]) -> None:
         self._told: dict[str, dict[Key, Hops]] = {router: {} for router in routers}
         self._shared: dict[Hops, Hops] = {}
+
+    def copy(self) -> Book:
+        """As it is now."""
+        found = Book(())
+        found._told = {router: dict(told) for router, told in self._told.items()}
+        return found
 
     def hold(self, router: str, route: LearnedRoute) -> Key:
         """The router leads there; the key."""
