@@ -20,6 +20,17 @@ MANY = FRR.replace("  network 198.51.100.0/24\n", f"{NETWORKS}\n")
 """An FRR that tells of many prefixes, in no particular order."""
 TOLD = [*PREFIXES, "198.51.101.0/24", "2001:db8:51::/48"]
 
+MARKED = (
+    FRR.replace("network 198.51.100.0/24", "network 198.51.100.0/24 route-map marked")
+    + """\
+route-map marked permit 10
+ set community 65000:1 65000:2
+ set metric 7
+ set as-path prepend 64998 64999
+"""
+)
+SHOWN = ("next_hops", "peer", "as_path", "origin", "med", "communities")
+
 
 def prefixes(node: BgpNode, **parameters: str) -> list[str]:
     return [route["prefix"] for route in node.ask("routes", **parameters)["routes"]]
@@ -52,6 +63,24 @@ def test_the_whole_of_a_large_table_is_shown_in_order_page_by_page(
         assert prefixes(node, view="available", peer="fd00:9::2") == ["2001:db8:51::/48"]
         assert prefixes(node) == TOLD
         assert sorted(map(str, node.learned)) == sorted(TOLD)
+
+
+def test_a_route_is_shown_with_what_its_router_says_of_it(make_netns: NamespaceFactory, tmp_path: Path) -> None:
+    """Of either IP version, as received; and our own as the peer is told of it."""
+    with pair(make_netns, tmp_path, frr_config=MARKED) as (node, _):
+        node.announce("10.244.1.0/24")
+        wait_for(lambda: len(node.learned) == 3, "everything is told")
+        received = {one["prefix"]: one for one in node.ask("routes", view="available")["routes"]}
+        marked = received["198.51.100.0/24"]
+        assert {name: marked[name] for name in SHOWN} == {
+            "next_hops": ("10.9.0.2",), "peer": "10.9.0.2", "as_path": "65002 64998 64999", "origin": "igp", "med": 7,
+            "communities": ("65000:1", "65000:2"),
+        }  # fmt: skip
+        assert received["2001:db8:51::/48"]["next_hops"] == ("fd00:9::2",)
+        (own,) = node.ask("routes", view="advertised", peer="10.9.0.2")["routes"]
+        assert (own["prefix"], own["as_path"], own["next_hops"]) == ("10.244.1.0/24", "65001", ("10.9.0.1",))
+        best = {one["prefix"]: one for one in node.ask("routes")["routes"]}
+        assert (best["10.244.1.0/24"]["next_hops"], best["10.244.1.0/24"]["peer"]) == ((), "")
 
 
 def test_a_peer_that_is_away_takes_all_of_its_routes_along(make_netns: NamespaceFactory, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def listed(table: Sequence[pb.Destination], **parameters: str) -> tuple[list[str
     for some in (table[:3], table[3:]):
         listing.take(some)
     paths, last = listing.page()
-    return [path.neighbor_ip for path in paths], listing.total, last
+    return [path.neighbor_ip for _, path in paths], listing.total, last
 
 
 TABLE = [destination(f"10.{number}.0.0/16", str(number)) for number in (3, 1, 4, 0, 2)]

@@ -104,10 +104,13 @@ class Gobgp:
                 await method(requests, timeout=LONG_CALL_S)
 
     async def paths(
-        self, table: pb.TableType, family: pb.Family, peer: str = ""
+        self, table: pb.TableType, family: pb.Family, peer: str = "", *, binary: bool = False
     ) -> AsyncIterator[Sequence[pb.Destination]]:
-        """The paths of a table, GLOBAL, or ADJ_IN or ADJ_OUT of a peer; some hundred prefixes at once, in no order."""
-        request = pb.ListPathRequest(table_type=table, name=peer, family=family)
+        """The paths of a table, GLOBAL, or ADJ_IN or ADJ_OUT of a peer; some hundred prefixes at once, in no order.
+
+        ``binary``: with ``pattrs_binary`` in the place of ``nlri`` and ``pattrs``.
+        """
+        request = pb.ListPathRequest(table_type=table, name=peer, family=family, enable_only_binary=binary)
         async for some in self._stream("ListPath", request, LONG_CALL_S):
             yield [pb.ListPathResponse.FromString(one).destination for one in some]
 

@@ -96,11 +96,11 @@ class Listing:
         if self._routes > 2 * self._asked.limit:
             self._cut()
 
-    def page(self) -> tuple[list[pb.Path], str]:
-        """The routes in order, and the last prefix of them when more stand behind it, else ""."""
+    def page(self) -> tuple[list[tuple[str, pb.Path]], str]:
+        """The routes in order, each behind its prefix; and the last of these when more stand behind it, else ""."""
         self._cut()
-        paths = [path for _, paths in self._kept for path in paths]
-        return paths, text_of(self._kept[-1][0]) if self._more else ""
+        routes = [(text_of(at), path) for at, paths in self._kept for path in paths]
+        return routes, routes[-1][0] if self._more else ""
 
     def _wanted(self, destination: pb.Destination) -> list[pb.Path]:
         if self._asked.view != "best":

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from netloom.model.address import Address, Network
 from netloom_bgp.api import gobgp_pb2 as pb
+from netloom_bgp.attributes import (
+    AS_PATH,
+    COMMUNITIES,
+    LOCAL_PREFERENCE,
+    MED,
+    NEXT_HOPS,
+    ORIGIN,
+    read_attribute,
+)
 from netloom_bgp.model import RouteView
-from netloom_bgp.places import Place, place, text_of
+from netloom_bgp.places import Place, place
 from netloom_bgp.settings import Exports, FamilyName
 
 FAMILIES: Final = {
@@ -18,8 +27,7 @@ FAMILIES: Final = {
     "ipv6": pb.Family(afi=pb.Family.AFI_IP6, safi=pb.Family.SAFI_UNICAST),
 }
 _SHARED: Final = 4096
-"""Attributes that are remembered once read."""
-_ORIGINS: Final = ("igp", "egp", "incomplete")
+"""Next hops that are remembered once read."""
 _OWN: Final = frozenset({"", "<nil>"})
 """How GoBGP names the neighbour of a path that was added by its API."""
 
@@ -101,52 +109,27 @@ def told(paths: Iterable[pb.Path]) -> list[Told]:
     return [Told(prefix, tuple(hop for hop in hops if hop and None not in hops)) for prefix, hops in found.items()]
 
 
-def view(path: pb.Path, now_s: float) -> RouteView:
-    """The path as shown; ``now_s`` in seconds since the epoch."""
-    values = dict(_attribute(one.type_url, one.value) for one in path.pattrs)
-    own, via = is_own(path), next_hop_of(path)
-    unset = via is None or via.is_unspecified
+def view(prefix: str, path: pb.Path, now_s: float) -> RouteView:
+    """The path to a prefix as shown, with attributes as BGP has them; ``now_s`` in seconds since the epoch."""
+    values = dict(read_attribute(raw) for raw in path.pattrs_binary)
     return RouteView(
-        prefix=text_of(prefix_of(path)),
-        next_hops=() if unset else (str(via),),
-        peer="" if own else path.neighbor_ip,
+        prefix=prefix,
+        next_hops=values.get(NEXT_HOPS, ()),
+        peer="" if is_own(path) else path.neighbor_ip,
         age_s=max(0, int(now_s - path.age.seconds)),
-        as_path=values.get("as_path", ""),
-        origin=values.get("origin", _ORIGINS[-1]),
-        local_preference=values.get("local_preference"),
-        med=values.get("med"),
-        communities=values.get("communities", ()),
+        as_path=values.get(AS_PATH, ""),
+        origin=values.get(ORIGIN, "incomplete"),
+        local_preference=values.get(LOCAL_PREFERENCE),
+        med=values.get(MED),
+        communities=values.get(COMMUNITIES, ()),
         best=path.best,
         stale=path.stale,
     )
 
 
 @lru_cache(maxsize=_SHARED)
-def _attribute(type_url: str, raw: bytes) -> tuple[str, Any]:
-    """Name and value of an attribute as shown. Most of a peer's routes have the same."""
-    name = type_url.rpartition(".")[2]
-    if name == "OriginAttribute":
-        return "origin", _ORIGINS[min(pb.OriginAttribute.FromString(raw).origin, 2)]
-    if name == "AsPathAttribute":
-        return "as_path", " ".join(map(_segment, pb.AsPathAttribute.FromString(raw).segments))
-    if name == "MultiExitDiscAttribute":
-        return "med", pb.MultiExitDiscAttribute.FromString(raw).med
-    if name == "LocalPrefAttribute":
-        return "local_preference", pb.LocalPrefAttribute.FromString(raw).local_pref
-    if name == "CommunitiesAttribute":
-        numbers = pb.CommunitiesAttribute.FromString(raw).communities
-        return "communities", tuple(f"{number >> 16}:{number & 0xFFFF}" for number in numbers)
-    return name, None
-
-
-@lru_cache(maxsize=_SHARED)
 def _next_hop(raw: bytes) -> Address | None:
     return _address(pb.NextHopAttribute.FromString(raw).next_hop)
-
-
-def _segment(segment: pb.AsSegment) -> str:
-    text = " ".join(map(str, segment.numbers))
-    return f"{{{text}}}" if segment.type == pb.AsSegment.AS_SET else text
 
 
 def _nlri(prefix: Network) -> pb.IPAddressPrefix:

@@ -71,7 +71,7 @@ class Questions:
         routes: list[dict[str, Any]] = []
         now = time.time()
         for start in range(0, len(paths), VIEWS_AT_ONCE):
-            routes += [plain(view(path, now)) for path in paths[start : start + VIEWS_AT_ONCE]]
+            routes += [plain(view(prefix, path, now)) for prefix, path in paths[start : start + VIEWS_AT_ONCE]]
             await asyncio.sleep(0)
         return {"view": question.view, "routes": routes, "total": listing.total, "next": last}
 
@@ -112,7 +112,7 @@ class Questions:
     async def _destinations(self, gobgp: Gobgp, question: Asked) -> AsyncIterator[Sequence[pb.Destination]]:
         if question.view == "best":
             for family in FAMILIES.values():
-                async for some in gobgp.paths(pb.GLOBAL, family):
+                async for some in gobgp.paths(pb.GLOBAL, family, binary=True):
                     yield some
             return
         table = pb.ADJ_IN if question.view == "available" else pb.ADJ_OUT
@@ -121,7 +121,7 @@ class Questions:
             if not session.established or question.peer not in ("", address):
                 continue
             for name in session.peer.all_families:
-                async for some in gobgp.paths(table, FAMILIES[name], address):
+                async for some in gobgp.paths(table, FAMILIES[name], address, binary=True):
                     yield some
 
     def _checked(self, peer: str) -> str:
