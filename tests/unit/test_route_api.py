@@ -1,41 +1,43 @@
-"""The answer about routes: the agent's own first, then those learnt, in order, and no more than asked for."""
+"""What ``/v1/routes`` says of learnt routes."""
 
 from __future__ import annotations
 
-import json
-from ipaddress import ip_address, ip_network
-from typing import Any
+from ipaddress import ip_network
 
-from netloom.agent.learned import Row
-from netloom.agent.route_api import routes_answer
-from netloom.plan.learned import key_of
+from netloom.agent.learned import LearnedRoutes
+from netloom.agent.route_api import learned_routes
+from netloom.plan.learned import Facts, in_order, key_of
+from netloom.plugins.contract import RouteChanges
+from support.learned import MemoryRoutes, route
 
-OWN = {"prefix": "10.244.2.0/24", "via": [], "device": "eth0", "origin": "node", "state": "written"}
-
-
-def row(prefix: str) -> Row:
-    return Row(key_of(ip_network(prefix)), "bgp", (ip_address("192.0.2.2").packed,), "written")
+A, B, C = "10.1.0.0/16", "10.2.0.0/16", "fd00:3::/48"
+VIA = "192.0.2.2"
 
 
-def answer(*prefixes: str, most: int) -> Any:
-    counts = {"written": len(prefixes), "refused": 0, "waiting": 0}
-    return json.loads(routes_answer([dict(OWN)], map(row, prefixes), counts, most))
+async def learnt(*prefixes: str) -> LearnedRoutes:
+    """Written, with a route of an earlier run beside them and one that the kernel refuses."""
+    table = MemoryRoutes({key_of(ip_network(C)): (b"\xfd" + bytes(15),)})
+    table.refuses = {key_of(ip_network(B)): "out of reach"}
+    routes = LearnedRoutes(("bgp",), table, Facts)
+    await routes.resync()
+    await routes.take("bgp", RouteChanges(routes=tuple(route(prefix, VIA) for prefix in prefixes)))
+    await routes.flush()
+    return routes
 
 
-def test_own_routes_come_first_then_what_was_learnt_in_order() -> None:
-    """IPv4 before IPv6, wider prefixes before their parts."""
-    found = answer("fd00::/16", "10.2.0.0/16", "10.0.0.0/8", "9.0.0.0/8", "10.0.0.0/16", most=10)
-    assert [route["prefix"] for route in found["routes"]] == [
-        "10.244.2.0/24", "9.0.0.0/8", "10.0.0.0/8", "10.0.0.0/16", "10.2.0.0/16", "fd00::/16",
-    ]  # fmt: skip
+async def test_a_route_is_shown_with_its_router_and_what_became_of_it() -> None:
+    routes = await learnt(A, B)
+    rows = await learned_routes(routes, in_order(routes.keys()))
+    assert [(row["prefix"], row["via"], row["origin"], row["state"]) for row in rows] == [
+        (A, [VIA], "bgp", "written"),
+        (B, [VIA], "bgp", "out of reach"),
+        (C, ["fd00::"], "earlier run", "written"),
+    ]
 
 
-def test_what_is_not_shown_is_counted() -> None:
-    found = answer("10.2.0.0/16", "10.1.0.0/16", most=2)
-    assert (found["matching"], [route["prefix"] for route in found["routes"]]) == (3, ["10.244.2.0/24", "10.1.0.0/16"])
-
-
-def test_a_learnt_route_names_its_router_and_its_next_hops() -> None:
-    assert answer("10.1.0.0/16", most=2)["routes"][1] == {
-        "prefix": "10.1.0.0/16", "via": ["192.0.2.2"], "device": "", "origin": "bgp", "state": "written",
-    }  # fmt: skip
+async def test_a_route_that_has_left_since_its_key_was_read_is_not_shown() -> None:
+    routes = await learnt(A)
+    keys = in_order(routes.keys())
+    await routes.take("bgp", RouteChanges(gone=(ip_network(A),)))
+    await routes.flush()
+    assert [row["prefix"] for row in await learned_routes(routes, keys)] == [C]

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -31,16 +31,8 @@ NAMED_REPAIRS = 3
 """Of more than so many, only their number is told."""
 EARLIER = "earlier run"
 """Whose a route is that nobody has told of in this run."""
-
-
-class Row(NamedTuple):
-    """A route as people see it."""
-
-    key: Key
-    router: str
-    hops: Hops
-    state: str
-    """``written``, ``waiting`` or why it is refused."""
+WRITTEN, WAITING = "written", "waiting"
+"""What became of a route that is not refused."""
 
 
 class LearnedDriver(Protocol):
@@ -50,7 +42,7 @@ class LearnedDriver(Protocol):
         """All learnt routes there are."""
 
     async def digest(self) -> bytes:
-        """The same as long as nobody changes any; much cheaper than reading them."""
+        """The same as long as reading would give the same; much cheaper than that."""
 
     async def write(self, puts: Sequence[Put], deletes: Sequence[Key]) -> Outcome:
         """Write, then delete."""
@@ -84,6 +76,8 @@ class LearnedRoutes:
         self._changed: dict[Key, None] = {}
         self._new: dict[Key, None] = {}
         self._adopted = False
+        self._unsure = False
+        """Whether the kernel may have something else: a write failed on its way."""
         self._due = asyncio.Event()
         self._lock = asyncio.Lock()
         self._named: frozenset[str] = frozenset()
@@ -100,11 +94,10 @@ class LearnedRoutes:
                 self._mark(key)
             self._due.set()
             await asyncio.sleep(0)
-        for keys in _parts([*map(key_of, changes.gone), *before]):
-            for key in keys:
-                self.book.drop(router, key)
-                self._mark(key)
-            await asyncio.sleep(0)
+        for prefixes in _parts(changes.gone):
+            await self._drop(router, map(key_of, prefixes))
+        for keys in _parts(tuple(before)):
+            await self._drop(router, keys)
         if changes.complete:
             self._silent.discard(router)
             self._forget_earlier()
@@ -129,10 +122,18 @@ class LearnedRoutes:
             facts = self._facts()
             if facts != self._rules.facts:
                 self._rules = Rules(facts)
+                told = self.book.keys()
+                for key in told:
+                    self._mark(key)
+            if self._unsure:
+                for key in await self._look():
+                    self._mark(key)
             while keys := self._next_keys():
                 try:
                     await self._write(keys)
                 except NetloomError:
+                    # Some may be written all the same, and would be taken for a stranger's.
+                    self._unsure = True
                     for key in keys:
                         self._mark(key)
                     raise
@@ -144,46 +145,56 @@ class LearnedRoutes:
         The first time it takes up what an earlier run left. What was refused is tried again.
         """
         async with self._lock:
-            differs = await self._compare() - self._changed.keys() - self._new.keys()
+            differs = await self._look() - self._changed.keys() - self._new.keys()
             first, self._adopted = not self._adopted, True
             if first:
                 self._earlier = self._held.keys() - self.book.keys()
-                differs = self._held.keys() | self.book.keys()
-                self._forget_earlier()
+                differs = self.book.keys()
             for key in (*differs, *self._refused, *self._reduced):
                 self._mark(key)
+            self._forget_earlier()
         await self.flush()
         self._due.set()
         return () if first else tuple(self._repairs(differs))
 
-    async def _compare(self) -> set[Key]:
-        """Take up what the kernel has; what of it is not as it was left. A table that nobody touched is not read."""
+    def keys(self) -> set[Key]:
+        """Of all routes that are told of, or that the kernel has."""
+        return self.book.keys() | self._held.keys()
+
+    def counts(self) -> dict[str, int]:
+        """Routes by what became of them."""
+        return {
+            WRITTEN: len(self._held),
+            "refused": len(self._refused),
+            WAITING: len(self._changed) + len(self._new),
+        }
+
+    def route(self, key: Key) -> tuple[str, Hops, str] | None:
+        """A route's router, its next hops, and ``written``, ``waiting`` or why it is refused; None without one."""
+        hops = self.book.wanted(key) or self._held.get(key)
+        if hops is None:
+            return None
+        state = self._refused.get(key) or (WRITTEN if key in self._held else WAITING)
+        return self.book.owner(key) or EARLIER, hops, state
+
+    async def _drop(self, router: str, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.book.drop(router, key)
+            self._mark(key)
+        self._due.set()
+        await asyncio.sleep(0)
+
+    async def _look(self) -> set[Key]:
+        """See what the kernel has, unless nobody touched it since; where it is something else than was known."""
         seen = await self._driver.digest()
         if seen == self._seen:
             return set()
         actual = await self._driver.read()
         # Nobody writes meanwhile: that takes the lock.
-        differs = await asyncio.to_thread(differing, self._held, actual)
+        found = await asyncio.to_thread(differing, self._held, actual)
         # What changed after the digest was taken makes the next one another.
-        self._held, self._seen = actual, seen
-        return differs
-
-    @property
-    def refused(self) -> Mapping[Key, str]:
-        """Why what was told is not written."""
-        return self._refused
-
-    def counts(self) -> dict[str, int]:
-        """Routes by what became of them."""
-        return {
-            "written": len(self._held),
-            "refused": len(self._refused),
-            "waiting": len(self._changed) + len(self._new),
-        }
-
-    def routes(self) -> Iterator[Row]:
-        """Every route in no order, as of now whenever it is read: a hundred thousand are for a thread to read."""
-        return _rows(self.book.copy(), dict(self._held), dict(self._refused))
+        self._held, self._seen, self._unsure = actual, seen, False
+        return found
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None
@@ -260,8 +271,6 @@ class LearnedRoutes:
 
     def _tell(self) -> None:
         """Name each reason for which routes are refused once, with one of them."""
-        if not self._refused and not self._named:
-            return
         reasons = Counter(self._refused.values())
         for reason in reasons.keys() - self._named:
             key = next(key for key, text in self._refused.items() if text == reason)
@@ -273,13 +282,6 @@ class LearnedRoutes:
                 routes=reasons[reason],
             )
         self._named = frozenset(reasons)
-
-
-def _rows(book: Book, held: Mapping[Key, Hops], refused: Mapping[Key, str]) -> Iterator[Row]:
-    for key in book.keys() | held.keys():
-        wanted = book.wanted(key)
-        state = refused.get(key) or ("written" if key in held else "waiting")
-        yield Row(key, book.owner(key) or EARLIER, wanted or held[key], state)
 
 
 def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -6,7 +6,7 @@ next hops are shared. Both come from the contract's values by :func:`key_of` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -58,6 +58,7 @@ def differing(held: Mapping[Key, Hops], actual: Mapping[Key, Hops]) -> set[Key]:
 
 def in_order(keys: Iterable[Key]) -> list[Key]:
     """IPv4 first, then by address, wider prefixes first."""
+    # One string of bytes for each: compared in a third of the time of tuples, for which every other thread waits.
     return sorted(keys, key=lambda key: bytes((len(key),)) + key[1:] + key[:1])
 
 
@@ -70,7 +71,7 @@ class Facts:
     segments: tuple[Network, ...] = ()
     """Subnets of the underlay it stands in."""
     addresses: tuple[Address, ...] = ()
-    """Its own on the underlay."""
+    """Its own: its gateways, and those on the underlay."""
 
 
 class Rules:
@@ -115,12 +116,6 @@ class Book:
         self._told: dict[str, dict[Key, Hops]] = {router: {} for router in routers}
         self._shared: dict[Hops, Hops] = {}
 
-    def copy(self) -> Book:
-        """As it is now."""
-        found = Book(())
-        found._told = {router: dict(told) for router, told in self._told.items()}
-        return found
-
     def hold(self, router: str, route: LearnedRoute) -> Key:
         """The router leads there; the key."""
         hops = tuple(sorted({route.via.packed, *(hop.packed for hop in route.more)}))
@@ -150,7 +145,3 @@ class Book:
     def keys(self) -> set[Key]:
         """Where anybody leads."""
         return set().union(*self._told.values())
-
-    def counts(self) -> Iterator[tuple[str, int]]:
-        """How many prefixes each router leads to."""
-        return ((router, len(told)) for router, told in self._told.items())

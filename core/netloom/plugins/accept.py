@@ -5,7 +5,6 @@ They run in the plugin's own thread, since looking at somebody else's object can
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 from collections.abc import Iterable, Mapping
@@ -52,9 +51,9 @@ NETWORKS = (IPv4Network, IPv6Network)
 ADDRESSES = (IPv4Address, IPv6Address)
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,14}")
 """BPF_OBJ_NAME_LEN (linux/bpf.h) is 16 with its ending zero."""
-AT_ONCE = 2000
-"""Values looked at before others in the plugin's loop get their turn: a millisecond or two."""
 _ABSENT = object()
+MAX_NEXT_HOPS = 128
+"""Of one route: what so many routes of that size need as go to the kernel at once fits into a socket's buffer."""
 OPEN_SLOTS = (CallSlot.ENCAP, CallSlot.NATIVE, CallSlot.CUSTOM_FROM_CONTAINER)
 """Slots that plugins may fill; the others are the agent's own."""
 
@@ -268,28 +267,26 @@ def learned(value: Any) -> tuple[LearnedRoute, ...]:
     return found
 
 
-async def route_changes(value: Any) -> RouteChanges | None:
-    """One batch of changes, or None at their end. Of a large one, others in the plugin's loop get their turn."""
+def route_changes(value: Any) -> RouteChanges | None:
+    """One batch of changes, or None at their end."""
     if value is None:
         return None
     found = of(RouteChanges, value)
     _typed("prefixes that are gone", NETWORKS, found.gone)
-    routes = items(LearnedRoute, found.routes)
-    for start in range(0, len(routes), AT_ONCE):
-        for route in routes[start : start + AT_ONCE]:
-            _next_hops(route)
-        await asyncio.sleep(0)
+    learned(found.routes)
     return found
 
 
 def _next_hops(route: LearnedRoute | RouteSpec) -> None:
-    """Raises Junk unless the route leads by addresses of its own IP version."""
+    """Raises Junk unless the route leads by some addresses of its own IP version."""
     hops = (*(() if route.via is None else (route.via,)), *route.more)
     whole = isinstance(route.prefix, NETWORKS) and all(isinstance(hop, ADDRESSES) for hop in hops)
     if not whole or (isinstance(route, LearnedRoute) and route.via is None):
         raise Junk(f"returned a route {route.prefix!r} via {hops!r}"[:120] + ", expected a prefix and an address")
     if any(hop.version != route.prefix.version for hop in hops):
         raise Junk(f"returned a route {route.prefix} via {_list(hops)}, expected next hops of the same IP version")
+    if len(hops) > MAX_NEXT_HOPS:
+        raise Junk(f"returned a route {route.prefix} via {len(hops)} next hops, expected at most {MAX_NEXT_HOPS}")
 
 
 def protocols(value: Any) -> tuple[L7Protocol, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from netloom.plugins.accept import AT_ONCE, items, of
+from netloom.plugins.accept import items, of
 from netloom.plugins.answering import Query, Sample
 from netloom.plugins.guard import Junk
 
@@ -17,6 +17,8 @@ PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 MAX_ANSWER_VALUES = 1_000_000
 MAX_ANSWER_DEPTH = 32
+AT_ONCE = 2000
+"""Values looked at before others in the plugin's loop get their turn: a millisecond or two."""
 
 
 def queries(value: Any) -> tuple[Query, ...]:
@@ -43,11 +45,22 @@ def _check_parameters(query: Query) -> None:
             raise Junk(f'returned query "{query.name}" with a parameter named {name!r}'[:120])
 
 
-async def answer(value: Any) -> Any:
-    """What JSON can hold, and no more of it than somebody wants to wait for.
+def answer(value: Any) -> Any:
+    """What JSON can hold, and no more of it than somebody wants to wait for."""
+    for _ in _looks(value):
+        pass
+    return value
 
-    Of a large one, others in the plugin's loop get their turn.
-    """
+
+async def answer_by_turns(value: Any) -> Any:
+    """As :func:`answer`; while a large one is checked, others in the plugin's loop get their turn."""
+    for _ in _looks(value):
+        await asyncio.sleep(0)
+    return value
+
+
+def _looks(value: Any) -> Iterator[None]:
+    """Check level by level, and stop now and then."""
     left = MAX_ANSWER_VALUES
     level: list[Any] = [value]
     for _ in range(MAX_ANSWER_DEPTH):
@@ -57,9 +70,9 @@ async def answer(value: Any) -> Any:
         deeper: list[Any] = []
         for start in range(0, len(level), AT_ONCE):
             deeper += (below for each in level[start : start + AT_ONCE] for below in _below(each))
-            await asyncio.sleep(0)
+            yield
         if not deeper:
-            return value
+            return
         level = deeper
     raise Junk(f"returned values more than {MAX_ANSWER_DEPTH} levels deep")
 
@@ -71,12 +84,24 @@ def _below(value: Any) -> Iterable[Any]:
         for key in value:
             if not isinstance(key, str):
                 raise Junk(f"returned a mapping with a key of type {type(key).__name__}, expected text")
+            _check_text(key)
         return value.values()
     if isinstance(value, float) and not math.isfinite(value):
         raise Junk(f"returned {value}, which JSON cannot hold")
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, str):
+        _check_text(value)
+        return ()
+    if value is None or isinstance(value, (bool, int, float)):
         return ()
     raise Junk(f"returned a {type(value).__name__}, expected what JSON can hold: lists, mappings, text, numbers, None")
+
+
+def _check_text(text: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Junk(f"returned text {text[:40]!a}, which UTF-8 cannot hold") from error
 
 
 def samples(value: Any) -> tuple[Sample, ...]:

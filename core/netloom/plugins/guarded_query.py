@@ -39,4 +39,4 @@ class GuardedQuery:
 
     async def _checked(self, given: Mapping[str, str]) -> Any:
         answer = self._query.answer(given)
-        return await accept_answers.answer(await answer if inspect.isawaitable(answer) else answer)
+        return await accept_answers.answer_by_turns(await answer if inspect.isawaitable(answer) else answer)
