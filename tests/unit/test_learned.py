@@ -386,31 +386,3 @@ def test_any_sequence_leaves_what_was_told_last(steps: list[Any]) -> None:
         return stands
 
     asyncio.run(run())
-
-
-async def test_a_table_that_nobody_touched_is_not_read_again() -> None:
-    """A hundred thousand routes at every resync would cost a sixth of a CPU."""
-    table = MemoryRoutes()
-    table.refuses = {key(B): "out of reach"}
-    routes = learned(table)
-    await routes.resync()
-    await told(routes, route(A, VIA), route(B, VIA), complete=True)
-    await routes.resync()
-    reads = table.reads
-    assert await routes.resync() == ()
-    assert table.reads == reads
-    del table.routes[key(A)]
-    assert [repair.action for repair in await routes.resync()] == ["written"]
-
-
-async def test_what_is_as_it_was_before_this_node_wrote_is_put_right_too() -> None:
-    """The table is the one that was read last; what should be there is not."""
-    table = MemoryRoutes()
-    routes = learned(table)
-    await routes.resync()
-    await told(routes, route(A, VIA), complete=True)
-    await routes.resync()
-    await told(routes, route(A, OTHER))
-    table.routes[key(A)] = hops(VIA)
-    assert [repair.action for repair in await routes.resync()] == ["written"]
-    assert shown(table) == {A: [OTHER]}
