@@ -20,7 +20,6 @@ from netloom_bgp.settings import MAX_PASSWORD_BYTES
 _SIOCGIFCONF: Final = 0x8912
 _IFREQ_BYTES: Final = 40
 _MAX_ADDRESSES: Final = 256
-_NETSTAT: Final = Path("/proc/thread-self/net/netstat")
 
 
 def router_id(peers: Iterable[Address]) -> IPv4Address:
@@ -54,19 +53,6 @@ def read_password(path: Path) -> str:
     if not 1 <= len(password) <= MAX_PASSWORD_BYTES or not password.isascii():
         raise Invalid(f"password file {path} must begin with a line of 1 to {MAX_PASSWORD_BYTES} ASCII characters")
     return password.decode("ascii")
-
-
-def refused_passwords() -> int:
-    """TCP segments that came to this network namespace with no TCP MD5 signature, a needless, or a wrong one."""
-    try:
-        lines = _NETSTAT.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    values: dict[str, int] = {}
-    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
-        if names.startswith("TcpExt:"):
-            values = dict(zip(names.split()[1:], map(int, numbers.split()[1:]), strict=False))
-    return sum(values.get(name, 0) for name in ("TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure"))
 
 
 def _towards(peer: IPv4Address) -> IPv4Address | None:

@@ -32,6 +32,8 @@ class Life:
         self._rib = rib
         self._tables = 0
         """Events of the table so far; the first holds everything that stands."""
+        self.over = asyncio.Event()
+        """Set when this life is known to have ended."""
         self.changed: Callable[[], None] = _nothing
         self.settled: Callable[[], None] = _nothing
 

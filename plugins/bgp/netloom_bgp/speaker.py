@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import time
@@ -76,10 +77,12 @@ class Speaker:
         if not self.own:
             return "3"
         if not self._version:
-            done = await asyncio.to_thread(
-                subprocess.run, [NAME, "--version"], capture_output=True, text=True, check=False, timeout=5
-            )
-            self._version = done.stdout.strip().rpartition(" ")[2]
+            # One that runs may have been uninstalled.
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                done = await asyncio.to_thread(
+                    subprocess.run, [NAME, "--version"], capture_output=True, text=True, check=False, timeout=2
+                )
+                self._version = done.stdout.strip().rpartition(" ")[2]
         return self._version
 
     def said(self) -> list[Said]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netloom_bgp.bfd import BfdWatch
 from netloom_bgp.bfdd import Bfdd
+from netloom_bgp.ears import Ears
 from netloom_bgp.happenings import Happenings
 from netloom_bgp.links import LinkWatch
 from netloom_bgp.questions import Questions
@@ -25,9 +26,12 @@ class Work:
         sessions = Sessions(settings, happenings)
         self.router = BgpRouter(settings, Speaker(directory, settings.speaker.socket), sessions, happenings)
         self.questions = Questions(self.router, happenings)
+        ears = Ears(settings.peers, settings.listen_port, sessions.evidence)
+        sessions.sought = ears.seek
         self._watches = (
             LinkWatch(tuple(peer.address for peer in settings.peers), sessions),
             BfdWatch(settings.peers, directory, sessions),
+            ears,
         )
         self._task: asyncio.Task[None] | None = None
 
