@@ -19,7 +19,6 @@ CHUNK: Final = 500
 """Paths read before others in the plugin's loop get their turn: some 10 ms."""
 POLL_S: Final = 5.0
 SETTLING_POLL_S: Final = 0.3
-LIMIT_RETRY_S: Final = 60.0
 
 
 class Life:
@@ -84,8 +83,9 @@ class Life:
     async def _try_again(self, configurator: Configurator, peer: pb.Peer) -> None:
         """A peer that told too much stays down in gobgpd until it is made anew."""
         session = self._sessions.get(peer.conf.neighbor_address)
-        over = peer.state.admin_state == pb.PeerState.PFX_CT
-        if over and session is not None and time.monotonic() - session.since > LIMIT_RETRY_S:
+        if session is None or peer.state.admin_state != pb.PeerState.PFX_CT:
+            return
+        if time.monotonic() - session.since > session.peer.max_prefixes_retry_s:
             session.since = time.monotonic()
             await configurator.renew_peer(self.gobgp, session)
 

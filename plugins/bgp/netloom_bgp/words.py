@@ -93,9 +93,7 @@ def _text(message: str, entry: dict[str, Any]) -> str:
         numbers = entry["Code"], int(entry.get("Subcode", 0))
         return "" if numbers == COLLISION else _ended(whose, *numbers, str(entry.get("Communicated-Reason") or ""))
     if message == "prefix limit reached" and "Pct" not in entry:
-        return (
-            f"more {entry.get('Family')} prefixes than max_prefixes allows; the session is tried again after a minute"
-        )
+        return f"more {entry.get('Family')} prefixes than max_prefixes allows; tried again after max_prefixes_retry_s"
     if message == "Peer Down":
         return _REASONS.get(str(entry.get("Reason", "")), "")
     return ""
