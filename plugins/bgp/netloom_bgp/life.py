@@ -10,7 +10,7 @@ from typing import Final
 from netloom_bgp.api import gobgp_pb2 as pb
 from netloom_bgp.client import Gobgp, SpeakerGone
 from netloom_bgp.configure import Configurator
-from netloom_bgp.paths import told
+from netloom_bgp.paths import Told, told
 from netloom_bgp.rib import Rib
 from netloom_bgp.sessions import Session, Sessions
 from netloom_bgp.speaker import Speaker
@@ -58,12 +58,19 @@ class Life:
                     self._sessions.changed(event.peer.peer)
                 continue
             for chunk in chunks(event.table.paths):
-                self._rib.tell(told(chunk))
+                self._rib.tell(self._ours(told(chunk)))
                 if self._rib.pending:
                     self.changed()
                 if len(chunk) >= CHUNK:
                     await asyncio.sleep(0)
             self._tables += 1
+
+    def _ours(self, found: list[Told]) -> list[Told]:
+        """Of a gobgpd that is shared, what this node's own peers told: no filter has judged the rest."""
+        if self._speaker.own:
+            return found
+        peers = {str(one.peer.address) for one in self._sessions.all() if not one.foreign}
+        return [one._replace(hops=tuple(hop for hop in one.hops if hop.neighbor in peers)) for one in found]
 
     async def _poll(self, configurator: Configurator, deadline: float) -> None:
         settled = False
@@ -83,7 +90,7 @@ class Life:
     async def _try_again(self, configurator: Configurator, peer: pb.Peer) -> None:
         """A peer that told too much stays down in gobgpd until it is made anew."""
         session = self._sessions.get(peer.conf.neighbor_address)
-        if session is None or peer.state.admin_state != pb.PeerState.PFX_CT:
+        if session is None or session.foreign or peer.state.admin_state != pb.PeerState.PFX_CT:
             return
         if time.monotonic() - session.since > session.peer.max_prefixes_retry_s:
             session.since = time.monotonic()
@@ -91,6 +98,8 @@ class Life:
 
     async def move(self, configurator: Configurator, session: Session) -> None:
         """Have gobgpd follow a peer that went away or came back."""
+        if session.foreign:
+            return
         if session.away:
             await self.gobgp.disable_peer(str(session.peer.address), next(iter(session.away.values()))[:100])
         else:

@@ -51,7 +51,7 @@ class BgpRouter:
         self._died = False
         """Whether one ran before."""
         self._happenings = happenings
-        self._configurator = Configurator(settings)
+        self._configurator = Configurator(settings, shared=not speaker.own)
         self._prefixes: tuple[Network, ...] = ()
         self._told = asyncio.Event()
         self._changed = asyncio.Event()

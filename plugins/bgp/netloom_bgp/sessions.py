@@ -48,6 +48,8 @@ class Session:
     last_error_at: str = ""
     refused: str = ""
     """Why the peer cannot be told to gobgpd."""
+    foreign: bool = False
+    """Whether somebody else has configured it in a shared gobgpd."""
     said: str = ""
     """What gobgpd said since the session ended or was tried last."""
     said_at: float = 0.0
@@ -158,7 +160,7 @@ class Sessions:
         """GoBGP tells of a change of state."""
         session = self._by_address.get(peer.state.neighbor_address or peer.conf.neighbor_address)
         state = _STATES.get(peer.state.session_state)
-        if session is None or state is None:
+        if session is None or state is None or session.foreign:
             return
         before, session.state = session.state, state
         if state is SessionState.ESTABLISHED and before is not SessionState.ESTABLISHED:
@@ -173,7 +175,7 @@ class Sessions:
         """GoBGP's whole account of a peer."""
         address = peer.state.neighbor_address or peer.conf.neighbor_address
         session = self._by_address.get(address)
-        if session is None:
+        if session is None or session.foreign:
             return
         self.changed(peer)
         if session.established:

@@ -40,8 +40,8 @@ class Speaker:
 
     @property
     def age_s(self) -> float:
-        """Seconds for which our own one has run; somebody else's is taken to have run for long."""
-        return self._daemon.age_s if self.own else float("inf")
+        """Seconds for which our own one has run; somebody else's does not say, and may have been started just now."""
+        return self._daemon.age_s if self.own else 0.0
 
     def running(self) -> bool:
         """Whether our own one runs, started by this agent or by an earlier one."""
