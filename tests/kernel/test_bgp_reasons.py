@@ -32,6 +32,8 @@ class Trouble(NamedTuple):
     """Of the node in FRR; None: FRR does not know it."""
     remote_as: int = 65001
     """What FRR takes the node for."""
+    peer_as: int = 65002
+    """What the node takes FRR for."""
     version: int = 4
 
 
@@ -41,6 +43,9 @@ SIGNED, UNSIGNED, OTHERWISE = (
     "its connections are signed with another TCP MD5 password than that in ",
 )
 PASSWORD = "password_file: SECRET_FILE"  # noqa: S105 - a file's name
+READABLE = "password_file: SECRET_FILE.readable"
+PATIENT = "hold_time_s: 30"
+"""As long as FRR wants it."""
 TROUBLES = (
     Trouble("the peer has a password", SIGNED, there=("password other",)),
     Trouble("the peer has a password, IPv6", SIGNED, there=("password other",), version=6),
@@ -48,6 +53,8 @@ TROUBLES = (
     Trouble("the peer has another password", OTHERWISE, here=PASSWORD, there=("password other",)),
     Trouble("the peer has another password, IPv6", OTHERWISE, here=PASSWORD, there=("password other",), version=6),
     Trouble("the peer takes us for another AS", "peer ended the session: wrong AS number", remote_as=65009),
+    Trouble("the peer has another AS", "peer has AS number 65002, expected 65009", here=PATIENT, peer_as=65009),
+    Trouble("others may read the password", "has mode 0644, expected one that nobody but its owner", here=READABLE),
     Trouble("the peer wants a longer hold time", "peer ended the session: unacceptable hold time (NOTIFICATION 2/6)"),
     Trouble("nothing listens", "port 1790 refuses connections", here="port: 1790", there=None),
     Trouble("nothing listens, IPv6", "port 1790 refuses connections", here="port: 1790", there=None, version=6),
@@ -57,7 +64,8 @@ TROUBLES = (
     Trouble("the peer does not connect", "the peer does not connect", here="passive: true", there=None),
 )
 """The peer numbered ``n``, from 1, is 10.9.n.2 or fd00:9:n::2."""
-NOBODY, NOWHERE = "10.9.0.77", "203.0.113.1"
+FRIEND, NOBODY, NOWHERE = "10.9.0.2", "10.9.0.77", "203.0.113.1"
+"""One without trouble; one that nobody is; one that no route leads to."""
 FIREWALL = """\
 table inet wall {
   chain in {
@@ -75,27 +83,24 @@ def address(number: int, end: int) -> str:
 
 
 def node_config(secret: Path) -> str:
-    """All peers, and two that nobody is."""
+    """All peers."""
     lines = [f"  - {{address: {NOBODY}, remote_as: 65002}}", f"  - {{address: {NOWHERE}, remote_as: 65002}}"]
+    lines.append(f"  - {{address: {FRIEND}, remote_as: 65002, {PASSWORD}, {PATIENT}}}")
     for number, trouble in enumerate(TROUBLES, 1):
-        more = f", {trouble.here}".replace("SECRET_FILE", str(secret)) if trouble.here else ""
-        lines.append(f'  - {{address: "{address(number, 2)}", remote_as: 65002{more}}}')
-    return "\n".join(["local_as: 65001", "peers:", *lines, ""])
+        more = f", {trouble.here}" if trouble.here else ""
+        lines.append(f'  - {{address: "{address(number, 2)}", remote_as: {trouble.peer_as}{more}}}')
+    return "\n".join(["local_as: 65001", "peers:", *lines, ""]).replace("SECRET_FILE", str(secret))
 
 
 def frr_config() -> str:
     """What FRR takes the node for, at each of its addresses."""
     lines = ["router bgp 65002", " bgp router-id 10.9.0.2", " no bgp ebgp-requires-policy", " bgp minimum-holdtime 20"]
+    lines += [f" neighbor 10.9.0.1 {words}" for words in ("remote-as 65001", "timers connect 1", f"password {SECRET}")]
     for number, trouble in enumerate(TROUBLES, 1):
         more = ("timers connect 1", *trouble.there) if trouble.there is not None else ()
         words = (f"remote-as {trouble.remote_as}", *more) if more else ()
         lines += [f" neighbor {address(number, 1)} {word}" for word in words]
     return "\n".join([*lines, ""])
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left_by_the_test() -> None:
-    """The module's tests share daemons; the end of the run is where all must be gone."""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,9 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("secret") / "password"
     file.write_text(f"{SECRET}\n")
     file.chmod(0o600)
+    readable = file.with_name("password.readable")
+    readable.write_text(f"{SECRET}\n")
+    readable.chmod(0o644)
     return file
 
 
@@ -119,6 +127,7 @@ def node(_nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactor
         found = BgpNode(a, tmp_path_factory.mktemp("reasons"), node_config(secret))
         stack.callback(found.close)
         found.announce("10.244.1.0/24")
+        wait_for(lambda: state(found, FRIEND) == "established", "the one session that can be")
         yield found
 
 
@@ -132,6 +141,10 @@ def several_networks(a: Namespace, b: Namespace) -> None:
 
 def last_error(node: BgpNode, peer: str) -> str:
     return next(str(one["last_error"]) for one in node.ask("peers")["peers"] if one["address"] == peer)
+
+
+def state(node: BgpNode, peer: str) -> str:
+    return next(str(one["state"]) for one in node.ask("peers")["peers"] if one["address"] == peer)
 
 
 def told(node: BgpNode, peer: str) -> list[str]:
@@ -156,14 +169,24 @@ def test_a_peer_that_cannot_be_reached_is_told_as_the_kernel_has_it(node: BgpNod
 
 def test_a_password_is_blamed_only_where_there_is_one(node: BgpNode) -> None:
     """Wrong signatures of others are no reason for a peer that has nothing to do with passwords."""
-    wait_for(lambda: all(one["last_error"] for one in node.ask("peers")["peers"]), "all have a reason")
-    concerned = {address(n, 2) for n, one in enumerate(TROUBLES, 1) if one.said in (SIGNED, UNSIGNED, OTHERWISE)}
-    blamed = {event["peer"] for event in node.ask("events")["events"] if "password" in event["text"]}
-    assert blamed == concerned
+    concerned = {address(n, 2) for n, one in enumerate(TROUBLES, 1) if "password" in one.here or one.said == SIGNED}
+
+    def blamed() -> set[str]:
+        return {event["peer"] for event in node.ask("events")["events"] if "password" in event["text"]}
+
+    wait_for(lambda: blamed() >= concerned, "blamed", 3 * NO_ANSWER_S)
+    others = [one for one in node.ask("peers")["peers"] if one["address"] not in (FRIEND, *concerned)]
+    wait_for(lambda: all(last_error(node, one["address"]) for one in others), "the others' reasons", 3 * NO_ANSWER_S)
+    assert blamed() == concerned
+
+
+def test_peers_with_the_same_password_have_a_session(node: BgpNode) -> None:
+    """Whatever troubles the others have."""
+    assert state(node, FRIEND) == "established"
+    assert not any("password" in text for text in told(node, FRIEND))
 
 
 def test_the_password_is_shown_nowhere(node: BgpNode) -> None:
-    wait_for(lambda: OTHERWISE in last_error(node, address(4, 2)), "told")
     files = [path.read_bytes() for path in node.directory.rglob("*") if path.is_file()]
     shown = f"{node.ask('peers')} {node.ask('events')} {node.ask('routes', view='available')}".encode()
     assert not any(SECRET.encode() in text for text in (shown, *files))
