@@ -116,7 +116,9 @@ BAD = {
     "local-multicast": (
         peer("local_address: 224.0.0.1"), "peers[1].local_address", "224.0.0.1, a multicast address", HOST,
     ),
-    "relative-file": (peer("password_file: secret"), "peers[1].password_file", '"secret"', "an absolute path"),
+    "relative-file": (
+        peer("password_file: secret"), "peers[1].password_file", "a value that is not shown", "an absolute path",
+    ),
     "family": (peer("families: [ipv5]"), "peers[1].families[0]", '"ipv5"', "one of ipv4, ipv6"),
     "family-twice": (
         peer("families: [ipv4, ipv4]"), "peers[1].families[1]", "ipv4 again, first in families[0]", "each once",
@@ -203,6 +205,12 @@ def test_what_does_not_fit_is_told_with_its_path(section: str, key: str, found: 
     ((where, what, wanted),) = problems(section)
     assert (where, what) == (key, found or what)
     assert expected in wanted
+
+
+@pytest.mark.parametrize("name", ["password_file", "password"])
+def test_a_password_in_the_config_is_not_repeated(name: str) -> None:
+    """Neither where the name of its file belongs, nor where nothing belongs."""
+    assert SECRET not in str(problems(peer(f"{name}: {SECRET}")))
 
 
 def test_everything_that_does_not_fit_is_told_at_once() -> None:

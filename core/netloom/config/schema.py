@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import yaml
@@ -135,6 +135,14 @@ class Reader:
         return value
 
     def _value(self, kind: Kind, node: yaml.Node, key: str) -> Any:
+        before = len(self.problems)
+        value = self._checked(kind, node, key)
+        if kind.secret:
+            hidden = [replace(one, found="a value that is not shown") for one in self.problems[before:]]
+            self.problems[before:] = hidden
+        return value
+
+    def _checked(self, kind: Kind, node: yaml.Node, key: str) -> Any:
         if kind_of(node) == "null" and kind.optional:
             return None
         value = self._bare(kind.type, node, key)

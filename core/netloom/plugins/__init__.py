@@ -1,6 +1,6 @@
 """Everything a plugin author imports: ``from netloom.plugins import hookimpl, PluginInfo, Role``."""
 
-from netloom.config.annotations import Doc, Length, Pattern, Range
+from netloom.config.annotations import Doc, Length, Pattern, Range, Secret
 from netloom.config.fitting import Fitting, Misfit, Misfits
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Mac, Prefix
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
@@ -95,6 +95,7 @@ __all__ = [
     "RouteWatcher",
     "Router",
     "Sample",
+    "Secret",
     "Store",
     "StoreEvent",
     "Tunnel",

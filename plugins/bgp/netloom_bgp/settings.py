@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from netloom.plugins import Doc, Fitting, Length, Misfit, Misfits, Pattern, Range
+from netloom.plugins import Doc, Fitting, Length, Misfit, Misfits, Pattern, Range, Secret
 from netloom_bgp import misfits
 
 FamilyName = misfits.FamilyName
@@ -86,7 +86,7 @@ class Peer(Fitting):
     remote_as: Annotated[AsNumber, Doc("Its AS number; the node's own for internal BGP.")]
     description: Annotated[str, Length(0, 200), Doc("Shown with the peer.")] = ""
     password_file: Annotated[
-        Path | None, Doc("File that holds the TCP MD5 password (RFC 2385); nobody but its owner may read it.")
+        Path | None, Secret(), Doc("File that holds the TCP MD5 password (RFC 2385); nobody but its owner may read it.")
     ] = None
     port: Annotated[int, Range(1, 65_535), Doc("TCP port of the peer.")] = 179
     local_address: Annotated[IPv4Address | IPv6Address | None, Doc("Address of this node to speak from.")] = None
