@@ -64,8 +64,8 @@ TROUBLES = (
     Trouble("the peer does not connect", "the peer does not connect", here="passive: true", there=None),
 )
 """The peer numbered ``n``, from 1, is 10.9.n.2 or fd00:9:n::2."""
-FRIEND, NOBODY, NOWHERE = "10.9.0.2", "10.9.0.77", "203.0.113.1"
-"""One without trouble; one that nobody is; one that no route leads to."""
+FRIENDS, NOBODY, NOWHERE = ("10.9.0.2", "fd00:9::2"), "10.9.0.77", "203.0.113.1"
+"""Those without trouble; one that nobody is; one that no route leads to."""
 FIREWALL = """\
 table inet wall {
   chain in {
@@ -85,7 +85,7 @@ def address(number: int, end: int) -> str:
 def node_config(secret: Path) -> str:
     """All peers."""
     lines = [f"  - {{address: {NOBODY}, remote_as: 65002}}", f"  - {{address: {NOWHERE}, remote_as: 65002}}"]
-    lines.append(f"  - {{address: {FRIEND}, remote_as: 65002, {PASSWORD}, {PATIENT}}}")
+    lines += [f'  - {{address: "{friend}", remote_as: 65002, {PASSWORD}, {PATIENT}}}' for friend in FRIENDS]
     for number, trouble in enumerate(TROUBLES, 1):
         more = f", {trouble.here}" if trouble.here else ""
         lines.append(f'  - {{address: "{address(number, 2)}", remote_as: {trouble.peer_as}{more}}}')
@@ -95,12 +95,14 @@ def node_config(secret: Path) -> str:
 def frr_config() -> str:
     """What FRR takes the node for, at each of its addresses."""
     lines = ["router bgp 65002", " bgp router-id 10.9.0.2", " no bgp ebgp-requires-policy", " bgp minimum-holdtime 20"]
-    lines += [f" neighbor 10.9.0.1 {words}" for words in ("remote-as 65001", "timers connect 1", f"password {SECRET}")]
+    for near in ("10.9.0.1", "fd00:9::1"):
+        friendly = ("remote-as 65001", "timers connect 1", f"password {SECRET}")
+        lines += [f" neighbor {near} {words}" for words in friendly]
     for number, trouble in enumerate(TROUBLES, 1):
         more = ("timers connect 1", *trouble.there) if trouble.there is not None else ()
         words = (f"remote-as {trouble.remote_as}", *more) if more else ()
         lines += [f" neighbor {address(number, 1)} {word}" for word in words]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, " address-family ipv6 unicast", "  neighbor fd00:9::1 activate", ""])
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def node(_nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactor
         found = BgpNode(a, tmp_path_factory.mktemp("reasons"), node_config(secret))
         stack.callback(found.close)
         found.announce("10.244.1.0/24")
-        wait_for(lambda: state(found, FRIEND) == "established", "the one session that can be")
+        wait_for(lambda: [state(found, friend) for friend in FRIENDS] == ["established"] * 2, "sessions that can be")
         yield found
 
 
@@ -175,15 +177,16 @@ def test_a_password_is_blamed_only_where_there_is_one(node: BgpNode) -> None:
         return {event["peer"] for event in node.ask("events")["events"] if "password" in event["text"]}
 
     wait_for(lambda: blamed() >= concerned, "blamed", 3 * NO_ANSWER_S)
-    others = [one for one in node.ask("peers")["peers"] if one["address"] not in (FRIEND, *concerned)]
+    others = [one for one in node.ask("peers")["peers"] if one["address"] not in (*FRIENDS, *concerned)]
     wait_for(lambda: all(last_error(node, one["address"]) for one in others), "the others' reasons", 3 * NO_ANSWER_S)
     assert blamed() == concerned
 
 
-def test_peers_with_the_same_password_have_a_session(node: BgpNode) -> None:
+@pytest.mark.parametrize("friend", FRIENDS)
+def test_peers_with_the_same_password_have_a_session(node: BgpNode, friend: str) -> None:
     """Whatever troubles the others have."""
-    assert state(node, FRIEND) == "established"
-    assert not any("password" in text for text in told(node, FRIEND))
+    assert state(node, friend) == "established"
+    assert not any("password" in text for text in told(node, friend))
 
 
 def test_the_password_is_shown_nowhere(node: BgpNode) -> None:
