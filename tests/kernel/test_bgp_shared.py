@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from netloom.plugins import Context
 from netloom_bgp.api import gobgp_pb2 as pb
+from netloom_bgp.plugin import Bgp
 from support.bgp_node import BgpNode
 from support.bgp_pair import cable
 from support.frr import Frr, wait_for
@@ -114,6 +117,19 @@ def test_an_agent_that_starts_again_finds_its_peers_in_a_shared_gobgpd(shared: S
         assert (dropped(shared.ours, 1), dropped(shared.theirs, 2)) == (0, 0)
     assert shared.gobgpd.runs
     assert dropped(shared.theirs, 2) == 0
+
+
+def test_a_node_that_is_cleaned_leaves_a_shared_gobgpd_as_it_was(shared: Shared, tmp_path: Path) -> None:
+    with plugin(shared, tmp_path) as node:
+        node.announce("10.244.1.0/24")
+        wait_for(lambda: shared.ours.routes() == ["10.244.1.0/24"], "announced")
+        node.stop()
+        context = Context(node_name="n1", config=None, run_dir=node.directory)
+        assert asyncio.run(Bgp().netloom_clean(context)) == (f"BGP speaker of {node.directory}/bgp",)
+        assert list(shared.gobgpd.peers()) == [THEIRS]
+        assert shared.gobgpd.policies() == ["others"]
+        assert shared.gobgpd.runs
+        assert dropped(shared.theirs, 2) == 0
 
 
 def test_a_shared_gobgpd_of_another_node_is_neither_stopped_nor_used(shared: Shared, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from netloom_bgp.host import read_password, router_id
 from netloom_bgp.paths import FAMILIES, is_own, own_path, prefix_of
 from netloom_bgp.policy import announced
 from netloom_bgp.sessions import Session
-from netloom_bgp.settings import BgpSettings
+from netloom_bgp.settings import BgpSettings, Exports
 
 RETRY_ID: Final = IPv4Address(0)
 
@@ -135,6 +135,24 @@ class Configurator:
             session.fail(session.refused)
             return None
         return wanted.peer_config(session.peer, self._settings, password, restarting=self.restarting)
+
+
+async def take_back(gobgp: Gobgp) -> None:
+    """Leave a gobgpd as if it had never been configured by this plugin: what others have there stays."""
+    for peer in await gobgp.peers():
+        if wanted.is_marked(peer):
+            await gobgp.delete_peer(peer.conf.neighbor_address)
+    for direction in (pb.IMPORT, pb.EXPORT):
+        names = [one.name for assignment in await gobgp.policies(direction) for one in assignment.policies]
+        ours = [name for name in names if name.startswith(wanted.MARK)]
+        if ours:
+            others = [pb.Policy(name=name) for name in names if name not in ours]
+            assigned = pb.PolicyAssignment(name="global", direction=direction, policies=others)
+            await gobgp.assign_policy(assigned)
+        for name in ours:
+            await gobgp.delete_policy(pb.Policy(name=name))
+    paths = await _own_paths(gobgp)
+    await gobgp.add_paths(own_path(prefix, Exports(), withdraw=True) for prefix in paths)
 
 
 async def _own_paths(gobgp: Gobgp) -> dict[Network, pb.Path]:
