@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -111,8 +112,15 @@ def test_peers_are_shown_while_gobgpd_does_not_answer(healing: Pair) -> None:
     pid = node.router.speaker.pid or 0
     os.kill(pid, signal.SIGSTOP)
     try:
+        wait_for(lambda: stands_still(pid), "no thread of gobgpd runs any more")
         shown = node.ask("peers")
     finally:
         os.kill(pid, signal.SIGCONT)
     assert shown["speaker"]["error"] == "gobgpd has not answered for 2 s: sessions are shown as it told of them last"
     assert [one["state"] for one in shown["peers"]] == ["established", "established"]
+
+
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process has been stopped: a signal reaches those on other CPUs a little later."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)

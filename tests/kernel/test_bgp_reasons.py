@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from netloom_bgp.sessions import NO_ANSWER_S
+from netloom_bgp.words import WORDLESS
 from support.bgp_node import BgpNode
 from support.bgp_pair import cable
 from support.frr import Frr, wait_for
@@ -58,7 +59,7 @@ TROUBLES = (
     Trouble("the peer wants a longer hold time", "peer ended the session: unacceptable hold time (NOTIFICATION 2/6)"),
     Trouble("nothing listens", "port 1790 refuses connections", here="port: 1790", there=None),
     Trouble("nothing listens, IPv6", "port 1790 refuses connections", here="port: 1790", there=None, version=6),
-    Trouble("the peer does not know us", "port 179 takes connections and ends them without a word", there=None),
+    Trouble("the peer does not know us", WORDLESS, there=None),
     Trouble("a firewall drops everything", "port 1791 does not answer", here="port: 1791", there=None),
     Trouble("a firewall rejects", "the peer cannot be reached", here="port: 1792", there=None),
     Trouble("the peer does not connect", "the peer does not connect", here="passive: true", there=None),

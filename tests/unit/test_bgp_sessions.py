@@ -13,7 +13,7 @@ from netloom_bgp.happenings import Happenings
 from netloom_bgp.model import SessionState
 from netloom_bgp.sessions import MAX_TOLD, NO_ANSWER_S, SAID_STANDS_S, Session, Sessions
 from netloom_bgp.settings import BgpSettings, Peer
-from netloom_bgp.words import Said
+from netloom_bgp.words import WORDLESS, Said
 
 ADDRESS = ip_address("192.0.2.1")
 REFUSES = "port 179 refuses connections"
@@ -141,7 +141,38 @@ def test_a_peer_is_listened_to_while_it_has_no_session() -> None:
     told.sessions.sought = lambda address, wanted: sought.append((address, wanted))
     told.turn(pb.PeerState.ESTABLISHED)
     told.turn(pb.PeerState.ACTIVE)
-    assert sought == [(str(ADDRESS), False), (str(ADDRESS), True)]
+    assert [wanted for _, wanted in sought] == [False, True]
+
+
+def test_a_session_that_was_found_standing_is_not_listened_to() -> None:
+    """Whoever listens may have begun only after it was found."""
+    told, sought = Told(), list[bool]()
+    told.turn(pb.PeerState.ESTABLISHED)
+    told.sessions.sought = lambda _address, wanted: sought.append(wanted)
+    told.sessions.silent()
+    assert sought == [False]
+
+
+@pytest.mark.parametrize("later", [WORDLESS, ""], ids=["wordless", "silent"])
+def test_what_a_peer_said_when_its_session_ended_stays(later: str) -> None:
+    """Afterwards it may take connections without a word, or none."""
+    told = Told()
+    told.turn(pb.PeerState.ESTABLISHED)
+    told.sessions.heard([Said(str(ADDRESS), "peer ended the session: administrative shutdown")])
+    told.turn(pb.PeerState.IDLE)
+    if later:
+        told.hear(later)
+    assert told.silence() == "peer ended the session: administrative shutdown"
+
+
+def test_a_peer_is_given_time_again_after_gobgpd_came_back() -> None:
+    told = Told()
+    told.sessions.gone("gobgpd ended")
+    told.session.last_error = ""
+    told.session.since -= NO_ANSWER_S
+    told.turn(pb.PeerState.ACTIVE)
+    told.sessions.silent()
+    assert told.session.last_error == ""
 
 
 def test_a_peer_whose_password_cannot_be_read_is_told_of() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from netloom_bgp.segments import Flag, MessageType, Segment
-from netloom_bgp.words import notification_told
+from netloom_bgp.words import WORDLESS, notification_told
 
 MAX_CONNECTIONS: Final = 16
 """Attempts remembered; the oldest make room."""
@@ -73,4 +73,4 @@ class Hearing:
             return f"port {self._port} refuses connections"
         if spoken is not False or not ours:
             return ""
-        return f"port {self._port} takes connections and ends them without a word: does the peer expect this node?"
+        return WORDLESS

@@ -12,7 +12,7 @@ from netloom_bgp.api import gobgp_pb2 as pb
 from netloom_bgp.happenings import Happenings, now_iso
 from netloom_bgp.model import PeerView, SessionState
 from netloom_bgp.settings import BgpSettings, Peer
-from netloom_bgp.words import Said
+from netloom_bgp.words import WORDLESS, Said
 
 NO_ANSWER_S: Final = 10.0
 """Seconds without a session after which a peer that says nothing is told about."""
@@ -134,8 +134,10 @@ class Sessions:
             return
         session.answers = session.answers or heard
         told_lately = session.said and time.monotonic() - session.said_at < SAID_STANDS_S
-        if why and not (told_lately or session.away or session.refused):
-            self._fail(session, why)
+        said_at_its_end = session.last_error and session.last_error not in session.told
+        if not why or told_lately or session.away or session.refused or (why == WORDLESS and said_at_its_end):
+            return
+        self._fail(session, why)
 
     # --- from gobgpd ---
 
@@ -168,6 +170,8 @@ class Sessions:
             session.told.clear()
             self.sought(str(session.peer.address), False)
             self._happenings.tell("session.up", f"session with AS {session.peer.remote_as}", str(session.peer.address))
+        elif before is SessionState.DOWN:
+            session.since = time.monotonic()
         elif before is SessionState.ESTABLISHED and state is not SessionState.ESTABLISHED:
             self._ended(session, next(iter(session.away.values()), "") or session.said or "the connection was lost")
 
@@ -199,11 +203,15 @@ class Sessions:
             session.state = SessionState.DOWN
 
     def silent(self) -> None:
-        """Say what can be said of peers that have had no session for a while, and of which nobody says why."""
-        for session in self._by_address.values():
+        """Say what can be said of peers that have had no session for a while, and of which nobody says why.
+
+        Called now and then, so it is here that peers whose sessions were found standing are no longer listened to.
+        """
+        for address, session in self._by_address.items():
+            self.sought(address, not session.established and not session.foreign)
             if session.refused:
                 self._fail(session, session.refused)
-            known = session.established or session.said or session.away or session.refused or session.told
+            known = session.established or session.said or session.away or session.refused or session.last_error
             if not known and time.monotonic() - session.since >= NO_ANSWER_S:
                 self._fail(session, _silence(session))
 

@@ -47,6 +47,8 @@ _REASONS: Final = {
 COLLISION: Final = (6, 7)
 """Two connections met and one had to go: no reason why there is no session."""
 _WITH_TEXT: Final = frozenset({(6, 2), (6, 4)})
+WORDLESS: Final = "the peer takes connections and ends them without a word: does it expect this node?"
+"""The weakest of reasons: routers do so as well after they have said why."""
 MAX_TOLD_BYTES: Final = 128
 """Of what a peer may say in its own words (RFC 9003)."""
 _SENT_TEXT: Final = re.compile(r"as number mismatch expected (\d+), received (\d+)", re.IGNORECASE)
