@@ -16,11 +16,12 @@ from netloom.lab import lab as labs
 from netloom.lab.agents import wait_until
 from netloom.lab.inside import ip_batch
 from support import racks as two_racks
-from support.cluster import receive
+from support.cluster import ends_of, receive
 from support.leaks import MARK, look
 from support.load import Account, Route, under_load
 from support.observing import between, the_last
 from support.racks import WITHIN_S, Racks, peers_of
+from support.walked import walk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -68,11 +69,6 @@ def route(lab: Racks) -> Route:
 def tell(capsys: pytest.CaptureFixture[str], what: str, account: Account) -> None:
     with capsys.disabled():
         sys.stdout.write(f"\n{what}: {account.lost} of {account.pings} pings lost\n")
-
-
-def ends_of(frame: bytes) -> bytes:
-    """Source and destination as they stand in the outermost header."""
-    return frame[22:54] if frame[12:14] == b"\x86\xdd" else frame[26:34]
 
 
 @BOTH
@@ -131,6 +127,24 @@ def test_a_node_speaks_to_pods_of_the_other_rack_with_its_own_address(lab: Racks
     lab.node("node1").ping(pod.address(version))
     said = lab.node("node1").run("ip", f"-{version}", "route", "get", str(pod.address(version)))
     assert f"src {lab.underlay('node1', version)}" in said
+
+
+@BOTH
+def test_a_walk_crosses_the_racks_by_cables(lab: Racks, route: Route, version: int) -> None:
+    """Out by the one that routes choose, in by one that leads back."""
+    walked = walk(lab, "node1", route.client.name, str(route.server.address(version)))
+    devices = [(hop["node"], hop["device"]) for hop in walked["hops"] if hop["device"].startswith("eth")]
+    assert walked["outcome"]["fate"] == "delivered"
+    assert {node for node, _ in devices} == {"node1", "node3"}
+    cut = lab.lab.topology.node("node3").cables[0]
+    fabric.cut(lab.lab.topology, lab.lab.topology.node("node3"), cut)
+    try:
+        assert wait_until(lambda: len(lab.hops("node3", "10.244.1.0/24")) == 1, WITHIN_S)
+        walked = walk(lab, "node1", route.client.name, str(route.server.address(version)))
+        assert ("node3", "eth1") in [(hop["node"], hop["device"]) for hop in walked["hops"]]
+    finally:
+        fabric.mend(lab.lab.topology, lab.lab.topology.node("node3"), cut)
+        lab.wait_whole()
 
 
 def test_nodes_are_reached_natively(lab: Racks) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from netloom.lab import lab as labs
+from netloom.datapath.reasons import DropReason
 from netloom.lab.agents import wait_until
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from netloom.model.address import Address
-from support.cluster import WITHIN_S, Cluster, monitoring, receive
+from support.cluster import WITHIN_S, Cluster, cluster_of, ends_of, frames_until, monitoring, receive
 from support.leaks import MARK
 from support.load import Route, under_load
-from support.objects import given_objects_dir
+from support.objects import with_given_objects
 from support.observing import between, the_last
 
 pytestmark = pytest.mark.e2e
@@ -36,31 +38,39 @@ HEADERS_BYTES = {4: 28, 6: 48}
 """Of IP and ICMP."""
 
 
+def settings(**of_mode: bool) -> dict[str, Any]:
+    """Of a node in native mode; ``of_mode``: what is not as usual there."""
+    prefixes = [f"{OUTSIDE_V4}/32", f"{OUTSIDE_V6}/128"]
+    return {"network_mode": "native", "plugins": {"native": {"native_cidrs": prefixes, **of_mode}}}
+
+
+@contextmanager
+def configured(cluster: Cluster, node: str, **of_mode: bool) -> Iterator[None]:
+    """A node whose agent was given other settings, and is given the usual ones again."""
+
+    def start_with(chosen: Mapping[str, bool]) -> None:
+        cluster.lab.stop_agent(node)
+        cluster.lab.configure(node, with_given_objects(settings(**chosen)))
+        cluster.lab.start_agent(node)
+        cluster.lab.wait_converged()
+
+    start_with(of_mode)
+    try:
+        yield
+    finally:
+        start_with({})
+
+
 @pytest.fixture(scope="module")
 def native(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """Two nodes with a pod each; the world's first address knows the way to pods."""
-    objects = given_objects_dir()
-    settings = {
-        "network_mode": "native",
-        "plugins": {"native": {"native_cidrs": [f"{OUTSIDE_V4}/32", f"{OUTSIDE_V6}/128"]}},
-        **({"paths": {"cache_dir": str(objects)}} if objects else {}),
-    }
-    lab = labs.up(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings)
-    try:
-        cluster = Cluster(lab)
-        for node in lab.topology.nodes:
+    with cluster_of(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings()) as cluster:
+        for node in cluster.lab.topology.nodes:
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
         cluster.outside.run("ip", "address", "add", f"{OTHER_V4}/32", "dev", "lo")
         cluster.outside.run("ip", "address", "add", f"{OTHER_V6}/128", "dev", "lo", "nodad")
         yield cluster
-    finally:
-        labs.down(f"{MARK}-n")
-
-
-def ends_of(frame: bytes) -> bytes:
-    """Source and destination as they stand in the outermost header."""
-    return frame[22:54] if frame[12:14] == b"\x86\xdd" else frame[26:34]
 
 
 def source_seen(cluster: Cluster, outside: str) -> str:
@@ -106,6 +116,13 @@ def test_the_world_sees_the_node(native: Cluster, outside: str) -> None:
     assert source_seen(native, outside) == str(native.underlay("node1", version))
 
 
+@pytest.mark.parametrize("outside", [OTHER_V4, OTHER_V6])
+def test_the_world_may_ask_a_pod_by_its_own_address(native: Cluster, outside: str) -> None:
+    """Where a router knows the way: the pod answers as whom it was asked."""
+    pod = native.pod("busybox1")
+    native.outside.ping(pod.address(6 if ":" in outside else 4), "-I", outside)
+
+
 @pytest.mark.parametrize("outside", [OUTSIDE_V4, OUTSIDE_V6], ids=["IPv4", "IPv6"])
 def test_native_cidrs_see_the_pod(native: Cluster, outside: Address) -> None:
     assert source_seen(native, str(outside)) == str(native.pod("busybox1").address(outside.version))
@@ -134,6 +151,25 @@ def test_the_agent_says_what_reaches_the_others(native: Cluster) -> None:
     (_, other) = native.lab.api("node1", "/v1/nodes")
     assert (other["reached_by"], other["way"], other["passed_over"]) == ("native", "native", [])
     assert native.lab.api("node1", "/v1/status")["tunnel"]["device"] == ""
+
+
+def test_packets_for_a_node_that_nothing_reaches_are_dropped(native: Cluster) -> None:
+    """They are not the world's: the host's default route would take them along, unseen by any policy."""
+    one, two = native.pod("busybox1"), native.pod("busybox2")
+    with configured(native, "node1", direct_node_routes=False):
+        (_, other) = native.lab.api("node1", "/v1/nodes")
+        assert "plugins.native.routed" in other["error"]
+        with native.node("node1").packet_socket("eth0") as sniffer:
+            for version in (4, 6):
+                assert one.answers_nothing(two.address(version))
+                drop = the_last(native, "node1", *between(one, two, "--type", "drop"))
+                assert drop["code"] == DropReason.NO_TUNNEL_ENDPOINT
+            end = native.underlay("node1", 4).packed + native.underlay("node2", 4).packed
+            native.node("node1").ping(native.underlay("node2", 4))
+            sent = frames_until(sniffer, lambda frame: ends_of(frame) == end)
+        own = (one.ipv4.packed, one.ipv6.packed)
+        assert not [frame for frame in sent if ends_of(frame).startswith(own)]
+    one.ping(two.ipv4)
 
 
 @BOTH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,8 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture
 def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[Node]:
     """A node whose agent is not running yet."""
-    made = Node(tmp_path, make_netns)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def running(node: Node) -> Node:
-    """A node with its agent, which refuses nobody."""
-    node.start()
-    return node
+    with closing(Node(tmp_path, make_netns)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +62,8 @@ def test_jumbo_frames_do_not_keep_it_from_the_driver(node: Node) -> None:
     for device in ("eth0", "uplink"):
         node.netns.run("ip", "link", "set", device, "mtu", "9000")
     node.start()
-    assert node.refuse(*SET)["mode"] == "native"
+    node.refuse(*SET)
+    assert node.modes == {"eth0": "native"}
 
 
 # --- strangers ----------------------------------------------------------------------------------
@@ -106,6 +100,60 @@ def test_an_agent_starts_beside_a_strangers_program(running: Node, foreign: int)
     running.start()
     assert wait_until(lambda: running.get("/v1/status")["state"] == "degraded")
     assert (running.names(), running.cidrs) == ([("stranger", "native")], SET)
+
+
+# --- several uplinks ----------------------------------------------------------------------------
+
+
+def add_uplink(node: Node) -> None:
+    node.netns.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "uplink1")
+    for end in ("eth1", "uplink1"):
+        node.netns.run("ip", "link", "set", end, "up")
+
+
+@pytest.fixture
+def twofold(node: Node) -> Node:
+    """A node with two uplinks, which refuses nobody."""
+    add_uplink(node)
+    node.config.write_text(node.config.read_text().replace("device: eth0}", "device: eth0, uplinks: [eth1]}"))
+    node.start()
+    return node
+
+
+def test_each_uplink_has_the_program(twofold: Node) -> None:
+    twofold.refuse(*SET)
+    assert twofold.modes == {"eth0": "native", "eth1": "native"}
+    assert (twofold.names("eth0"), twofold.names("eth1")) == ([(OURS, "native")], [(OURS, "native")])
+    assert twofold.ask("DELETE", SET)[0] == 200
+    assert (twofold.names("eth0"), twofold.names("eth1")) == ([], [])
+
+
+def test_a_strangers_program_on_any_uplink_refuses_the_change(twofold: Node, foreign: int) -> None:
+    """Packets of those who are refused would come by that one."""
+    twofold.attach_foreign(foreign, "eth1")
+    status, answer = twofold.ask("PATCH", SET)
+    assert (status, '"eth1" has an XDP program' in answer["error"]["message"]) == (409, True)
+    assert (twofold.names("eth0"), twofold.names("eth1")) == ([], [("stranger", "native")])
+
+
+def test_a_stranger_on_one_uplink_leaves_the_others_theirs(twofold: Node, foreign: int) -> None:
+    twofold.refuse(*SET)
+    twofold.attach_foreign(foreign, "eth1")
+    assert wait_until(lambda: twofold.modes == {"eth0": "native"})
+    twofold.netns.run("ip", "link", "set", "eth0", "xdp", "off")
+    assert wait_until(lambda: twofold.names("eth0") == [(OURS, "native")])
+    assert '"eth1"' in twofold.get("/v1/prefilter")["problem"]
+
+
+def test_an_uplink_that_is_away_hinders_nothing_and_has_its_turn_when_it_is_back(twofold: Node) -> None:
+    twofold.netns.run("ip", "link", "delete", "eth1")
+    twofold.refuse(*SET)
+    assert (twofold.modes, twofold.get("/v1/prefilter")["problem"]) == ({"eth0": "native"}, "")
+    add_uplink(twofold)
+    assert wait_until(lambda: twofold.modes == {"eth0": "native", "eth1": "native"})
+
+
+# --- damage -------------------------------------------------------------------------------------
 
 
 def remove_program(node: Node) -> None:
@@ -227,8 +275,8 @@ def test_a_program_left_on_a_device_that_is_the_underlays_no_more_goes(running: 
     running.config.write_text(running.config.read_text().replace("underlay_device: eth0", "underlay_device: br0"))
     running.start()
     assert (running.names("eth0"), running.names("br0")) == ([], [(OURS, "generic")])
-    view = running.get("/v1/prefilter")
-    assert (view["device"], view["mode"], "native mode" in view["obstacle"]) == ("br0", "generic", True)
+    (device,) = running.get("/v1/prefilter")["devices"]
+    assert (device["name"], device["mode"], "native mode" in device["obstacle"]) == ("br0", "generic", True)
 
 
 def test_cleaning_takes_it_off_and_leaves_a_strangers(running: Node, foreign: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from support.netns import Namespace
+from support.netns import NamespaceFactory
 from support.node import UNDERLAY
 from support.prefiltered import OURS, SET
 from support.prefiltered import PrefilteredNode as Node
@@ -23,22 +24,11 @@ def _nothing_left_by_the_test() -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(_nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def shared(tmp_path_factory: pytest.TempPathFactory, module_netns: NamespaceFactory) -> Iterator[Node]:
     """A node with an agent."""
-    made: list[Namespace] = []
-
-    def make(label: str = "") -> Namespace:
-        made.append(Namespace(label))
-        return made[-1]
-
-    node = Node(tmp_path_factory.mktemp("prefilter"), make)
-    try:
+    with closing(Node(tmp_path_factory.mktemp("prefilter"), module_netns)) as node:
         node.start()
         yield node
-    finally:
-        node.close()
-        for namespace in made:
-            namespace.close()
 
 
 @pytest.fixture
@@ -50,13 +40,12 @@ def node(shared: Node) -> Node:
 
 def test_a_node_that_refuses_nobody_has_no_program(node: Node) -> None:
     """It costs nothing."""
-    view = node.get("/v1/prefilter")
-    assert (view["cidrs"], view["mode"], node.names()) == ([], "off", [])
+    assert (node.cidrs, node.modes, node.names()) == ([], {}, [])
 
 
 def test_an_update_is_attached_kept_and_written_in_the_map_of_its_kind(node: Node) -> None:
     answer = node.refuse(*SET)
-    assert (answer["added"], answer["mode"], answer["problem"]) == (4, "native", "")
+    assert (answer["added"], answer["problem"], node.modes) == (4, "", {"eth0": "native"})
     assert node.names() == [(OURS, "native")]
     assert node.in_kernel() == {
         "ip4": {"192.0.2.7"},
@@ -76,8 +65,8 @@ def test_what_is_there_already_changes_nothing(node: Node) -> None:
 
 def test_the_last_to_go_takes_the_program_along(node: Node) -> None:
     node.refuse(*SET)
-    assert node.ask("DELETE", SET[1:])[1]["mode"] == "native"
-    assert node.ask("DELETE", SET[:1])[1]["mode"] == "off"
+    assert [each["mode"] for each in node.ask("DELETE", SET[1:])[1]["devices"]] == ["native"]
+    assert [each["mode"] for each in node.ask("DELETE", SET[:1])[1]["devices"]] == ["off"]
     assert (node.names(), node.in_kernel(), node.cidrs) == ([], {}, [])
 
 

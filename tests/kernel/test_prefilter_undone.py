@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from netloom.agent.kernel import KernelThread
-from netloom.agent.prefilter.hook import Hook, loader
+from netloom.agent.prefilter.hook import Hooks, loader
 from netloom.agent.prefilter.manager import Parts, Prefilter
 from netloom.agent.prefilter.request import Change, Verb
 from netloom.agent.prefilter.tables import PrefilterTables
@@ -71,9 +71,9 @@ async def whole(netns: Namespace, tmp_path: Path, tmp_path_factory: pytest.TempP
         METRICS,
     )
     with MapSet.ephemeral(specs) as maps:
-        hook = Hook(kernel, "eth0", loader(objects_dir(tmp_path_factory), maps))
+        hooks = Hooks(kernel, ("eth0",), loader(objects_dir(tmp_path_factory), maps))
         file = tmp_path / "prefilter.json"
-        prefilter = Prefilter(Parts(file=file, tables=PrefilterTables(maps), hook=hook, nodes=lambda: ()))
+        prefilter = Prefilter(Parts(file=file, tables=PrefilterTables(maps), hooks=hooks, nodes=lambda: ()))
         await prefilter.restore()
         yield Whole(netns, file, maps, prefilter)
         await prefilter.close()

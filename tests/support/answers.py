@@ -13,9 +13,11 @@ from support.policy_answers import POLICY_ANSWERS
 PREFILTER_STATE: dict[str, Any] = {
     "revision": 4,
     "count": 3,
-    "device": "eth0",
-    "mode": "generic",
-    "obstacle": "Operation not supported (errno 95)",
+    "devices": [
+        {"name": "eth0", "mode": "generic", "obstacle": "Operation not supported (errno 95)"},
+        {"name": "eth1", "mode": "generic", "obstacle": ""},
+        {"name": "eth2", "mode": "native", "obstacle": ""},
+    ],
     "problem": "",
     "warnings": ['192.168.77.0/24 holds 192.168.77.13, the underlay address of node "node3"'],
 }

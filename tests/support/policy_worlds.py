@@ -27,6 +27,7 @@ from netloom.model.policy import (
     Section,
     Selector,
 )
+from netloom.policy.repository import Repository
 from support.policy_oracle import Packet, Peerage, Standing, labels, select
 
 NETWORKS = tuple(
@@ -184,3 +185,14 @@ remotes = st.builds(
     st.sampled_from([2, 2, 2, 2, 1, 6, 7, 9, 10, UNKNOWN, *POOL]),
     st.sampled_from([*ADDRESSES, None]),
 )
+
+
+def repository_of(standing: Standing, *subjects: IdentityId) -> Repository:
+    """What an agent has of such a world, with these of its identities on its node."""
+    made = Repository(allow_host=standing.allow_host)
+    made.add_subjects(*subjects)
+    made.add_identities(standing.identities)
+    for identity, names in standing.names.items():
+        made.set_named_ports(identity, names)
+    made.upsert(*standing.policies.values())
+    return made

@@ -29,6 +29,12 @@ class PrefilteredNode(NodeUnderTest):
         return found
 
     @property
+    def modes(self) -> dict[str, str]:
+        """How the agent says that its program is attached, by device; those that have none are left out."""
+        devices = self.get("/v1/prefilter")["devices"]
+        return {each["name"]: each["mode"] for each in devices if each["mode"] != "off"}
+
+    @property
     def cidrs(self) -> list[str]:
         """As the agent lists them."""
         found: list[str] = self.get("/v1/prefilter")["cidrs"]

@@ -21,8 +21,8 @@ STATUS = text(
     IPAM:           IPv4: 2/253 allocated from 10.244.1.0/24
                     IPv6: 2/65535 allocated from fd00:10:244:1::/64
     Masquerading:   Enabled
-    Prefilter:      3 prefixes, revision 4, generic on eth0
-                    not native: Operation not supported (errno 95)
+    Prefilter:      3 prefixes, revision 4, generic on eth0, eth1; native on eth2
+                    not native on eth0: Operation not supported (errno 95)
                     192.168.77.0/24 holds 192.168.77.13, the underlay address of node "node3"
     Nodes:          2/3 reachable (1 by vxlan); not node3: see `netctl node list`
     Endpoints:      2

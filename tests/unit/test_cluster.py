@@ -14,14 +14,16 @@ from netloom.agent.cluster import Cluster, Local
 from netloom.agent.identities import Identities
 from netloom.agent.records import decode_node
 from netloom.agent.tables import Tables
-from netloom.datapath.registry import IpcacheKey
+from netloom.datapath.registry import IpcacheKey, TunnelInfo, TunnelKey
 from netloom.model.address import Family, host_prefix
 from netloom.model.errors import Conflict, Invalid
 from netloom.model.labels import label_set
 from netloom.model.node import Node
+from netloom.plan.claims import NO_TUNNEL
 from netloom.plugins.contract import DeviceSpec, NodeChanged, Reach, Tunnel, WorkloadKind
 from netloom.plugins.fallback import Modes
 from netloom_local.store import LocalStore
+from support.stores import opened
 from support.tables import MemoryTable
 
 NODE1 = Node(
@@ -69,7 +71,8 @@ class View:
     def __init__(self, store: LocalStore, node: Node) -> None:
         self.store = store
         self.ipcache = MemoryTable()
-        self.tables = Tables({"ipcache": self.ipcache})
+        self.tunnels = MemoryTable()
+        self.tables = Tables({"ipcache": self.ipcache, "tunnels": self.tunnels})
         self.identities = Identities(store)
         local = Local(node=node, mode=Modes({"direct": Direct()}), mtu_bytes=1450)
         self.cluster = Cluster(store, local, self.tables, self.identities)
@@ -85,10 +88,8 @@ class View:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
-    local = LocalStore(tmp_path / "store.db", 0.05)
-    await local.open()
-    yield local
-    await local.close()
+    async with opened(tmp_path / "store.db", 0.05) as local:
+        yield local
 
 
 async def test_a_remote_endpoint_is_known_by_identity_and_tunnel(store: LocalStore) -> None:
@@ -99,6 +100,25 @@ async def test_a_remote_endpoint_is_known_by_identity_and_tunnel(store: LocalSto
     await one.catch_up()
     info = one.ipcache.entries[IpcacheKey(host_prefix(POD))]
     assert (info.identity, info.tunnel_endpoint) == (300, NODE2.underlay_ipv4)
+
+
+async def test_pods_of_a_node_that_no_mode_reaches_are_behind_a_tunnel_that_leads_nowhere(store: LocalStore) -> None:
+    """So that programs drop what is for them, heard of or not; known they are all the same."""
+    one, two = View(store, NODE1), View(store, replace(NODE2, underlay_ipv4=None))
+    await two.cluster.publish_node()
+    await two.cluster.publish_address(POD, 300)
+    await one.catch_up()
+    info = one.ipcache.entries[IpcacheKey(host_prefix(POD))]
+    assert (info.identity, info.tunnel_endpoint, info.flags) == (300, NO_TUNNEL, 0)
+    assert one.tunnels.entries == {TunnelKey(NODE2.pod_cidrs[0]): TunnelInfo(NO_TUNNEL)}
+
+
+async def test_a_node_that_claims_prefixes_of_this_one_changes_no_packets_way(store: LocalStore) -> None:
+    """A record that names the whole world must not cut the world off."""
+    one, two = View(store, NODE1), View(store, replace(NODE2, pod_cidrs=(IPv4Network("0.0.0.0/0"),)))
+    await two.cluster.publish_node()
+    await one.catch_up()
+    assert one.tunnels.entries == {}
 
 
 async def test_the_order_in_which_node_and_address_are_heard_of_does_not_matter(store: LocalStore) -> None:
@@ -166,6 +186,8 @@ async def test_a_node_that_cannot_be_reached_is_listed_with_the_reason(store: Lo
         ("nodes/x", b"{"),
         ("addresses/node2/1", b'{"address":"no","identity":1,"node":"node2"}'),
         ("identities/x", b"a;"),
+        ("identities/²", b"a;"),
+        ("identities/" + "9" * 5000, b"a;"),
     ],
 )
 async def test_a_garbage_record_is_passed_over(store: LocalStore, key: str, value: bytes) -> None:

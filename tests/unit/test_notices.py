@@ -24,7 +24,7 @@ KNOWN = Known(
     host_devices=frozenset({HOST}),
     workload_devices=frozenset({LXC}),
     tables=frozenset({"netloom_a", "netloom_a_guard"}),
-    prefiltered_device=UPLINK,
+    prefiltered_devices=frozenset({UPLINK}),
     uplinks=frozenset({ETH}),
     uplinks_away=frozenset({"eth9"}),
 )
@@ -66,7 +66,7 @@ CASES = [
     (NEWLINK, link_header(index=ETH), 0, OF_HOST | Notice(devices=frozenset({ETH}))),
     (NEWADDR, address_header(2, 32, ETH), 0, Notice(devices=frozenset({ETH}))),
     (DELTFILTER, traffic(ETH), 0, Notice(devices=frozenset({ETH}))),
-    (NEWLINK, link_header(index=FOREIGN) + text(3, "eth9"), 0, OF_HOST),
+    (NEWLINK, link_header(index=FOREIGN) + text(3, "eth9"), 0, OF_HOST | OF_PREFILTER),
     (NEWLINK, link_header(index=FOREIGN) + text(3, "eth90"), 0, NOTHING),
     (DELROUTE, route(76), 0, ROUTES),
     (DELROUTE, route(3), 0, NOTHING),

@@ -32,19 +32,14 @@ from support.policy_worlds import (
     policies,
     policy_names,
     remotes,
+    repository_of,
     standings,
 )
 
 
 def build(standing: Standing) -> Repository:
-    """Everything at once, all identities being subjects."""
-    repository = Repository(allow_host=standing.allow_host)
-    repository.add_subjects(*POOL)
-    repository.add_identities(standing.identities)
-    for identity, names in standing.names.items():
-        repository.set_named_ports(identity, names)
-    repository.upsert(*standing.policies.values())
-    return repository
+    """All identities being subjects."""
+    return repository_of(standing, *POOL)
 
 
 @given(standings, st.sampled_from(Direction), st.lists(st.tuples(remotes, packets), min_size=10, max_size=20))

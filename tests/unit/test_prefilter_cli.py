@@ -17,7 +17,7 @@ WARNING = 'netctl: 192.168.77.0/24 holds 192.168.77.13, the underlay address of 
 CHANGED = text(
     """
     Revision: 4
-    2 added, 1 removed, 3 in all, generic on eth0
+    2 added, 1 removed, 3 in all, generic on eth0, eth1; native on eth2
     """
 )
 

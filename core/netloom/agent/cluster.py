@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from netloom.agent.identities import IDENTITIES, Identities, labels_of
+from netloom.agent.identities import IDENTITIES, Identities, labels_of, number_of
 from netloom.agent.records import decode_address, decode_node, encode_address, encode_node
 from netloom.agent.residents import Resident, Residents
 from netloom.agent.tables import Tables
@@ -16,7 +16,7 @@ from netloom.model.address import Address, Network
 from netloom.model.errors import Conflict, Invalid, StoreError
 from netloom.model.node import Node, RemoteAddress
 from netloom.model.ports import NamedPort
-from netloom.plan.claims import remote_address_claims, remote_node_claims
+from netloom.plan.claims import nowhere, remote_address_claims, remote_node_claims
 from netloom.plugins.contract import NodeChanged, Reach, Store, StoreEvent
 from netloom.plugins.fallback import Modes
 
@@ -237,10 +237,15 @@ class Cluster:
         try:
             _refuse_overlap(self._local.node, node)
             way = self._local.mode.way(self._local.node, node, self._local.mtu_bytes, self._only)
-        except (Invalid, Conflict) as error:
-            self._log.error("node.unreachable", node=node.name, error=str(error))
-            return KnownNode(node=node, reach=Reach(), error=str(error))
+        except Conflict as error:
+            return self._unreachable(node, Reach(), error)
+        except Invalid as error:
+            return self._unreachable(node, nowhere(node), error)
         return KnownNode(node=node, reach=way.reach, error="", mode=way.mode, passed_over=way.passed_over)
+
+    def _unreachable(self, node: Node, reach: Reach, error: Exception) -> KnownNode:
+        self._log.error("node.unreachable", node=node.name, error=str(error))
+        return KnownNode(node=node, reach=reach, error=str(error))
 
     def _take_address(self, key: str, value: bytes | None) -> None:
         if key.startswith(f"{ADDRESSES}{self._local.node.name}/"):
@@ -272,13 +277,14 @@ class Cluster:
             if key.startswith(prefix):
                 self._claim_address(key, remote)
 
-    def _take_identity(self, number: str, value: bytes | None) -> None:
-        if not number.isdigit():
-            raise Invalid(f'identity number "{number}" is not a number')
+    def _take_identity(self, text: str, value: bytes | None) -> None:
+        number = number_of(text)
+        if number is None:
+            raise Invalid(f'identity number "{text[:40]}" is not a number')
         if value is None:
-            self._identities.forget(int(number))
+            self._identities.forget(number)
         else:
-            self._identities.learn(int(number), labels_of(value))
+            self._identities.learn(number, labels_of(value))
 
     def _address_key(self, address: Address | None) -> str:
         """Key of one address of this node, or the prefix of all."""

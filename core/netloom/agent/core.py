@@ -278,7 +278,7 @@ class Agent:
             endpoints=tuple(self.endpoints.all()),
             others=tuple(known.node for known in self.cluster.nodes().values()),
             unmasqueraded=self.cluster.unmasqueraded,
-            underlay_device=self.datapath.underlay.device,
+            uplinks=self.datapath.underlay.names,
             doors=self.datapath.plan.doors,
             tunnel=self._active.mode.tunnel,
             masquerade=self._settings.masquerade,

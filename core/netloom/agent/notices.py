@@ -74,8 +74,8 @@ class Known:
     workload_devices: frozenset[int]
     tables: frozenset[str]
     """Of the firewall."""
-    prefiltered_device: int = 0
-    """Index of the device the prefilter has its program on; 0 without."""
+    prefiltered_devices: frozenset[int] = frozenset()
+    """Indexes of those the prefilter has its program on."""
     uplinks: frozenset[int] = frozenset()
     """Of the underlay's devices."""
     uplinks_away: frozenset[str] = frozenset()
@@ -123,7 +123,7 @@ def _read(kind: int, flags: int, message: bytes, known: Known) -> Notice:
         ifindex = int.from_bytes(found, sys.byteorder, signed=True)
         return _of_host() if ifindex in known.host_devices or ifindex == _ALL_DEVICES else Notice()
     if kind == _NEW_LINK and known.uplinks_away and _name_in(message) in known.uplinks_away:
-        return _of_host()
+        return _of_host() | Notice(frozenset({Aspect.PREFILTER}))
     if kind in _LINK | _ADDRESS | _TRAFFIC:
         (ifindex,) = _INDEX.unpack_from(message, HEADER_BYTES)
         return _of_device(kind, ifindex, known)
@@ -133,7 +133,7 @@ def _read(kind: int, flags: int, message: bytes, known: Known) -> Notice:
 def _of_device(kind: int, ifindex: int, known: Known) -> Notice:
     if ifindex in known.host_devices and kind not in _TRAFFIC:
         return _of_host()
-    prefiltered = kind in _LINK and ifindex == known.prefiltered_device
+    prefiltered = kind in _LINK and ifindex in known.prefiltered_devices
     found = Notice(frozenset({Aspect.PREFILTER}) if prefiltered else frozenset(), known.devices & {ifindex})
     return found | _of_host() if kind in _LINK and ifindex in known.uplinks else found
 

@@ -135,9 +135,7 @@ OPERATIONS = (
 _PREFILTER: Json = {
     "revision": NUMBER,
     "count": NUMBER,
-    "device": STRING,
-    "mode": {"type": "string", "enum": ["native", "generic", "offloaded", "off"]},
-    "obstacle": STRING,
+    "devices": OBJECTS,
     "problem": STRING,
     "warnings": STRINGS,
 }

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from netloom.agent.identities import IDENTITIES, labels_of
+from netloom.agent.identities import IDENTITIES, labels_of, number_of
 from netloom.agent.policy_tables import PolicyTables
 from netloom.agent.repairs import Repair
 from netloom.config.settings import PolicySettings
@@ -207,10 +207,9 @@ class Policies:
     def _take_identities(self, found: Mapping[str, bytes | None]) -> None:
         known: dict[IdentityId, Labels] = {}
         for key, value in found.items():
-            text = key.removeprefix(IDENTITIES)
-            if not text.isdigit():
+            number = number_of(key.removeprefix(IDENTITIES))
+            if number is None:
                 continue
-            number = IdentityId(int(text))
             try:
                 if value is not None:
                     known[number] = labels_of(value)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import TypeVar
 
 import msgspec
 
+from netloom.agent.decoding import decoded
 from netloom.model.address import parse_address, parse_network
 from netloom.model.bandwidth import Bandwidth, RateLimit
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
@@ -15,8 +15,6 @@ from netloom.model.identity import IdentityId
 from netloom.model.labels import Label
 from netloom.model.node import Node, RemoteAddress
 from netloom.model.ports import NamedPort
-
-T = TypeVar("T")
 
 
 class BandwidthRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,13 +74,6 @@ class AddressRecord(msgspec.Struct, frozen=True, kw_only=True):
     ports: list[str] = []
 
 
-def _decode(raw: bytes, kind: type[T], what: str) -> T:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"{what} cannot be read: {error}") from error
-
-
 def encode_endpoint(endpoint: Endpoint) -> bytes:
     """One line of JSON."""
     return msgspec.json.encode(
@@ -111,7 +102,7 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
 
 def decode_endpoint(raw: bytes, what: str) -> Endpoint:
     """Inverse of :func:`encode_endpoint`; raises Invalid naming ``what``."""
-    record = _decode(raw, EndpointRecord, what)
+    record = decoded(raw, EndpointRecord, what)
     try:
         return Endpoint(
             id=EndpointId(record.id),
@@ -181,7 +172,7 @@ def encode_node(node: Node) -> bytes:
 
 def decode_node(raw: bytes, what: str) -> Node:
     """Inverse of :func:`encode_node`; raises Invalid naming ``what``."""
-    record = _decode(raw, NodeRecord, what)
+    record = decoded(raw, NodeRecord, what)
     try:
         return Node(
             name=record.name,
@@ -212,7 +203,7 @@ def encode_address(remote: RemoteAddress) -> bytes:
 
 def decode_address(raw: bytes, what: str) -> RemoteAddress:
     """Inverse of :func:`encode_address`; raises Invalid naming ``what``."""
-    record = _decode(raw, AddressRecord, what)
+    record = decoded(raw, AddressRecord, what)
     try:
         return RemoteAddress(
             address=parse_address(record.address),

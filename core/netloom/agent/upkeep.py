@@ -103,7 +103,7 @@ class Upkeep:
             host_devices=self.datapath.watched(),
             workload_devices=frozenset(endpoint.ifindex for endpoint in self.endpoints.ready()),
             tables=firewall_tables(self.datapath.node.name),
-            prefiltered_device=self.prefilter.watched,
+            prefiltered_devices=self.prefilter.watched,
             uplinks=frozenset(self.datapath.uplinks.indexes),
             uplinks_away=self.datapath.uplinks.away,
         )

@@ -105,9 +105,17 @@ def render(view: dict[str, Any]) -> str:
     return "\n".join([f"Revision: {view['revision']}", *view["cidrs"]])
 
 
+def places(view: dict[str, Any]) -> str:
+    """Where its program is; "" when nowhere."""
+    devices: dict[str, list[str]] = {}
+    for device in view["devices"]:
+        devices.setdefault(device["mode"], []).append(device["name"])
+    return "; ".join(f"{mode} on {', '.join(names)}" for mode, names in devices.items() if mode != "off")
+
+
 def render_changed(view: dict[str, Any]) -> str:
     """What a change has done."""
-    where = "off" if view["mode"] == "off" else f"{view['mode']} on {view['device']}"
+    where = places(view) or "off"
     counts = f"{view['added']} added, {view['removed']} removed, {view['count']} in all"
     return f"Revision: {view['revision']}\n{counts}, {where}"
 
@@ -145,7 +153,7 @@ def _send(client: Client, form: str, method: str, body: dict[str, Any]) -> None:
 
 @click.group(cls=Group)
 def prefilter() -> None:
-    """Refuse packets by their source, at the driver of the node's underlay device."""
+    """Refuse packets by their source, at the drivers of the node's underlay devices."""
 
 
 @prefilter.command("list", examples=("netctl prefilter list", "netctl prefilter list -o json | jq .cidrs"))

@@ -11,6 +11,7 @@ from netloom.cli.client import Client
 from netloom.cli.commands import Command
 from netloom.cli.options import output_option, with_agent
 from netloom.cli.output import pairs, show, table
+from netloom.cli.prefilter import places
 
 UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
@@ -105,9 +106,10 @@ def _ways(ways: dict[str, str]) -> str:
 def _prefilter(view: dict[str, Any]) -> str:
     """How many prefixes are refused, and where; what keeps that from being so."""
     text = f"{view['count']} prefixes, revision {view['revision']}" if view["count"] else "Off"
-    if view["mode"] != "off":
-        text += f", {view['mode']} on {view['device']}"
-    reasons = (f"not native: {view['obstacle']}" if view["obstacle"] else "", view["problem"], *view["warnings"])
+    if where := places(view):
+        text += f", {where}"
+    obstacles = (f"not native on {each['name']}: {each['obstacle']}" for each in view["devices"] if each["obstacle"])
+    reasons = (*obstacles, view["problem"], *view["warnings"])
     return "\n".join([text, *filter(None, reasons)])
 
 

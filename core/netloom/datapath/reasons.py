@@ -42,7 +42,11 @@ class DropReason(IntEnum):
         "The kernel had no room to remember the connection: low memory?",
     )
     IPV6_EXTENSION = 156, "Unsupported IPv6 extension header", "The chain is longer than the parser's bound."
-    NO_TUNNEL_ENDPOINT = 160, "No tunnel/encapsulation endpoint", "The node owning the address has no underlay address."
+    NO_TUNNEL_ENDPOINT = (
+        160,
+        "No tunnel/encapsulation endpoint",
+        "No network mode of this node reaches the one that owns the address: see `netctl node get`.",
+    )
     UNSUPPORTED_L2 = 166, "Unsupported L2 protocol", "Only Ethernet frames with IP or ARP are carried."
     NO_ROUTE = 169, "FIB lookup failed", "The node's routes say that nothing leads there: see `ip route get`."
     ENCAP_PROHIBITED = 170, "Encapsulation traffic is prohibited", "Workloads may not send tunnel traffic."

@@ -125,6 +125,14 @@ def native_cidr_claims(cidrs: Iterable[Network]) -> Claims:
     return Claims(ipcache={IpcacheKey(cidr): info for cidr in cidrs})
 
 
+def nowhere(node: Node) -> Reach:
+    """How a node is reached that no network mode reaches: what pods send to its pods is dropped.
+
+    Without it they would be the world, and their packets would follow the host's default route.
+    """
+    return Reach(tunnels=dict.fromkeys(node.pod_cidrs, NO_TUNNEL))
+
+
 def remote_node_claims(node: Node, reach: Reach) -> Claims:
     """Another node: its pods behind its tunnel or native, its own addresses as ``remote-node``.
 

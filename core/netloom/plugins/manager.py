@@ -22,6 +22,7 @@ from netloom.plugins.answering import Sample
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.capabilities import capabilities
 from netloom.plugins.cleaning import Cleaned, clean_plugins
+from netloom.plugins.contexts import context_of
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
     BpfProgram,
@@ -339,16 +340,10 @@ class _Activation:
         return found or ()
 
     def _context(self, plugin: Plugin) -> Context:
-        config = self._sections.get(plugin.name)
-        if config is None and plugin.section_type is not NoSection:
+        context = context_of(plugin.name, self._settings, self._sections)
+        if context.config is None and plugin.section_type is not NoSection:
             raise PluginError(plugin.name, f"needs settings: write a section plugins.{plugin.name} in the node config")
-        name = self._settings.node.name
-        return Context(
-            node_name=name,
-            config=config,
-            node_labels=self._settings.node.labels,
-            run_dir=self._settings.paths.run_dir / name,
-        )
+        return context
 
 
 def _no_start(context: Context) -> None:

@@ -1,9 +1,9 @@
-"""The prefilter's program: on the underlay device while there is something to refuse, and nowhere otherwise."""
+"""The prefilter's program: on the underlay's devices while there is something to refuse, and nowhere otherwise."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -17,6 +17,7 @@ from netloom.bpf.objects import ProgramKind
 from netloom.bpf.programs import LoadedProgram, load_program
 from netloom.edge.rtnl import RtnlSocket
 from netloom.edge.xdp import Attached, Xdp
+from netloom.model.errors import NetloomError, NotFound
 
 
 def loader(cache_dir: Path, maps: MapSet) -> Callable[[], LoadedProgram]:
@@ -29,25 +30,33 @@ def loader(cache_dir: Path, maps: MapSet) -> Callable[[], LoadedProgram]:
     return load
 
 
-class Hook:
-    """One device's place for a program. Loading waits for the first time it is wanted: most nodes refuse nobody."""
+class Hooks:
+    """The underlay devices' places for one program, loaded when first wanted: most nodes refuse nobody."""
 
-    def __init__(self, kernel: KernelThread, device: str, load: Callable[[], LoadedProgram]) -> None:
+    def __init__(self, kernel: KernelThread, devices: tuple[str, ...], load: Callable[[], LoadedProgram]) -> None:
         self._kernel = kernel
-        self.device = device
+        self.devices = devices
         self._load = load
         self._socket: RtnlSocket | None = None
         self._program: LoadedProgram | None = None
-        self.attached: Attached | None = None
-        """As it was found when last looked at."""
-        self.ifindex = 0
-        """Of the device, while something is attached."""
+        self._attached: dict[str, tuple[int, Attached]] = {}
+        """Index of each device that has it, and how, as they were found when last looked at."""
+
+    @property
+    def attached(self) -> Mapping[str, Attached]:
+        """How it is attached, by device."""
+        return {name: attached for name, (_, attached) in self._attached.items()}
+
+    @property
+    def indexes(self) -> frozenset[int]:
+        """Of the devices that have it."""
+        return frozenset(index for index, _ in self._attached.values())
 
     async def ensure(self, *, wanted: bool) -> list[Repair]:
-        """See that the program is on the device, or that none is; returns what had to be done.
+        """See that the program is on each device that is there, or on none; returns what had to be done.
 
-        Raises Conflict for somebody else's program, NotFound without the device, and as :func:`loader` and
-        :meth:`Xdp.attach`.
+        Raises NotFound without any device, Conflict for somebody else's program on one, and as :func:`loader` and
+        :meth:`Xdp.attach`; other devices have theirs then.
         """
         if not wanted:
             return await self._kernel.run(self._detach)
@@ -56,7 +65,7 @@ class Hook:
         return await self._kernel.run(self._attach, self._program)
 
     async def leave_other_devices(self) -> None:
-        """Take programs of an earlier run off devices that are not the underlay's any more. Raises KernelError."""
+        """Take programs of an earlier run off devices that are none of the underlay's any more. Raises KernelError."""
         await self._kernel.run(self._leave_other_devices)
 
     async def close(self) -> None:
@@ -70,35 +79,52 @@ class Hook:
         return Xdp(self._socket)
 
     def _attach(self, program: LoadedProgram) -> list[Repair]:
-        self.attached, self.ifindex, before = None, 0, self.attached
-        link, present = self._xdp().look(self.device)
+        repairs: list[Repair] = []
+        absent: list[NetloomError] = []
+        refusals: list[NetloomError] = []
+        attached: dict[str, tuple[int, Attached]] = {}
+        for device in self.devices:
+            try:
+                index, place, news = self._attach_to(device, program)
+            except NotFound as error:
+                absent.append(error)
+            except NetloomError as error:
+                refusals.append(error)
+            else:
+                attached[device] = index, place
+                repairs += [_repair(device, "attached")] if news else []
+        self._attached = attached
+        if refusals:
+            raise refusals[0]
+        # One that is away brings nothing that could be refused, and has its turn when it is back.
+        if not attached:
+            raise absent[0]
+        return repairs
+
+    def _attach_to(self, device: str, program: LoadedProgram) -> tuple[int, Attached, bool]:
+        """The device's index, how the program is there, and whether it was not before."""
+        link, present = self._xdp().look(device)
         mode = next((each.mode for each in present if each.program.id == program.id), None)
         if mode is not None:
-            known = before is not None and before.mode == mode
-            self.attached, self.ifindex = before if known else Attached(mode=mode, obstacle=""), link.ifindex
-            return []
-        self.attached, self.ifindex = self._xdp().attach(self.device, program.fd, program.name), link.ifindex
-        structlog.get_logger().info(
-            "prefilter.attached", device=self.device, mode=self.attached.mode, obstacle=self.attached.obstacle
-        )
-        return [self._repair("attached")]
+            _, known = self._attached.get(device, (0, None))
+            return link.ifindex, known if known and known.mode == mode else Attached(mode=mode, obstacle=""), False
+        made = self._xdp().attach(device, program.fd, program.name)
+        structlog.get_logger().info("prefilter.attached", device=device, mode=made.mode, obstacle=made.obstacle)
+        return link.ifindex, made, True
 
     def _detach(self) -> list[Repair]:
-        done = self._xdp().detach(self.device)
-        self.attached, self.ifindex = None, 0
+        self._attached = {}
+        done = [device for device in self.devices if self._xdp().detach(device)]
         if self._program is not None:
             self._program.close()
             self._program = None
-        if done:
-            structlog.get_logger().info("prefilter.detached", device=self.device)
-        return [self._repair("detached")] if done else []
-
-    def _repair(self, action: str) -> Repair:
-        return Repair(kind="filter", name=f"XDP program of {self.device}", action=action)
+        for device in done:
+            structlog.get_logger().info("prefilter.detached", device=device)
+        return [_repair(device, "detached") for device in done]
 
     def _leave_other_devices(self) -> None:
         for name in self._xdp().devices_with_ours():
-            if name != self.device:
+            if name not in self.devices:
                 self._xdp().detach(name)
 
     def _close(self) -> None:
@@ -106,3 +132,7 @@ class Hook:
             self._program.close()
         if self._socket is not None:
             self._socket.close()
+
+
+def _repair(device: str, action: str) -> Repair:
+    return Repair(kind="filter", name=f"XDP program of {device}", action=action)

@@ -14,7 +14,7 @@ from netloom.agent.datapath import Datapath
 from netloom.agent.kernel import KernelThread
 from netloom.agent.prefilter import book
 from netloom.agent.prefilter.book import Kept
-from netloom.agent.prefilter.hook import Hook, loader
+from netloom.agent.prefilter.hook import Hooks, loader
 from netloom.agent.prefilter.request import Change, Verb, changed
 from netloom.agent.prefilter.tables import PrefilterTables
 from netloom.agent.repairs import Repair
@@ -43,7 +43,7 @@ class Parts:
 
     file: Path
     tables: PrefilterTables
-    hook: Hook
+    hooks: Hooks
     nodes: Callable[[], Iterable[Node]]
     """Of the cluster, as far as they are known; this one among them."""
 
@@ -71,7 +71,7 @@ class Prefilter:
             self._log.error("prefilter.unreadable", error=str(error))
             return
         self._entries = await asyncio.to_thread(entries, self._kept.cidrs)
-        await self._parts.hook.leave_other_devices()
+        await self._parts.hooks.leave_other_devices()
         await self.repair()
 
     async def repair(self) -> list[Repair]:
@@ -107,15 +107,20 @@ class Prefilter:
 
     def summary(self) -> Json:
         """For ``/v1/status``: everything but the prefixes."""
-        hook = self._parts.hook
         return {
             "revision": self._kept.revision,
             "count": len(self._kept.cidrs),
-            "device": hook.device,
-            "mode": hook.attached.mode if hook.attached else "off",
-            "obstacle": hook.attached.obstacle if hook.attached else "",
+            "devices": [self._device(name) for name in self._parts.hooks.devices],
             "problem": self.problem,
             "warnings": held_nodes(self._kept.cidrs, self._parts.nodes()),
+        }
+
+    def _device(self, name: str) -> Json:
+        attached = self._parts.hooks.attached.get(name)
+        return {
+            "name": name,
+            "mode": attached.mode if attached else "off",
+            "obstacle": attached.obstacle if attached else "",
         }
 
     async def view(self) -> Json:
@@ -128,13 +133,13 @@ class Prefilter:
         return self._damage or self._trouble
 
     @property
-    def watched(self) -> int:
-        """Index of the device that has the program; 0 when none should have it."""
-        return self._parts.hook.ifindex
+    def watched(self) -> frozenset[int]:
+        """Indexes of the devices that have the program."""
+        return self._parts.hooks.indexes
 
     def refusing(self, address: Address) -> str:
         """The prefix for which packets from an address are refused; "" when they are not."""
-        found = holder(self._kept.cidrs, address) if self._parts.hook.attached else None
+        found = holder(self._kept.cidrs, address) if self._parts.hooks.attached else None
         return "" if found is None else text_of(found)
 
     def _current(self, change: Change) -> Kept:
@@ -156,7 +161,7 @@ class Prefilter:
         await asyncio.to_thread(tables.write, old, new)
         try:
             if after.cidrs - before.cidrs:
-                await self._parts.hook.ensure(wanted=True)
+                await self._parts.hooks.ensure(wanted=True)
             await asyncio.to_thread(book.write, self._parts.file, after)
         except NetloomError:
             await asyncio.to_thread(tables.write, new, old)
@@ -184,7 +189,7 @@ class Prefilter:
     async def _settle_program(self) -> list[Repair]:
         """The program is there if the set wants it."""
         try:
-            repairs = await self._parts.hook.ensure(wanted=bool(self._kept.cidrs))
+            repairs = await self._parts.hooks.ensure(wanted=bool(self._kept.cidrs))
         except NetloomError as error:
             return self._in_trouble(error)
         self._trouble = ""
@@ -199,19 +204,19 @@ class Prefilter:
 
     async def close(self) -> None:
         """Let go of descriptors; the program and its maps go on."""
-        await self._parts.hook.close()
+        await self._parts.hooks.close()
 
 
 def prefilter_of(
     datapath: Datapath, kernel: KernelThread, settings: Settings, nodes: Callable[[], Iterable[Node]]
 ) -> Prefilter:
     """That of the node whose data path has been prepared."""
-    device, paths = datapath.underlay.device, settings.paths
+    paths = settings.paths
     return Prefilter(
         Parts(
             file=paths.state_dir / settings.node.name / "prefilter.json",
             tables=PrefilterTables(datapath.maps),
-            hook=Hook(kernel, device, loader(paths.cache_dir, datapath.maps)),
+            hooks=Hooks(kernel, datapath.underlay.names, loader(paths.cache_dir, datapath.maps)),
             nodes=nodes,
         )
     )

@@ -170,9 +170,9 @@ def leave_host(walk: Walk, destination: Address, source: Address | None, make: M
 
 
 def from_world(walk: Walk, probe: craft.Probe) -> Step:
-    """A packet from outside arrives at the underlay device, by the router to its source."""
-    link = walk.around.named_link(walk.around.facts.underlay_device)
+    """A packet from outside arrives by the router to its source."""
     path = walk.around.path(Question(destination=probe.source))
+    link = _uplink_of(walk, path)
     next_hop = probe.source if isinstance(path, NoPath) else path.via or probe.source
     mac, _ = neighbor_mac(walk, link, next_hop)
     router = _GATEWAY_MAC if mac == UNKNOWN_MAC else mac
@@ -181,8 +181,17 @@ def from_world(walk: Walk, probe: craft.Probe) -> Step:
 
 def from_wire(walk: Walk, frame: bytes) -> Step:
     """A frame that another node sent; routers between the two have put this node's MAC address in."""
-    link = walk.around.named_link(walk.around.facts.underlay_device)
+    ends = addresses(frame)
+    path = walk.around.path(Question(destination=ends[0])) if ends else None
+    link = _uplink_of(walk, path)
     return _arriving(walk, link, craft.with_macs(frame, source=frame[6:12], destination=link.mac))
+
+
+def _uplink_of(walk: Walk, answers_by: Path | NoPath | None) -> LinkInfo:
+    """By which a packet comes: the network's choice, taken to be the one by which the node would answer."""
+    first, *others = walk.around.facts.uplinks
+    link = walk.around.link(answers_by.ifindex) if isinstance(answers_by, Path) else None
+    return link if link is not None and link.name in others else walk.around.named_link(first)
 
 
 def _arriving(walk: Walk, link: LinkInfo, frame: bytes) -> Step:

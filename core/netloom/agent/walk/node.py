@@ -44,7 +44,8 @@ class NodeFacts:
     """The cluster's other nodes."""
     unmasqueraded: tuple[Network, ...]
     """Prefixes besides this node's to which workloads go with their own addresses."""
-    underlay_device: str
+    uplinks: tuple[str, ...]
+    """Names of the underlay's devices, ``underlay_device`` first."""
     doors: tuple[str, ...]
     """Devices of ours by which packets may enter the stack."""
     tunnel: Tunnel | None
@@ -54,7 +55,7 @@ class NodeFacts:
     specs: Mapping[str, MapSpec[Any, Any]]
     """Every map, by name."""
     prefiltered: Callable[[Address], str] = field(default=lambda _: "")
-    """The prefix for which packets from an address are refused at the underlay device; "" when they are not."""
+    """The prefix for which packets from an address are refused at the uplinks; "" when they are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,12 +27,16 @@ from netloom.plugins.discovery import Plugin, load
 from netloom.plugins.guard import Guard
 from netloom.plugins.testing.ipam import IpamConformance
 from netloom.plugins.testing.mode import NetworkModeConformance
+from netloom.plugins.testing.router import RouterConformance
+from netloom.plugins.testing.router_world import RouterWorld
 from netloom.plugins.testing.samples import endpoint, flow, node
 from netloom.plugins.testing.store import StoreConformance
 
 __all__ = [
     "IpamConformance",
     "NetworkModeConformance",
+    "RouterConformance",
+    "RouterWorld",
     "StoreConformance",
     "check_plugin",
     "endpoint",
