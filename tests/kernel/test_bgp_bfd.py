@@ -19,7 +19,7 @@ from netloom_bgp.bfd import BfdWatch
 from netloom_bgp.bfdd import Bfdd
 from netloom_bgp.settings import Bfd, Peer
 from support.bfd_peer import BirdBfd, FrrBfdd
-from support.bgp_heard import Heard
+from support.bgp_heard import Heard, heard_during
 from support.netns import Namespace, NamespaceFactory
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -78,19 +78,8 @@ def frr(near: Namespace, far: Namespace, tmp_path: Path) -> Iterator[FrrBfdd]:
 
 def watch(near: Namespace, directory: Path, story: Story, settings: Bfd = FAST) -> Heard:
     """What a watch of both peers tells while the story is told."""
-
-    async def run() -> Heard:
-        heard = Heard()
-        peers = tuple(Peer(address=address, remote_as=65002, bfd=settings) for address in BOTH)
-        watching = BfdWatch(peers, directory, heard)
-        await watching.start()
-        try:
-            await story(watching, heard)
-        finally:
-            await watching.stop()
-        return heard
-
-    return near.call(asyncio.run, run())
+    peers = tuple(Peer(address=address, remote_as=65002, bfd=settings) for address in BOTH)
+    return heard_during(story, near, lambda listener: BfdWatch(peers, directory, listener))
 
 
 async def up(heard: Heard) -> None:
@@ -201,17 +190,14 @@ def test_bfdd_that_was_killed_is_started_again(near: Namespace, directory: Path,
 def test_sessions_of_an_earlier_configuration_end(near: Namespace, directory: Path, frr: FrrBfdd) -> None:
     watch(near, directory, nothing)
 
-    async def fewer() -> None:
-        heard = Heard()
-        watching = BfdWatch((Peer(address=FAR, remote_as=65002, bfd=FAST),), directory, heard)
-        await watching.start()
+    async def gone(_watch: BfdWatch, heard: Heard) -> None:
         await heard.noted(FAR, bfd="up")
         async with asyncio.timeout(10):
             while str(FAR6) in await asyncio.to_thread(sessions, directory):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        await watching.stop()
 
-    near.call(asyncio.run, fewer())
+    fewer = (Peer(address=FAR, remote_as=65002, bfd=FAST),)
+    heard_during(gone, near, lambda listener: BfdWatch(fewer, directory, listener))
     assert str(FAR) in sessions(directory)
     del frr
 

@@ -8,8 +8,9 @@ from typing import Any
 
 
 class SessionState(StrEnum):
-    """Of a peer, as in RFC 4271."""
+    """Of a peer, as in RFC 4271; ``down`` while no gobgpd runs that could have a session."""
 
+    DOWN = "down"
     IDLE = "idle"
     CONNECT = "connect"
     ACTIVE = "active"
@@ -50,7 +51,7 @@ class SpeakerView:
     """The gobgpd that speaks."""
 
     state: str
-    """``running``, ``starting`` or ``down``."""
+    """``running``, ``starting``, ``restarting`` (it ended, and the next one is being started) or ``down``."""
     own: bool
     version: str = ""
     pid: int | None = None

@@ -45,16 +45,16 @@ class Questions:
     async def peers(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """Raises NotFound for a peer that is not configured."""
         wanted = self._checked(parameters.get("peer", ""))
-        if (life := self._router.life) is not None:
-            for peer in await life.gobgp.peers():
-                self._router.sessions.listed(peer)
+        trouble = await self._router.account()
         for session in self._router.sessions.all():
             session.advertised = self._router.advertised(session)
         views = [one for one in self._router.sessions.views() if not wanted or one.address == wanted]
+        speaker = asdict(await self._router.view())
+        speaker["error"] = speaker["error"] or trouble
         return {
             "router_id": self._router.router_id,
             "local_as": self._router.settings.local_as,
-            "speaker": asdict(await self._router.view()),
+            "speaker": speaker,
             "peers": [asdict(one) for one in views],
         }
 
