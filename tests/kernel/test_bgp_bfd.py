@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from netloom.model.address import Address
 from netloom_bgp import bfd
 from netloom_bgp.bfd import BfdWatch
 from netloom_bgp.bfdd import Bfdd
@@ -76,10 +77,14 @@ def frr(near: Namespace, far: Namespace, tmp_path: Path) -> Iterator[FrrBfdd]:
     made.close()
 
 
-def watch(near: Namespace, directory: Path, story: Story, settings: Bfd = FAST) -> Heard:
-    """What a watch of both peers tells while the story is told."""
+def watch(
+    near: Namespace, directory: Path, story: Story, settings: Bfd = FAST, spoken: Container[Address] = BOTH
+) -> Heard:
+    """What a watch of both peers tells while the story is told; ``spoken``: with whom there is a BGP session."""
     peers = tuple(Peer(address=address, remote_as=65002, bfd=settings) for address in BOTH)
-    return heard_during(story, near, lambda listener: BfdWatch(peers, directory, listener))
+    return heard_during(
+        story, near, lambda listener: BfdWatch(peers, directory, listener, lambda address: address in spoken)
+    )
 
 
 async def up(heard: Heard) -> None:
@@ -111,6 +116,20 @@ def test_a_peer_that_falls_silent_is_lost_long_before_the_hold_time_and_found_ag
         assert [call.what for call in heard.calls if call.address == address] == [
             "bfd.up", "back", "lost", "bfd.down", "bfd.up", "back",
         ]  # fmt: skip
+
+
+def test_bfd_begins_with_the_first_session_of_bgp(near: Namespace, directory: Path, frr: FrrBfdd) -> None:
+    """FRR makes its BFD anew then, and takes one that was up before for lost."""
+    del frr
+    spoken: set[Address] = {FAR6}
+
+    async def story(_watch: BfdWatch, heard: Heard) -> None:
+        await heard.noted(FAR6, bfd="up")
+        assert not [call for call in heard.calls if call.address == FAR]
+        spoken.add(FAR)
+        await heard.noted(FAR, bfd="up")
+
+    watch(near, directory, story, spoken=spoken)
 
 
 def test_packets_lost_on_the_way_are_noticed(near: Namespace, far: Namespace, directory: Path, frr: FrrBfdd) -> None:

@@ -95,6 +95,11 @@ class Sessions:
         """The peer's, if there is such a peer."""
         return self._by_address.get(address)
 
+    def is_established(self, address: Address) -> bool:
+        """Whether there is a session with a peer."""
+        session = self._by_address.get(str(address))
+        return session is not None and session.established
+
     def all(self) -> list[Session]:
         """Every one, in the order of the settings."""
         return list(self._by_address.values())

@@ -38,7 +38,7 @@ class Work:
         sessions.sought = ears.seek
         self._watches = (
             LinkWatch(tuple(peer.address for peer in settings.peers), sessions),
-            BfdWatch(settings.peers, directory, sessions),
+            BfdWatch(settings.peers, directory, sessions, sessions.is_established),
             ears,
         )
         self._task: asyncio.Task[None] | None = None
