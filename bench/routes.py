@@ -156,6 +156,10 @@ class _Table:
         """As :meth:`LearnedTable.read`."""
         return self._table.read()
 
+    async def digest(self) -> bytes:
+        """As :meth:`LearnedTable.digest`."""
+        return self._table.digest()
+
     async def write(self, puts: Sequence[Put], deletes: Sequence[Key]) -> Outcome:
         """As :meth:`LearnedTable.write`."""
         return self._table.write(puts, deletes)

@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from netloom.bpf.features import mount_bpffs
 from netloom.edge.netlink import Netlink
 from support.emulated import EMULATED
 from support.leaks import MARK, MARK_VARIABLE, look, remains
 from support.netns import Namespace, NamespaceFactory, namespaces
+
+# How long a draw takes is the machine's business, and that of whatever else it does.
+settings.register_profile("netloom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("netloom")
 
 _PRIVILEGED = ("bpf", "kernel", "e2e")
 

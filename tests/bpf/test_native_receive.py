@@ -250,7 +250,6 @@ def test_what_we_send_ourselves_is_not_looked_at_again(masquerading: Pipeline) -
 
 fuzzing = settings(
     max_examples=fewer(300),
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 changes = st.lists(st.tuples(st.integers(12, 70), st.integers(0, 255)), max_size=4)

@@ -85,7 +85,6 @@ questions = st.builds(
 agreeing = settings(
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     max_examples=fewer(60),
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

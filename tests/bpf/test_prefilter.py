@@ -180,7 +180,10 @@ def test_a_prefix_of_no_bits_holds_its_family_alone(prefilter: Filter, everythin
     assert prefilter.verdict(frame_from("2001:db8::7" if "." in one else "203.0.113.7")) == PASS
 
 
-fuzzing = settings(max_examples=fewer(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzing = settings(
+    max_examples=fewer(300),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @fuzzing

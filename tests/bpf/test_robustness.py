@@ -72,7 +72,6 @@ def least_bytes(frame: bytes) -> int:
 
 fuzzing = settings(
     max_examples=fewer(300),
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

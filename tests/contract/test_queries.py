@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
 from netloom.agent.metrics import of_plugin
 from netloom.model.errors import Invalid, NotFound
+from netloom.plugins import accept_answers
 from netloom.plugins.capabilities import capabilities
 from netloom.plugins.guard import PluginFailure
 from netloom.plugins.guarded_query import GuardedQuery
@@ -32,6 +34,23 @@ async def test_a_query_is_given_its_parameters(shop: Workshop) -> None:
 async def test_an_answer_may_take_its_time(shop: Workshop) -> None:
     query = await query_of(shop, "return await asyncio.sleep(0.01, ['late'])")
     assert await query.answer([]) == ["late"]
+
+
+async def test_others_in_a_plugins_loop_have_their_turn_while_a_large_answer_is_checked() -> None:
+    """And the check ends no later for it."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    large = {"routes": [{"prefix": "10.0.0.0/8"}] * 10 * accept_answers.AT_ONCE}
+    assert await accept_answers.answer_by_turns(large) is large
+    assert turns >= 20
+    task.cancel()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ import pytest
 from netloom.edge import filters, tcx
 from netloom.edge.netlink import Netlink
 from support.attached import Attaching
+from support.bgp_pair import PEERS, STANDING_FRR, Pair, pair
 from support.bpf import load_verdict
+from support.frr import wait_for
 from support.netns import Namespace, NamespaceFactory, namespaces
 from support.node import NodeUnderTest
 
@@ -68,6 +70,22 @@ def programs() -> Iterator[tuple[int, int]]:
     yield fds
     for fd in fds:
         os.close(fd)
+
+
+@pytest.fixture(scope="session")
+def _standing(_nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Sessions take seconds to come about, so tests that break nothing share these."""
+    with namespaces() as make, pair(make, tmp_path_factory.mktemp("standing"), PEERS, STANDING_FRR) as found:
+        found.node.announce()
+        wait_for(found.node.established, "sessions stand")
+        yield found
+
+
+@pytest.fixture
+def standing(_standing: Pair) -> Pair:
+    """A node and a router whose sessions stand; the agent has just been started, and announces nothing."""
+    _standing.node.restart(PEERS)
+    return _standing
 
 
 @pytest.fixture

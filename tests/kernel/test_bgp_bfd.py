@@ -8,18 +8,19 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from netloom.model.address import Address
 from netloom_bgp import bfd
 from netloom_bgp.bfd import BfdWatch
 from netloom_bgp.bfdd import Bfdd
 from netloom_bgp.settings import Bfd, Peer
 from support.bfd_peer import BirdBfd, FrrBfdd
-from support.bgp_heard import Heard
+from support.bgp_heard import Heard, heard_during
 from support.netns import Namespace, NamespaceFactory
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -76,21 +77,14 @@ def frr(near: Namespace, far: Namespace, tmp_path: Path) -> Iterator[FrrBfdd]:
     made.close()
 
 
-def watch(near: Namespace, directory: Path, story: Story, settings: Bfd = FAST) -> Heard:
-    """What a watch of both peers tells while the story is told."""
-
-    async def run() -> Heard:
-        heard = Heard()
-        peers = tuple(Peer(address=address, remote_as=65002, bfd=settings) for address in BOTH)
-        watching = BfdWatch(peers, directory, heard)
-        await watching.start()
-        try:
-            await story(watching, heard)
-        finally:
-            await watching.stop()
-        return heard
-
-    return near.call(asyncio.run, run())
+def watch(
+    near: Namespace, directory: Path, story: Story, settings: Bfd = FAST, spoken: Container[Address] = BOTH
+) -> Heard:
+    """What a watch of both peers tells while the story is told; ``spoken``: with whom there is a BGP session."""
+    peers = tuple(Peer(address=address, remote_as=65002, bfd=settings) for address in BOTH)
+    return heard_during(
+        story, near, lambda listener: BfdWatch(peers, directory, listener, lambda address: address in spoken)
+    )
 
 
 async def up(heard: Heard) -> None:
@@ -122,6 +116,20 @@ def test_a_peer_that_falls_silent_is_lost_long_before_the_hold_time_and_found_ag
         assert [call.what for call in heard.calls if call.address == address] == [
             "bfd.up", "back", "lost", "bfd.down", "bfd.up", "back",
         ]  # fmt: skip
+
+
+def test_bfd_begins_with_the_first_session_of_bgp(near: Namespace, directory: Path, frr: FrrBfdd) -> None:
+    """FRR makes its BFD anew then, and takes one that was up before for lost."""
+    del frr
+    spoken: set[Address] = {FAR6}
+
+    async def story(_watch: BfdWatch, heard: Heard) -> None:
+        await heard.noted(FAR6, bfd="up")
+        assert not [call for call in heard.calls if call.address == FAR]
+        spoken.add(FAR)
+        await heard.noted(FAR, bfd="up")
+
+    watch(near, directory, story, spoken=spoken)
 
 
 def test_packets_lost_on_the_way_are_noticed(near: Namespace, far: Namespace, directory: Path, frr: FrrBfdd) -> None:
@@ -201,17 +209,14 @@ def test_bfdd_that_was_killed_is_started_again(near: Namespace, directory: Path,
 def test_sessions_of_an_earlier_configuration_end(near: Namespace, directory: Path, frr: FrrBfdd) -> None:
     watch(near, directory, nothing)
 
-    async def fewer() -> None:
-        heard = Heard()
-        watching = BfdWatch((Peer(address=FAR, remote_as=65002, bfd=FAST),), directory, heard)
-        await watching.start()
+    async def gone(_watch: BfdWatch, heard: Heard) -> None:
         await heard.noted(FAR, bfd="up")
         async with asyncio.timeout(10):
             while str(FAR6) in await asyncio.to_thread(sessions, directory):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        await watching.stop()
 
-    near.call(asyncio.run, fewer())
+    fewer = (Peer(address=FAR, remote_as=65002, bfd=FAST),)
+    heard_during(gone, near, lambda listener: BfdWatch(fewer, directory, listener))
     assert str(FAR) in sessions(directory)
     del frr
 

@@ -30,7 +30,11 @@ protocol kernel k4 {{ ipv4 {{ export where source = RTS_BGP; }}; }}
 protocol kernel k6 {{ ipv6 {{ export where source = RTS_BGP; }}; }}
 protocol static s4 {{ ipv4; route 198.51.100.0/24 unreachable; }}
 protocol static s6 {{ ipv6; route 2001:db8:51::/48 unreachable; }}
-template bgp node {{ local as {own}; connect retry time 1; error wait time 1, 5; direct; hold time 9; }}
+template bgp node {{
+  local as {own};
+  connect retry time 1; connect delay time 1; error wait time 1, 5;
+  direct; hold time 9;
+}}
 protocol bgp n4 from node {{
   neighbor 10.9.0.1 as 65001;
   ipv4 {{ import all; export where source = RTS_STATIC; next hop self; }};

@@ -9,10 +9,11 @@ from ipaddress import ip_address
 
 import pytest
 
+from netloom.model.address import Address
 from netloom_bgp import links
 from netloom_bgp.links import LinkWatch
 from netloom_bgp.rtnl import Notices
-from support.bgp_heard import Heard
+from support.bgp_heard import Heard, heard_during
 from support.netns import Namespace
 
 pytestmark = pytest.mark.kernel
@@ -36,20 +37,9 @@ def node(netns: Namespace) -> Namespace:
     return netns
 
 
-def watch(node: Namespace, story: Story, peers: tuple[object, ...] = PEERS) -> Heard:
-    """What a watch tells while the story is told; the story is given to the watch's own loop."""
-
-    async def run() -> Heard:
-        heard = Heard()
-        watching = LinkWatch(peers, heard)  # type: ignore[arg-type]
-        await watching.start()
-        try:
-            await story(watching, heard)
-        finally:
-            await watching.stop()
-        return heard
-
-    return node.call(asyncio.run, run())
+def watch(node: Namespace, story: Story, peers: tuple[Address, ...] = PEERS) -> Heard:
+    """What a watch of these peers tells while the story is told."""
+    return heard_during(story, node, lambda listener: LinkWatch(peers, listener))
 
 
 async def ip(node: Namespace, *words: str) -> None:

@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from support.bgp_node import BgpNode
-from support.bgp_pair import FRR, PEERS, cable, pair
+from support.bgp_pair import FRR, PEERS, Pair, cable, pair
 from support.frr import Frr, wait_for
-from support.netns import NamespaceFactory
+from support.netns import NamespaceFactory, namespaces
 
 pytestmark = pytest.mark.kernel
 TWO = """\
@@ -34,69 +35,76 @@ def router(number: int) -> str:
     )
 
 
-@contextlib.contextmanager
-def two_routers(make_netns: NamespaceFactory, directory: Path) -> Iterator[tuple[BgpNode, list[Frr]]]:
-    """A node with a cable to each of two routers."""
-    a = make_netns("bgpa")
-    with contextlib.ExitStack() as stack:
+class Routers(NamedTuple):
+    """A node, and the two routers that it has a cable to each."""
+
+    node: BgpNode
+    routers: list[Frr]
+
+    def both_ways(self) -> None:
+        """Wait until both are used."""
+        wait_for(lambda: self.node.hops("198.51.100.0/24") == ["10.9.1.2", "10.9.2.2"], "two ways", 60)
+
+
+@pytest.fixture(scope="module")
+def two_routers(_nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routers]:
+    """They lose sessions in these tests, and find them again; no daemon ends."""
+    with namespaces() as make, contextlib.ExitStack() as stack:
+        a = make("bgpa")
         routers = []
         for number in (1, 2):
-            b = make_netns(f"bgp{number}")
+            b = make(f"bgp{number}")
             cable(a, b, number)
             routers.append(Frr(b, router(number)))
             stack.callback(routers[-1].close)
-        node = BgpNode(a, directory / "run", TWO)
+        node = BgpNode(a, tmp_path_factory.mktemp("ways"), TWO)
         stack.callback(node.close)
         node.announce("10.244.1.0/24")
-        wait_for(lambda: node.hops("198.51.100.0/24") == ["10.9.1.2", "10.9.2.2"], "two ways")
-        yield node, routers
+        found = Routers(node, routers)
+        found.both_ways()
+        yield found
 
 
-def test_a_peer_known_to_be_away_is_no_way_until_it_is_back(make_netns: NamespaceFactory, tmp_path: Path) -> None:
+def test_a_peer_known_to_be_away_is_no_way_until_it_is_back(two_routers: Routers) -> None:
     """Its routes leave before gobgpd notices; default routes and this node's own prefix are never passed on."""
-    with two_routers(make_netns, tmp_path) as (node, routers):
-        sessions, peer = node.router.sessions, ip_address("10.9.1.2")
-        node.call(sessions.lost, peer, "link", "device eth1 lost its carrier")
-        wait_for(lambda: node.hops("198.51.100.0/24") == ["10.9.2.2"], "one way", 5)
-        wait_for(lambda: routers[0].routes() == [], "nothing announced there")
-        assert "eth1 lost its carrier" in node.peer()["held"]
-        node.call(sessions.back, peer, "link")
-        wait_for(lambda: node.hops("198.51.100.0/24") == ["10.9.1.2", "10.9.2.2"], "two ways again", 60)
-        assert [str(prefix) for prefix in node.learned] == ["198.51.100.0/24"]
-        assert node.router.rib.refused() == {"default": 1}
-        assert routers[0].routes() == ["10.244.1.0/24"], "the node is no way to anywhere else"
+    node, routers = two_routers
+    sessions, peer = node.router.sessions, ip_address("10.9.1.2")
+    node.call(sessions.lost, peer, "link", "device eth1 lost its carrier")
+    wait_for(lambda: node.hops("198.51.100.0/24") == ["10.9.2.2"], "one way", 5)
+    wait_for(lambda: routers[0].routes() == [], "nothing announced there")
+    assert "eth1 lost its carrier" in node.peer()["held"]
+    node.call(sessions.back, peer, "link")
+    two_routers.both_ways()
+    assert [str(prefix) for prefix in node.learned] == ["198.51.100.0/24"]
+    assert node.router.rib.refused() == {"default": 1}
+    assert routers[0].routes() == ["10.244.1.0/24"], "the node is no way to anywhere else"
 
 
-def test_after_fifty_flaps_everything_is_as_before(make_netns: NamespaceFactory, tmp_path: Path) -> None:
+def test_after_fifty_flaps_everything_is_as_before(two_routers: Routers) -> None:
     """Told of each; one gobgpd, and both ways."""
-    with two_routers(make_netns, tmp_path) as (node, routers):
-        for _ in range(50):
-            routers[0].ask("clear bgp *")
-        wait_for(lambda: node.hops("198.51.100.0/24") == ["10.9.1.2", "10.9.2.2"], "two ways", 60)
-        wait_for(lambda: node.peer()["state"] == "established", "established", 60)
-        assert node.peer()["flaps"] == len(node.events("session.down"))
-        assert node.router.restarts == 0
+    node, routers = two_routers
+    for _ in range(50):
+        routers[0].ask("clear bgp *")
+    two_routers.both_ways()
+    wait_for(lambda: node.peer()["state"] == "established", "established", 60)
+    assert node.peer()["flaps"] == len(node.events("session.down"))
+    assert node.router.restarts == 0
 
 
-def test_import_filters_judge_by_prefix_and_community(make_netns: NamespaceFactory, tmp_path: Path) -> None:
+def test_import_filters_judge_by_prefix_and_community(standing: Pair) -> None:
     """Changed by an agent that starts again, without an end of the session."""
-    marked = FRR.replace("network 198.51.100.0/24", "network 198.51.100.0/24 route-map MARK")
-    marked += "!\nroute-map MARK permit 10\n set community 65002:7\n"
-    rule = "imports: {otherwise: reject, filters: [{action: accept, %s}]}\n"
-    by_community = PEERS + rule % "communities: ['65002:7']"
-    with pair(make_netns, tmp_path, by_community, marked) as (node, frr):
-        node.announce("10.244.1.0/24")
-        wait_for(lambda: node.complete, "everything told", 60)
-        assert [str(prefix) for prefix in node.learned] == ["198.51.100.0/24"]
-        node.stop()
-        node.config = PEERS + rule % "prefixes: [{prefix: 198.51.101.0/24}, {prefix: '2001:db8::/32', le: 64}]"
-        node.learned.clear()
-        node.start()
-        node.announce("10.244.1.0/24")
-        wait_for(lambda: node.complete, "everything told", 60)
-        wait_for(lambda: sorted(map(str, node.learned)) == ["198.51.101.0/24", "2001:db8:51::/48"], "filtered anew")
-        assert frr.routes() == ["10.244.1.0/24"]
-        assert node.events("session.down") == []
+    node, frr = standing
+    rule = PEERS + "imports: {otherwise: reject, filters: [{action: accept, %s}]}\n"
+    node.restart(rule % "communities: ['65002:7']")
+    node.announce("10.244.1.0/24")
+    wait_for(lambda: node.complete, "everything told", 60)
+    assert [str(prefix) for prefix in node.learned] == ["198.51.100.0/24"]
+    node.restart(rule % "prefixes: [{prefix: 198.51.101.0/24}, {prefix: '2001:db8::/32', le: 64}]")
+    node.announce("10.244.1.0/24")
+    wait_for(lambda: node.complete, "everything told", 60)
+    wait_for(lambda: sorted(map(str, node.learned)) == ["198.51.101.0/24", "2001:db8:51::/48"], "filtered anew")
+    assert frr.routes() == ["10.244.1.0/24"]
+    assert node.events("session.down") == []
 
 
 def test_ten_thousand_routes_are_learnt_and_withdrawn(make_netns: NamespaceFactory, tmp_path: Path) -> None:

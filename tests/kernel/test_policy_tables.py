@@ -131,7 +131,7 @@ def fresh(prefixes: Mapping[Network, int]) -> Iterator[tuple[MapSet, Node]]:
         tables.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(standings, min_size=1, max_size=3), st.permutations(range(4)))
 def test_whatever_came_before_the_maps_hold_what_stands(worlds: list[Standing], order: list[int]) -> None:
     """Any order, replayed or at once: the same maps. Numbers of prefixes are history's, and given to both."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netloom.model.address import Address
+from support.bird import Bird
 from support.netns import Namespace
 
 TIMERS = ("detect-multiplier 3", "receive-interval 50", "transmit-interval 50")
@@ -47,32 +48,15 @@ class FrrBfdd:
         self._process.wait(10)
 
 
-class BirdBfd:
+class BirdBfd(Bird):
     """A BIRD that speaks nothing but BFD."""
 
     def __init__(self, netns: Namespace, directory: Path, peers: Sequence[tuple[Address, Address]]) -> None:
         """As of :class:`FrrBfdd`."""
-        directory.mkdir()
         lines = [
             f"  neighbor {far};" if far.version == 4 else f'  neighbor {far} dev "eth0" local {own};'
             for far, own in peers
         ]
-        config = directory / "bird.conf"
         timers = '  interface "*" { interval 50 ms; multiplier 3; };'
-        config.write_text("\n".join(
-            ["router id 192.0.2.2;", "protocol device {}", "protocol bfd {", timers, *lines, "}", ""]
-        ))  # fmt: skip
-        self._process = netns.popen(
-            "bird", "-f", "-c", str(config), "-s", str(directory / "ctl"), "-P", str(directory / "pid"),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def signal(self, number: signal.Signals) -> None:
-        """Stop it, let it go on, or end it."""
-        self._process.send_signal(number)
-
-    def close(self) -> None:
-        """End it."""
-        self._process.send_signal(signal.SIGCONT)
-        self._process.terminate()
-        self._process.wait(10)
+        config = ["router id 192.0.2.2;", "protocol device {}", "protocol bfd {", timers, *lines, "}", ""]
+        super().__init__(netns, directory, "\n".join(config))

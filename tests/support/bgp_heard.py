@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from netloom.model.address import Address
+from netloom_bgp.watching import PeerListener
+from support.netns import Namespace
 
 WITHIN_S = 15
 """How long to wait for a call that must come."""
@@ -69,3 +73,32 @@ class Heard:
     def _add(self, what: str, address: Address | None, *words: str) -> None:
         self.calls.append(Call(time.monotonic(), what, address, words))
         self._more.set()
+
+
+class Watch(Protocol):
+    """One of the plugin's watches."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+W = TypeVar("W", bound=Watch)
+
+
+def heard_during(
+    story: Callable[[W, Heard], Awaitable[None]], netns: Namespace, make: Callable[[PeerListener], W]
+) -> Heard:
+    """What a watch in a namespace tells while the story is told, in the watch's own loop."""
+
+    async def run() -> Heard:
+        heard = Heard()
+        watching = make(heard)
+        await watching.start()
+        try:
+            await story(watching, heard)
+        finally:
+            await watching.stop()
+        return heard
+
+    return netns.call(asyncio.run, run())

@@ -94,6 +94,10 @@ class BgpNode:
         found: dict[str, Any] = self.ask("peers")["peers"][number]
         return found
 
+    def established(self) -> bool:
+        """Whether the session with each peer stands."""
+        return all(one["state"] == "established" for one in self.ask("peers")["peers"])
+
     def ask(self, name: str, **parameters: str) -> Any:
         """The answer to a query."""
         query = next(one for one in self.plugin.netloom_queries() if one.name == name)
@@ -109,7 +113,9 @@ class BgpNode:
         return [one["text"] for one in self.ask("events")["events"] if one["kind"] == kind]
 
     def stop(self) -> None:
-        """End the plugin without a word, as SIGKILL ends an agent."""
+        """End the plugin without a word, as SIGKILL ends an agent; once is enough."""
+        if self._loop.is_closed():
+            return
 
         async def cancel() -> None:
             others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -123,11 +129,15 @@ class BgpNode:
         self._thread.join()
         self._loop.close()
 
+    def restart(self, config: str | None = None) -> None:
+        """An agent that dies and starts again, with other settings if they are given."""
+        self.stop()
+        self.config = config or self.config
+        self.learned.clear()
+        self.gone.clear()
+        self.start()
+
     def close(self) -> None:
         """End gobgpd and the plugin."""
-        if not self._loop.is_closed():
-            speaker = self.router.speaker
-            self.stop()
-        else:
-            speaker = self.router.speaker
-        asyncio.run(speaker.stop())
+        self.stop()
+        asyncio.run(self.router.speaker.stop())

@@ -39,6 +39,21 @@ router bgp 65002
 """
 
 
+INTERNAL = """\
+local_as: 65002
+peers: [{address: 10.9.1.2, remote_as: 65002}]
+"""
+"""Of a node inside the AS of the standing router."""
+STANDING_FRR = (
+    FRR.replace("network 198.51.100.0/24", "network 198.51.100.0/24 route-map MARK").replace(
+        " address-family ipv4 unicast\n",
+        " neighbor 10.9.1.1 remote-as 65002\n neighbor 10.9.1.1 timers connect 1\n address-family ipv4 unicast\n",
+    )
+    + "!\nroute-map MARK permit 10\n set community 65002:7\n"
+)
+"""Of the router that many tests share: one of its prefixes has a community, and it has an internal peer."""
+
+
 class Pair(NamedTuple):
     """A node and its router."""
 
@@ -60,9 +75,11 @@ def cable(a: Namespace, b: Namespace, number: int = 0) -> None:
 
 @contextlib.contextmanager
 def pair(make_netns: NamespaceFactory, directory: Path, config: str = PEERS, frr_config: str = FRR) -> Iterator[Pair]:
-    """A node with the plugin, and FRR at the other end of a cable."""
+    """A node with the plugin, and FRR at the other end of a cable; 10.9.1.1 and .2 are theirs as well."""
     a, b = make_netns("bgpa"), make_netns("bgpb")
     cable(a, b)
+    for end, netns in ((1, a), (2, b)):
+        netns.run("ip", "address", "add", f"10.9.1.{end}/24", "dev", "eth0")
     with contextlib.ExitStack() as stack:
         frr = Frr(b, frr_config)
         stack.callback(frr.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -32,7 +33,12 @@ class Bird:
         text = self._netns.run("ip", f"-{family}", "-j", "route", "show", "proto", "bird")
         return sorted(one["dst"] for one in json.loads(text or "[]"))
 
+    def signal(self, number: signal.Signals) -> None:
+        """Stop it, let it go on, or end it."""
+        self._process.send_signal(number)
+
     def close(self) -> None:
-        """End it."""
+        """End it, even one that was stopped."""
+        self._process.send_signal(signal.SIGCONT)
         self._process.terminate()
         self._process.wait(10)

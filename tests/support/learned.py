@@ -26,11 +26,17 @@ class MemoryRoutes:
     def __init__(self, routes: dict[Key, Hops] | None = None) -> None:
         self.routes = dict(routes or {})
         self.refuses: dict[Key, str] = {}
+        self.reads = 0
         self.writes = 0
 
     async def read(self) -> dict[Key, Hops]:
         """All there are."""
+        self.reads += 1
         return dict(self.routes)
+
+    async def digest(self) -> bytes:
+        """Another for other routes."""
+        return repr(sorted(self.routes.items())).encode()
 
     async def write(self, puts: Sequence[Put], deletes: Sequence[Key]) -> Outcome:
         """Write, then delete; a route there may only be replaced."""
@@ -60,6 +66,10 @@ class NamespaceRoutes:
     async def read(self) -> dict[Key, Hops]:
         """All there are."""
         return self._netns.call(self._table.read)
+
+    async def digest(self) -> bytes:
+        """Another for other routes."""
+        return self._netns.call(self._table.digest)
 
     async def write(self, puts: Sequence[Put], deletes: Iterable[Key]) -> Outcome:
         """Write, then delete."""

@@ -52,7 +52,7 @@ def test_a_route_has_a_line_for_each_next_hop() -> None:
     text = cli_text.routes({"view": "best", "routes": [ROUTE], "total": 3})
     assert [" ".join(line.split()) for line in text.splitlines()[1:]] == [
         "10.1.0.0/24 192.0.2.2 192.0.2.2 1m1s as-path 65002, origin igp, med 5, communities 65000:1, best",
-        "192.0.2.6", "", "1 of 3 routes; --limit shows more.",
+        "192.0.2.6", "", "1 of 3 routes; --limit shows more, --prefix those within one.",
     ]  # fmt: skip
 
 

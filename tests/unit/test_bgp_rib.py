@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 
 from netloom.plugins import RouteChanges
 from netloom_bgp.paths import Hop, Told
+from netloom_bgp.places import place_of
 from netloom_bgp.rib import Rib
 
 A, B = "192.0.2.1", "192.0.2.2"
@@ -13,7 +14,7 @@ NET = "198.51.100.0/24"
 
 
 def told(prefix: str, *peers: str) -> list[Told]:
-    return [Told(ip_network(prefix), tuple(Hop(ip_address(peer), peer) for peer in peers))]
+    return [Told(place_of(ip_network(prefix)), tuple(Hop(ip_address(peer), peer) for peer in peers))]
 
 
 def shown(changes: RouteChanges) -> dict[str, list[str]]:
@@ -67,5 +68,5 @@ def test_after_a_restart_only_what_nobody_told_again_goes() -> None:
 def test_default_routes_and_foreign_next_hops_are_counted_not_passed_on() -> None:
     rib = Rib(8)
     rib.tell([*told("0.0.0.0/0", A), *told("2001:db8::/32", A), *told("2001:db8:1::/48", "fe80::1")])
-    assert not rib.pending
+    assert shown(rib.take(10)) == {}
     assert rib.refused() == {"default": 1, "next_hop": 2}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -13,6 +13,7 @@ import pytest
 
 from netloom.config.annotations import Doc, Length, Pattern, Range
 from netloom.config.document import compose
+from netloom.config.fitting import Fitting, Misfit, Misfits
 from netloom.config.schema import Reader, check_type
 from netloom.model.errors import ConfigError
 
@@ -207,6 +208,43 @@ def test_what_a_section_refuses_is_told_against_it() -> None:
         "error: ValueError", Angry
     )
     assert "found KeyError: 'oops'" in problem("error: KeyError", Angry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span(Fitting):
+    low: int = 0
+    high: int = 9
+
+    @classmethod
+    def misfits(cls, values: Mapping[str, Any]) -> Iterator[Misfit]:
+        if "low" in values and "high" in values and values["low"] > values["high"]:
+            yield Misfit("low", str(values["low"]), f"at most {values['high']}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spans(Fitting):
+    spans: tuple[Span, ...] = ()
+
+    @classmethod
+    def misfits(cls, values: Mapping[str, Any]) -> Iterator[Misfit]:
+        for number, one in enumerate(values["spans"]):
+            if one is not None and one in values["spans"][:number]:
+                yield Misfit(f"spans[{number}]", "one again", "each once")
+
+
+def test_what_does_not_fit_is_told_at_its_own_key_with_all_else() -> None:
+    """Items of a list are judged although others cannot be read; a nested section is judged by itself."""
+    text = "spans:\n- {low: 10}\n- {high: x}\n- {low: 1}\n- {low: 1}\n"
+    assert problem(text, Spans).splitlines() == [
+        "f:2: spans[0].low: found 10, expected at most 9",
+        'f:3: spans[1].high: found "x", expected a whole number',
+        "f:5: spans[3]: found one again, expected each once",
+    ]
+
+
+def test_a_section_that_is_made_otherwise_is_judged_as_well() -> None:
+    with pytest.raises(Misfits, match=r"^low: found 3, expected at most 2$"):
+        Span(low=3, high=2)
 
 
 @dataclass

@@ -352,7 +352,7 @@ def oracle(steps: list[Any]) -> dict[Key, Hops]:
     return {found: way for found, way in (stands["second"] | stands["first"]).items() if found[0]}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS)
 def test_any_sequence_leaves_what_was_told_last(steps: list[Any]) -> None:
     """Whenever it is written or compared, and whatever strangers do between."""

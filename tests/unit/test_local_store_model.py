@@ -80,7 +80,7 @@ def look(handle: Database, follower: Follower, prefix: str, seen: dict[str, byte
             seen[event.key] = event.entry.value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=STEPS)
 def test_store_and_followers_end_where_a_dictionary_does(steps: list[Step]) -> None:
     """A short history, so that followers come too late now and then and must be told everything."""

@@ -20,7 +20,7 @@ import structlog
 from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import Outcome, Put
 from netloom.model.errors import NetloomError
-from netloom.plan.learned import Book, Facts, Hops, Key, Rules, key_of, prefix_of
+from netloom.plan.learned import Book, Facts, Hops, Key, Rules, differing, key_of, prefix_of
 from netloom.plugins.contract import RouteChanges
 
 T = TypeVar("T")
@@ -40,6 +40,9 @@ class LearnedDriver(Protocol):
 
     async def read(self) -> dict[Key, Hops]:
         """All learnt routes there are."""
+
+    async def digest(self) -> bytes:
+        """The same as long as reading would give the same; much cheaper than that."""
 
     async def write(self, puts: Sequence[Put], deletes: Sequence[Key]) -> Outcome:
         """Write, then delete."""
@@ -63,6 +66,8 @@ class LearnedRoutes:
         """Routers that have not told everything yet."""
         self._held: dict[Key, Hops] = {}
         """What the kernel has."""
+        self._seen = b""
+        """Digest of the kernel's table when it was as ``_held`` says; b"" when it may be another since."""
         self._earlier: set[Key] = set()
         """Of these, what nobody has told of in this run."""
         self._refused: dict[Key, str] = {}
@@ -140,17 +145,17 @@ class LearnedRoutes:
         The first time it takes up what an earlier run left. What was refused is tried again.
         """
         async with self._lock:
-            differing = await self._look() - self._changed.keys() - self._new.keys()
+            differs = await self._look() - self._changed.keys() - self._new.keys()
             first, self._adopted = not self._adopted, True
             if first:
                 self._earlier = self._held.keys() - self.book.keys()
-                differing = self.book.keys()
-            for key in (*differing, *self._refused, *self._reduced):
+                differs = self.book.keys()
+            for key in (*differs, *self._refused, *self._reduced):
                 self._mark(key)
             self._forget_earlier()
         await self.flush()
         self._due.set()
-        return () if first else tuple(self._repairs(differing))
+        return () if first else tuple(self._repairs(differs))
 
     def keys(self) -> set[Key]:
         """Of all routes that are told of, or that the kernel has."""
@@ -180,11 +185,16 @@ class LearnedRoutes:
         await asyncio.sleep(0)
 
     async def _look(self) -> set[Key]:
-        """See what the kernel has; where it is something else than was known."""
+        """See what the kernel has, unless nobody touched it since; where it is something else than was known."""
+        seen = await self._driver.digest()
+        if seen == self._seen:
+            return set()
         actual = await self._driver.read()
-        differing = {key for key, _ in self._held.items() ^ actual.items()}
-        self._held, self._unsure = actual, False
-        return differing
+        # Nobody writes meanwhile: that takes the lock.
+        found = await asyncio.to_thread(differing, self._held, actual)
+        # What changed after the digest was taken makes the next one another.
+        self._held, self._seen, self._unsure = actual, seen, False
+        return found
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None
@@ -219,12 +229,16 @@ class LearnedRoutes:
                 self._refused.pop(key, None)
             if held is not None and (refusal or wanted is None) and key not in self._earlier:
                 deletes.append(key)
+        seen, self._seen = self._seen, b""
         outcome = await self._driver.write(puts, deletes)
         self._let_go(deletes)
         stale = [put.key for put in puts if not self._settle(put, outcome)]
         if stale:
             await self._driver.write((), stale)
             self._let_go(stale)
+        if not deletes and not stale and len(outcome.refused) == len(puts):
+            # Nothing was written: what is refused is tried at every resync, which must not cost a reading each time.
+            self._seen = seen
 
     def _let_go(self, keys: Iterable[Key]) -> None:
         for key in keys:

@@ -30,6 +30,10 @@ class LearnedThread:
         """As :meth:`LearnedTable.read`."""
         return await self._thread.run(self._table.read)
 
+    async def digest(self) -> bytes:
+        """As :meth:`LearnedTable.digest`."""
+        return await self._thread.run(self._table.digest)
+
     async def write(self, puts: Sequence[Put], deletes: Sequence[Key]) -> Outcome:
         """As :meth:`LearnedTable.write`."""
         return await self._thread.run(self._table.write, puts, deletes)

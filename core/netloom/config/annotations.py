@@ -54,4 +54,9 @@ class Pattern:
         return "" if isinstance(value, str) and re.fullmatch(self.regex, value) else self.text
 
 
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that no message repeats: where the name of a secret's file is wanted, somebody may write the secret."""
+
+
 Check = Range | Length | Pattern

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from netloom.config.annotations import Check, Doc, Length, Pattern, Range
+from netloom.config.annotations import Check, Doc, Length, Pattern, Range, Secret
 
 SCALARS: Mapping[type, str] = {
     str: "text",
@@ -38,6 +38,8 @@ class Kind:
     doc: str = ""
     optional: bool = False
     """Whether null stands for None."""
+    secret: bool = False
+    """Whether messages must not repeat what was written."""
 
     @property
     def words(self) -> str:
@@ -69,11 +71,12 @@ def strip(tp: Any) -> Kind:
     """Take ``Annotated``, ``NewType`` and ``| None`` off a type."""
     checks: tuple[Check, ...] = ()
     doc = ""
-    optional = False
+    optional = secret = False
     while True:
         if get_origin(tp) is Annotated:
             tp, *notes = get_args(tp)
             checks += tuple(note for note in notes if isinstance(note, (Range, Length, Pattern)))
+            secret = secret or any(isinstance(note, Secret) for note in notes)
             doc = next((note.text for note in notes if isinstance(note, Doc)), doc)
         elif hasattr(tp, "__supertype__"):
             tp = tp.__supertype__
@@ -81,7 +84,7 @@ def strip(tp: Any) -> Kind:
             optional = True
             tp = typing.Union[tuple(arg for arg in get_args(tp) if arg is not type(None))]
         else:
-            return Kind(tp, checks, doc, optional)
+            return Kind(tp, checks, doc, optional, secret)
 
 
 def is_union(tp: Any) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import MISSING, is_dataclass
 from importlib.metadata import distribution
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from netloom.config.annotations import Check, Length, Pattern, Range
-from netloom.config.kinds import FieldKind, Kind, fields_of
+from netloom.config.annotations import Check, Length, Range
+from netloom.config.kinds import FieldKind, Kind, fields_of, strip
 from netloom.config.load import PLUGINS, plain
 from netloom.config.settings import Settings
 
@@ -64,14 +64,14 @@ its own under `plugins`; these are the sections of the plugins that come with Ne
 
 def render(sections: Mapping[str, type]) -> str:
     """The page, with the config sections of these plugins."""
-    lines = [INTRODUCTION, "## Settings\n", *_table("", Settings, nested=False)]
+    own = {name: field for name, field in fields_of(Settings).items() if _section_of(field.kind) is None}
+    lines = [INTRODUCTION, "## Settings\n", *_table("", own, {})]
     for name, field in fields_of(Settings).items():
-        cls = field.kind.type
-        if isinstance(cls, type) and is_dataclass(cls):
-            lines += ["", f"### {_title(name, cls)}\n", *_table(f"{name}.", cls)]
+        if (cls := _section_of(field.kind)) is not None:
+            lines += ["", *_section(name, cls, 3, {})]
     lines += ["", PLUGIN_INTRODUCTION]
     for name, cls in sections.items():
-        lines += [f"### {_title(f'{PLUGINS}.{name}', cls)}\n", *_table(f"{PLUGINS}.{name}.", cls), ""]
+        lines += [*_section(f"{PLUGINS}.{name}", cls, 3, {}), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -85,26 +85,65 @@ def own_sections() -> dict[str, type]:
     return found
 
 
+def _section_of(kind: Kind) -> type | None:
+    """The dataclass that a setting is, or whose instances it lists; None for any other setting."""
+    tp = strip(get_args(kind.type)[0]).type if get_origin(kind.type) is tuple else kind.type
+    return tp if isinstance(tp, type) and is_dataclass(tp) else None
+
+
+def _section(key: str, cls: type, level: int, described: dict[type, str]) -> Iterator[str]:
+    """A section's table, and those of the sections within it; ``described`` says where each is, and gets these."""
+    described[cls] = key
+    fields = fields_of(cls)
+    parts: dict[str, type] = {}
+    for name, field in fields.items():
+        part = _section_of(field.kind)
+        if part is not None and part not in described:
+            where = f"{key}.{name}" + ("[]" if get_origin(field.kind.type) is tuple else "")
+            parts[where] = part
+            described[part] = where
+    yield f"{'#' * level} {_title(key, cls)}\n"
+    yield from _table(f"{key}.", fields, described)
+    for where, part in parts.items():
+        yield ""
+        yield from _section(where, part, 4, described)
+
+
 def _title(key: str, cls: type) -> str:
+    words = _words(cls)
+    return f"`{key}`: {words}" if words else f"`{key}`"
+
+
+def _words(cls: type) -> str:
+    """What a section is, without its key."""
     _, _, words = (inspect.getdoc(cls) or "").partition(": ")
-    return f"`{key}`: {words.splitlines()[0].rstrip('.')}" if words else f"`{key}`"
+    return words.splitlines()[0].rstrip(".").replace("``", "`") if words else ""
 
 
-def _table(prefix: str, cls: type, *, nested: bool = True) -> Iterator[str]:
+def _table(prefix: str, fields: Mapping[str, FieldKind], described: Mapping[type, str]) -> Iterator[str]:
     yield "| key | value | default | meaning |"
     yield "| --- | --- | --- | --- |"
-    for name, field in fields_of(cls).items():
-        if nested or not is_dataclass(field.kind.type):
-            yield f"| `{prefix}{name}` | {_values(field.kind)} | {_default(field)} | {_cell(field.kind.doc)} |"
+    for name, field in fields.items():
+        values, default, meaning = _values(field.kind), _default(field), field.kind.doc
+        if (part := _section_of(field.kind)) is not None:
+            listed, where = get_origin(field.kind.type) is tuple, described[part]
+            what = "a list of mappings" if listed else "a mapping"
+            values = f"{what}, below" if where.removesuffix("[]") == f"{prefix}{name}" else f"{what} as in `{where}`"
+            default = default if listed or field.kind.optional or field.required else "its defaults"
+            meaning = meaning or f"{_words(part)[:1].upper()}{_words(part)[1:]}."
+        yield f"| `{prefix}{name}` | {values} | {default} | {_cell(meaning)} |"
 
 
 def _values(kind: Kind) -> str:
-    return _cell(", ".join([kind.words, *(_bound(check, kind) for check in kind.checks)]))
+    item = strip(get_args(kind.type)[0]) if get_origin(kind.type) is tuple else kind
+    bounds = [*(_bound(check, item) for check in item.checks), *(_bound(one, kind) for one in kind.checks)]
+    return _cell(", ".join([kind.words, *dict.fromkeys(bounds)]))
 
 
 def _bound(check: Check, kind: Kind) -> str:
-    if isinstance(check, Pattern):
-        return check.text
+    """Whatever is more than a plain range says in its own words what it expects."""
+    if type(check) not in (Range, Length):
+        return check.problem(None)
     if isinstance(check, Range):
         return f"{check.low:.10g} to {check.high:.10g}"
     assert isinstance(check, Length)  # noqa: S101 - the last of the union

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import yaml
 
 from netloom.config.annotations import Check, Doc, Length, Pattern, Range
+from netloom.config.fitting import Fitting
 from netloom.config.kinds import FieldKind, Kind, describe, fields_of, is_mapping, is_union, strip
 from netloom.config.scalars import READERS, Unfit, kind_of, show
 from netloom.model.errors import ConfigError, Problem
@@ -23,6 +25,13 @@ DEFAULT: Final = "default"
 
 class _Missing:
     """A value that could not be read: its problem is noted, and whatever holds it is not built."""
+
+
+class _Partly(_Missing):
+    """A list of which some items could not be read; None stands in their places."""
+
+    def __init__(self, items: tuple[Any, ...]) -> None:
+        self.items = items
 
 
 _MISSING: Final = _Missing()
@@ -93,13 +102,21 @@ class Reader:
             name: self._field(field, entries.get(name, (None, None))[1], _join(key, name), node)
             for name, field in known.items()
         }
-        if len(self.problems) > before:
-            return _MISSING
         try:
-            return cls(**values)
-        except Exception as error:  # noqa: BLE001 - __post_init__ is a plugin author's code: whatever it raises is a problem
+            self._fit(cls, values, node, key)
+            return _MISSING if len(self.problems) > before else cls(**values)
+        except Exception as error:  # noqa: BLE001 - a plugin author's code judges here: whatever it raises is a problem
             text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             return self.note(node, key or "file", text[:300], "settings that fit together")
+
+    def _fit(self, cls: type, values: Mapping[str, Any], node: yaml.Node | None, key: str) -> None:
+        """Judge together what could be read."""
+        if not issubclass(cls, Fitting):
+            return
+        read = {name: value.items if isinstance(value, _Partly) else value for name, value in values.items()}
+        for one in cls.misfits({name: value for name, value in read.items() if not isinstance(value, _Missing)}):
+            where = (_join(key, one.key) if one.key else key) or "file"
+            self.note(_within(node, one.key), where, one.found, one.expected)
 
     def _field(self, field: FieldKind, node: yaml.Node | None, key: str, parent: yaml.Node | None) -> Any:
         nested = is_dataclass(field.kind.type)
@@ -118,6 +135,14 @@ class Reader:
         return value
 
     def _value(self, kind: Kind, node: yaml.Node, key: str) -> Any:
+        before = len(self.problems)
+        value = self._checked(kind, node, key)
+        if kind.secret:
+            hidden = [replace(one, found="a value that is not shown") for one in self.problems[before:]]
+            self.problems[before:] = hidden
+        return value
+
+    def _checked(self, kind: Kind, node: yaml.Node, key: str) -> Any:
         if kind_of(node) == "null" and kind.optional:
             return None
         value = self._bare(kind.type, node, key)
@@ -160,7 +185,9 @@ class Reader:
         if not isinstance(node, yaml.SequenceNode):
             return self.note(node, key, show(node), describe(tuple[item, ...]))
         values = [self._value(strip(item), part, f"{key}[{number}]") for number, part in enumerate(node.value)]
-        return _MISSING if any(isinstance(value, _Missing) for value in values) else tuple(values)
+        if any(isinstance(value, _Missing) for value in values):
+            return _Partly(tuple(None if isinstance(value, _Missing) else value for value in values))
+        return tuple(values)
 
     def _mapping(self, item: Any, node: yaml.Node, key: str) -> Any:
         if not isinstance(node, yaml.MappingNode):
@@ -168,6 +195,21 @@ class Reader:
         entries: Mapping[str, tuple[yaml.Node, yaml.Node]] = self.entries(node, key)
         values = {name: self._value(strip(item), value, _join(key, name)) for name, (_, value) in entries.items()}
         return _MISSING if any(isinstance(value, _Missing) for value in values.values()) else values
+
+
+def _within(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    """The node at a key below another, such as ``peers[1].address``; the last one on the way that is written."""
+    for name in re.findall(r"[^.\[\]]+", key):
+        if isinstance(node, yaml.MappingNode):
+            found = next((value for word, value in node.value if word.value == name), None)
+        elif isinstance(node, yaml.SequenceNode):
+            found = node.value[int(name)]
+        else:
+            found = None
+        if found is None:
+            return node
+        node = found
+    return node
 
 
 def _join(key: str, name: str) -> str:

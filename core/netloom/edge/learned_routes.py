@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import Final
 
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
 from pyroute2.netlink.rtnl import RTM_DELROUTE, RTM_NEWROUTE
@@ -46,6 +47,8 @@ _LENGTH_AT = HEADER_BYTES + 1
 _METRIC = number(RTA_PRIORITY, LEARNED_METRIC)
 _TAKEN = f"somebody else has a route to it with metric {LEARNED_METRIC}; remove that one"
 _METRIC_VALUE = struct.pack("=I", LEARNED_METRIC)
+_FAMILIES: Final[tuple[tuple[Family, bytes], ...]] = ((4, bytes(4)), (6, bytes(16)))
+"""IP versions, each with the address that the kernel leaves out of a default route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ class LearnedTable:
             hops = tuple(sorted(gateways(said))) if as_written else ()
             found[key] = shared.setdefault(hops, hops)
         return found
+
+    def digest(self) -> bytes:
+        """The same as long as :meth:`read` would find the same; costs an eighth of it."""
+        here = bytes(map(self._is_here, self._sources.values()))
+        return here + b"".join(self._socket.digest(list_routes(family, LEARNED_PROTOCOL)) for family, _ in _FAMILIES)
 
     def write(self, puts: Sequence[Put], deletes: Iterable[Key]) -> Outcome:
         """Write, then delete; no error when what is to be deleted is gone. What is refused harms nothing else."""
@@ -164,8 +172,7 @@ def delete_learned_routes(sock: RtnlSocket) -> int:
 
 def _dump(sock: RtnlSocket) -> Iterator[tuple[Key, dict[int, bytes]]]:
     """Every learnt route with its attributes."""
-    families: tuple[tuple[Family, bytes], ...] = ((4, b"\0" * 4), (6, b"\0" * 16))
-    for family, empty in families:
+    for family, empty in _FAMILIES:
         for raw in sock.dump(list_routes(family, LEARNED_PROTOCOL)):
             said = dict(attributes(raw, ATTRIBUTES_AT))
             if said.get(RTA_PRIORITY) == _METRIC_VALUE:

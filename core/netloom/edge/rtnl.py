@@ -10,6 +10,7 @@ all others went well. What the kernel says of a refusal (its extended acknowledg
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import socket
 import struct
@@ -39,6 +40,7 @@ _HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
 _ERROR_AT = _HEADER.size
 _ACK_TLVS_AT = _ERROR_AT + 4 + _HEADER.size
+_ENDS = frozenset({NLMSG_ERROR, NLMSG_DONE})
 _NLM_F_DUMP_INTR = 0x10
 _NLM_F_ACK_TLVS = 0x200
 _NLMSGERR_ATTR_MSG = 1
@@ -49,6 +51,8 @@ _MAX_BATCH = 32
 _TIMEOUT = struct.pack("@ll", 30, 0)
 """struct timeval. The kernel always answers; others may hold its lock for seconds."""
 _DUMP_ATTEMPTS = 5
+_SAME_SEQUENCE = 1 << 31
+"""The number of all requests for a digest: it stands in every answer. No other request has it, see ``_encode``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,26 @@ class RtnlSocket:
             raise item.error
         return item.messages
 
+    def digest(self, request: Request) -> bytes:
+        """A hash of a dump, the same as long as nothing changes; costs an eighth of a dump that somebody reads.
+
+        One of a dump that changed on its way equals no other. Raises KernelError.
+        """
+        found = hashlib.blake2b(digest_size=16)
+        self._send(request, self._message(request, NLM_F_DUMP, _SAME_SEQUENCE))
+        end = _Pending(request, [])
+        while not end.done:
+            data = self._take_datagram(request)
+            found.update(data)
+            for offset, length, kind, flags, sequence in messages(data):
+                if flags & _NLM_F_DUMP_INTR:
+                    found.update(os.urandom(16))
+                if kind in _ENDS and sequence == _SAME_SEQUENCE:
+                    _take(end, kind, flags, data[offset : offset + length])
+        if end.error is not None and end.error.errno not in request.accept:
+            raise end.error
+        return found.digest()
+
     def _groups(self, requests: Iterable[Request]) -> Iterable[list[Request]]:
         rest = iter(requests)
         while group := list(islice(rest, _MAX_BATCH)):
@@ -156,9 +180,12 @@ class RtnlSocket:
 
     def _encode(self, request: Request, flags: int) -> tuple[int, bytes]:
         self._sequence = (self._sequence + 1) & 0x7FFFFFFF
+        return self._sequence, self._message(request, flags, self._sequence)
+
+    def _message(self, request: Request, flags: int, sequence: int) -> bytes:
         length = _HEADER.size + len(request.body)
-        header = _HEADER.pack(length, request.kind, NLM_F_REQUEST | flags | request.flags, self._sequence, 0)
-        return self._sequence, header + request.body + b"\0" * (-length & 3)
+        header = _HEADER.pack(length, request.kind, NLM_F_REQUEST | flags | request.flags, sequence, 0)
+        return header + request.body + b"\0" * (-length & 3)
 
     def _send(self, request: Request, data: bytes) -> None:
         try:
@@ -171,19 +198,21 @@ class RtnlSocket:
         interrupted = False
         last = next(reversed(pending.values()))
         while not last.done:
-            try:
-                data = self._socket.recv(_RECEIVE_BYTES)
-            except BlockingIOError as error:
-                request = last.request
-                raise KernelError(request.op, request.obj, errno.ETIMEDOUT, "the kernel did not answer") from error
-            except OSError as error:
-                raise KernelError(last.request.op, last.request.obj, error.errno or errno.EIO) from error
+            data = self._take_datagram(last.request)
             for offset, length, kind, flags, sequence in messages(data):
                 # Anything else is left from a request given up earlier.
                 if sequence in pending:
                     interrupted |= bool(flags & _NLM_F_DUMP_INTR)
                     _take(pending[sequence], kind, flags, data[offset : offset + length])
         return interrupted
+
+    def _take_datagram(self, request: Request) -> bytes:
+        try:
+            return self._socket.recv(_RECEIVE_BYTES)
+        except BlockingIOError as error:
+            raise KernelError(request.op, request.obj, errno.ETIMEDOUT, "the kernel did not answer") from error
+        except OSError as error:
+            raise KernelError(request.op, request.obj, error.errno or errno.EIO) from error
 
 
 def messages(data: bytes) -> Iterable[tuple[int, int, int, int, int]]:
@@ -198,7 +227,7 @@ def messages(data: bytes) -> Iterable[tuple[int, int, int, int, int]]:
 
 
 def _take(item: _Pending, kind: int, flags: int, data: bytes) -> None:
-    if kind in (NLMSG_ERROR, NLMSG_DONE):
+    if kind in _ENDS:
         (negative,) = struct.unpack_from("=i", data, _ERROR_AT)
         item.done = True
         if negative < 0:

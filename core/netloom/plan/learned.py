@@ -6,7 +6,7 @@ next hops are shared. Both come from the contract's values by :func:`key_of` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -48,6 +48,12 @@ def prefix_of(key: Key) -> Network:
 def addresses_of(hops: Hops) -> tuple[Address, ...]:
     """Next hops as addresses."""
     return tuple(ip_address(hop) for hop in hops)
+
+
+def differing(held: Mapping[Key, Hops], actual: Mapping[Key, Hops]) -> set[Key]:
+    """What only one of them has, or each otherwise. Slow enough for a thread, and lets others have their turn."""
+    changed = {key for key, hops in actual.items() if held.get(key) != hops}
+    return changed.union(key for key in held if key not in actual)
 
 
 def in_order(keys: Iterable[Key]) -> list[Key]:

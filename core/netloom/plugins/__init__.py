@@ -1,6 +1,7 @@
 """Everything a plugin author imports: ``from netloom.plugins import hookimpl, PluginInfo, Role``."""
 
-from netloom.config.annotations import Doc, Length, Pattern, Range
+from netloom.config.annotations import Doc, Length, Pattern, Range, Secret
+from netloom.config.fitting import Fitting, Misfit, Misfits
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, Mac, Prefix
 from netloom.datapath.maps import Counter, Index, MapKind, MapSpec
 from netloom.datapath.registry import CallSlot
@@ -64,6 +65,7 @@ __all__ = [
     "EndpointRemoved",
     "Entry",
     "Exchange",
+    "Fitting",
     "Flows",
     "Index",
     "Ipam",
@@ -74,6 +76,8 @@ __all__ = [
     "Mac",
     "MapKind",
     "MapSpec",
+    "Misfit",
+    "Misfits",
     "NativeCidrs",
     "NetworkMode",
     "NodeChanged",
@@ -93,6 +97,7 @@ __all__ = [
     "RouteWatcher",
     "Router",
     "Sample",
+    "Secret",
     "Store",
     "StoreEvent",
     "Tunnel",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from netloom.plugins.accept import items, of
@@ -16,6 +17,8 @@ PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 MAX_ANSWER_VALUES = 1_000_000
 MAX_ANSWER_DEPTH = 32
+AT_ONCE = 2000
+"""Values looked at before others in the plugin's loop get their turn: a millisecond or two."""
 
 
 def queries(value: Any) -> tuple[Query, ...]:
@@ -44,15 +47,33 @@ def _check_parameters(query: Query) -> None:
 
 def answer(value: Any) -> Any:
     """What JSON can hold, and no more of it than somebody wants to wait for."""
+    for _ in _looks(value):
+        pass
+    return value
+
+
+async def answer_by_turns(value: Any) -> Any:
+    """As :func:`answer`; while a large one is checked, others in the plugin's loop get their turn."""
+    for _ in _looks(value):
+        await asyncio.sleep(0)
+    return value
+
+
+def _looks(value: Any) -> Iterator[None]:
+    """Check level by level, and stop now and then."""
     left = MAX_ANSWER_VALUES
     level: list[Any] = [value]
     for _ in range(MAX_ANSWER_DEPTH):
         left -= len(level)
         if left < 0:
             raise Junk(f"returned more than {MAX_ANSWER_VALUES} values; let people ask for less by a parameter")
-        level = [below for each in level for below in _below(each)]
-        if not level:
-            return value
+        deeper: list[Any] = []
+        for start in range(0, len(level), AT_ONCE):
+            deeper += (below for each in level[start : start + AT_ONCE] for below in _below(each))
+            yield
+        if not deeper:
+            return
+        level = deeper
     raise Junk(f"returned values more than {MAX_ANSWER_DEPTH} levels deep")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from netloom.model.errors import Invalid
 from netloom.plugins import accept_answers
 from netloom.plugins.answering import Query
-from netloom.plugins.guard import Guard
+from netloom.plugins.guard import Guard, anything
 
 
 class GuardedQuery:
@@ -34,5 +35,8 @@ class GuardedQuery:
             if name in given:
                 raise Invalid(f'query "{self.name}" is given parameter "{name}" twice, expected it once')
             given[name] = value
-        work = partial(self._query.answer, given)
-        return await self._guard.acall(f'query "{self.name}"', work, accept_answers.answer)
+        return await self._guard.acall(f'query "{self.name}"', partial(self._checked, given), anything)
+
+    async def _checked(self, given: Mapping[str, str]) -> Any:
+        answer = self._query.answer(given)
+        return await accept_answers.answer_by_turns(await answer if inspect.isawaitable(answer) else answer)

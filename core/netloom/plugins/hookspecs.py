@@ -62,7 +62,8 @@ def netloom_config_type() -> type:  # type: ignore[empty-body]
     """Give the dataclass of the plugin's own config section, ``plugins.<name>``.
 
     Fields are checked like the agent's own: unknown keys, wrong types and missing values are reported with file and
-    line. A ``ValueError`` from its ``__post_init__`` is reported against the section.
+    line. A ``ValueError`` from its ``__post_init__`` is reported against the section. A dataclass that is a ``Fitting``
+    tells each setting that does not fit to others at its own key, together with all other problems.
 
     When:    once, before the node config is read. Without this hook the section must be absent.
     Task:    a plain function.

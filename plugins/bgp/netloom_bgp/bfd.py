@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+from netloom.model.address import Address
 from netloom.model.errors import KernelError, Unavailable
 from netloom_bgp.bfd_verdicts import Turn, Verdict
 from netloom_bgp.bfd_wire import (
@@ -38,8 +40,10 @@ RELEASE_AFTER_S: Final = 5.0
 """How long BFD alone keeps a peer off. A peer whose bfdd died would stay off for ever, though BGP could speak with it;
 one that is really gone cannot be spoken with anyway."""
 CONNECT_WITHIN_S: Final = 5.0
-DECIDE_EVERY_S: Final = 2.0
-"""Pause between attempts to find the way to a peer that no route leads to."""
+DECIDE_EVERY_S: Final = 0.5
+"""Pause between looks at peers that BFD has not been asked to watch yet."""
+ALONE_AFTER_S: Final = 15.0
+"""Seconds after which BFD does not wait for BGP: a peer may want it the other way round."""
 PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Before bfdd is tried again, the last for ever; a connection that held begins anew."""
 
@@ -58,11 +62,22 @@ class _Watched:
 class BfdWatch:
     """Tells a listener, in whose event loop it runs, of peers that BFD has lost and found."""
 
-    def __init__(self, peers: tuple[Peer, ...], directory: Path, listener: PeerListener) -> None:
-        """``directory`` is there, and closed to others; bfdd's pid file, log and socket stand below it."""
+    def __init__(
+        self,
+        peers: tuple[Peer, ...],
+        directory: Path,
+        listener: PeerListener,
+        is_spoken_with: Callable[[Address], bool] = lambda _: True,
+    ) -> None:
+        """``directory`` is there, and closed to others; bfdd's pid file, log and socket stand below it.
+
+        ``is_spoken_with``: whether BGP has a session with a peer. BFD begins with the first one: FRR makes its side of
+        BFD anew as that comes, and would end it for a BFD that had been up before.
+        """
         self._watched = {peer.address: _Watched(peer) for peer in peers if peer.bfd.enabled}
         self._daemon = Bfdd(directory)
         self._listener = listener
+        self._is_spoken_with = is_spoken_with
         self._task: asyncio.Task[None] | None = None
         self._numbers = count(1)
         self._told = ""
@@ -134,18 +149,21 @@ class BfdWatch:
             await asyncio.wait({deciding})
 
     async def _decide(self, writer: asyncio.StreamWriter) -> None:
-        """Ask for each peer's session as soon as a route says of what kind it is."""
-        waiting = list(self._watched.values())
+        """Ask for each peer's session as soon as it is due, and a route says of what kind it is."""
+        loop = asyncio.get_running_loop()
+        waiting, began = list(self._watched.values()), loop.time()
         while waiting:
+            alone = loop.time() - began > ALONE_AFTER_S
+            due = [watched for watched in waiting if alone or self._is_spoken_with(watched.peer.address)]
             with contextlib.suppress(KernelError), contextlib.closing(Questions()) as questions:
-                for watched in waiting:
+                for watched in due:
                     watched.key = watched.key or _key(watched.peer, questions)
-            for watched in waiting:
+            for watched in due:
                 if watched.key is not None:
                     bfd = watched.peer.bfd
                     timers = Timers(interval_ms=bfd.min_interval_ms, multiplier=bfd.multiplier)
                     writer.write(add_frame(next(self._numbers), watched.key, timers))
-            waiting = [watched for watched in waiting if watched.key is None]
+            waiting = [watched for watched in waiting if watched.key is None or watched not in due]
             await asyncio.sleep(DECIDE_EVERY_S)
 
     def _heard(self, frame: Notice | Response | None, writer: asyncio.StreamWriter) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from netloom.cli.kit import Client, Group, output_option, show, with_agent
 from netloom_bgp import cli_text
-
-ROUTE_VIEWS = ("best", "available", "advertised")
+from netloom_bgp.listing import DEFAULT_LIMIT, MAX_LIMIT, VIEWS
 
 _peer_option = click.option("--peer", metavar="ADDRESS", help="Of this peer alone.")
 
@@ -26,16 +27,25 @@ def peers(client: Client, /, peer: str | None, form: str) -> None:
     show(client.get("plugins", "bgp", "peers", query=_query(peer=peer)), form, cli_text.peers)
 
 
-@bgp.command("routes", examples=("netctl bgp routes", "netctl bgp routes advertised --peer 192.0.2.2"))
-@click.argument("view", type=click.Choice(ROUTE_VIEWS), default="best")
+@bgp.command(
+    "routes",
+    examples=(
+        "netctl bgp routes",
+        "netctl bgp routes advertised --peer 192.0.2.2",
+        "netctl bgp routes available --prefix 10.1.0.0/16",
+    ),
+)
+@click.argument("view", type=click.Choice(VIEWS), default=VIEWS[0])
 @_peer_option
-@click.option("--limit", type=click.IntRange(1), help="Show at most so many.")
+@click.option("--prefix", metavar="PREFIX", help="Only those to this prefix and to parts of it.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="Show about so many, the first."
+)
 @output_option
 @with_agent
-def routes(client: Client, /, view: str, peer: str | None, limit: int | None, form: str) -> None:
-    """Show the best routes, those available from peers, or those advertised to them."""
-    asked = _query(view=view, peer=peer, limit=None if limit is None else str(limit))
-    show(client.get("plugins", "bgp", "routes", query=asked), form, cli_text.routes)
+def routes(client: Client, /, *, view: str, peer: str | None, prefix: str | None, limit: int, form: str) -> None:
+    """Show the best routes, those available from peers, or those advertised to them, in order."""
+    show(_pages(client, _query(view=view, peer=peer, prefix=prefix), limit), form, cli_text.routes)
 
 
 @bgp.command("events", examples=("netctl bgp events",))
@@ -44,6 +54,19 @@ def routes(client: Client, /, view: str, peer: str | None, limit: int | None, fo
 def events(client: Client, /, form: str) -> None:
     """Show what happened to sessions, links and the speaker, the oldest first."""
     show(client.get("plugins", "bgp", "events"), form, cli_text.events)
+
+
+def _pages(client: Client, asked: list[tuple[str, str]], limit: int) -> dict[str, Any]:
+    """One answer made of as many as it takes: each is bounded."""
+    shown: list[Any] = []
+    after: list[tuple[str, str]] = []
+    while True:
+        most = ("limit", str(min(limit - len(shown), MAX_LIMIT)))
+        answer: dict[str, Any] = client.get("plugins", "bgp", "routes", query=[*asked, most, *after])
+        shown += answer["routes"]
+        if not answer["next"] or len(shown) >= limit:
+            return answer | {"routes": shown}
+        after = [("after", answer["next"])]
 
 
 def _query(**parameters: str | None) -> list[tuple[str, str]]:

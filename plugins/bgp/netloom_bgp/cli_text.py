@@ -28,7 +28,11 @@ def routes(answer: dict[str, Any]) -> str:
     if not shown:
         return f"No {answer['view']} routes."
     text = table(ROUTES, [_route(route) for route in shown])
-    rest = f"\n\n{len(shown)} of {total} routes; --limit shows more." if total > len(shown) else ""
+    rest = (
+        f"\n\n{len(shown)} of {total} routes; --limit shows more, --prefix those within one."
+        if total > len(shown)
+        else ""
+    )
     return text + rest
 
 

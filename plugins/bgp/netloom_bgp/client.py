@@ -1,20 +1,26 @@
-"""GoBGP's API, version 3, over a unix socket: typed calls, and errors in an operator's words."""
+"""GoBGP's API, version 3, over a unix socket: typed calls, and errors in an operator's words.
+
+Calls that are answered by one message go by grpclib; those answered by a stream, which may hold a message for each of
+a hundred thousand routes, by :mod:`netloom_bgp.http2`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
-from grpclib.client import Channel, StreamUnaryMethod, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.client import Channel, StreamUnaryMethod, UnaryUnaryMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from netloom.model.errors import NetloomError, Unavailable, Unsupported
 from netloom_bgp.api import gobgp_pb2 as pb
+from netloom_bgp.http2 import Broken, Call
 
 T = TypeVar("T", bound=Message)
 
@@ -24,6 +30,7 @@ LONG_CALL_S: Final = 60.0
 """Seconds for a call that carries a table."""
 PATHS_PER_MESSAGE: Final = 1000
 _SERVICE: Final = "/apipb.GobgpApi/"
+_READ_BYTES: Final = 1 << 16
 _AWAY: Final = frozenset({Status.UNAVAILABLE, Status.CANCELLED, Status.DEADLINE_EXCEEDED})
 
 
@@ -65,7 +72,7 @@ class Gobgp:
 
     async def peers(self) -> list[pb.Peer]:
         """All peers."""
-        return [one.peer async for one in self._stream("ListPeer", pb.ListPeerRequest(), pb.ListPeerResponse)]
+        return [one.peer for one in await self._list("ListPeer", pb.ListPeerRequest(), pb.ListPeerResponse)]
 
     async def add_peer(self, peer: pb.Peer) -> None:
         """Begin to speak with a peer."""
@@ -96,17 +103,22 @@ class Gobgp:
             with _explained(self._socket):
                 await method(requests, timeout=LONG_CALL_S)
 
-    async def paths(self, table: pb.TableType, family: pb.Family, peer: str = "") -> AsyncIterator[pb.Destination]:
-        """The paths of a table: GLOBAL, or ADJ_IN or ADJ_OUT of a peer."""
-        request = pb.ListPathRequest(table_type=table, name=peer, family=family)
-        async for one in self._stream("ListPath", request, pb.ListPathResponse):
-            yield one.destination
+    async def paths(
+        self, table: pb.TableType, family: pb.Family, peer: str = "", *, binary: bool = False
+    ) -> AsyncIterator[Sequence[pb.Destination]]:
+        """The paths of a table, GLOBAL, or ADJ_IN or ADJ_OUT of a peer; some hundred prefixes at once, in no order.
+
+        ``binary``: with ``pattrs_binary`` in the place of ``nlri`` and ``pattrs``.
+        """
+        request = pb.ListPathRequest(table_type=table, name=peer, family=family, enable_only_binary=binary)
+        async for some in self._stream("ListPath", request, LONG_CALL_S):
+            yield [pb.ListPathResponse.FromString(one).destination for one in some]
 
     async def policies(self, direction: pb.PolicyDirection) -> list[pb.PolicyAssignment]:
         """What is assigned for everybody in one direction."""
         request = pb.ListPolicyAssignmentRequest(name="global", direction=direction)
-        replies = self._stream("ListPolicyAssignment", request, pb.ListPolicyAssignmentResponse)
-        return [one.assignment async for one in replies]
+        replies = await self._list("ListPolicyAssignment", request, pb.ListPolicyAssignmentResponse)
+        return [one.assignment for one in replies]
 
     async def add_set(self, defined: pb.DefinedSet) -> None:
         """Define a set that policies name."""
@@ -134,16 +146,9 @@ class Gobgp:
         request = pb.WatchEventRequest(
             peer=pb.WatchEventRequest.Peer(), table=pb.WatchEventRequest.Table(filters=[best])
         )
-        method = UnaryStreamMethod(self._channel, f"{_SERVICE}WatchEvent", pb.WatchEventRequest, pb.WatchEventResponse)
-        with _explained(self._socket):
-            async with method.open() as stream:
-                try:
-                    await stream.send_message(request, end=True)
-                    while (event := await stream.recv_message()) is not None:
-                        yield event
-                finally:
-                    # Nobody ends this stream but us: without a word grpclib would wait for its end.
-                    await stream.cancel()
+        async for some in self._stream("WatchEvent", request, None):
+            for one in some:
+                yield pb.WatchEventResponse.FromString(one)
         raise SpeakerGone(f"gobgpd at {self._socket} ended its stream of events")
 
     async def _call(self, name: str, request: Message, reply: type[T]) -> T:
@@ -152,13 +157,32 @@ class Gobgp:
             found: T = await method(request, timeout=CALL_S)
         return found
 
-    async def _stream(self, name: str, request: Message, reply: type[T]) -> AsyncIterator[T]:
-        method = UnaryStreamMethod(self._channel, f"{_SERVICE}{name}", type(request), reply)
+    async def _list(self, name: str, request: Message, reply: type[T]) -> list[T]:
+        return [reply.FromString(one) async for some in self._stream(name, request, CALL_S) for one in some]
+
+    async def _stream(self, name: str, request: Message, patience_s: float | None) -> AsyncIterator[list[bytes]]:
+        """The messages of an answer as they come, some hundred at a time, over a connection of its own.
+
+        ``patience_s``: for how long gobgpd may say nothing.
+        """
+        call = Call(f"{_SERVICE}{name}", request.SerializeToString())
         with _explained(self._socket):
-            async with method.open(timeout=LONG_CALL_S) as stream:
-                await stream.send_message(request, end=True)
-                while (found := await stream.recv_message()) is not None:
-                    yield found
+            reader, writer = await asyncio.open_unix_connection(self._socket)
+            try:
+                while call.status is None:
+                    writer.write(call.replies())
+                    async with asyncio.timeout(patience_s):
+                        data = await reader.read(_READ_BYTES)
+                    if not data:
+                        raise ConnectionResetError("it ended the connection")
+                    if some := call.feed(data):
+                        yield some
+                        # What was read already does not suspend: others in this loop get their turn here.
+                        await asyncio.sleep(0)
+                if call.status.code:
+                    raise GRPCError(_status(call.status.code), call.status.text)
+            finally:
+                writer.close()
 
 
 @contextmanager
@@ -168,8 +192,8 @@ def _explained(socket: Path) -> Iterator[None]:
         yield
     except GRPCError as error:
         raise _told(socket, error) from error
-    except (OSError, ProtocolError, StreamTerminatedError) as error:
-        raise SpeakerGone(f"gobgpd at {socket} does not answer: {error}") from error
+    except (OSError, ProtocolError, StreamTerminatedError, Broken) as error:
+        raise SpeakerGone(f"gobgpd at {socket} does not answer: {str(error) or 'it takes too long'}") from error
 
 
 def _told(socket: Path, error: GRPCError) -> Exception:
@@ -183,6 +207,10 @@ def _told(socket: Path, error: GRPCError) -> Exception:
     if error.status in _AWAY:
         return SpeakerGone(f"gobgpd at {socket} does not answer: {words}")
     return SpeakerRefused(f"gobgpd at {socket} refused: {words}")
+
+
+def _status(code: int) -> Status:
+    return Status(code) if code in Status._value2member_map_ else Status.UNKNOWN
 
 
 def _global(holder: pb.StartBgpRequest | pb.GetBgpResponse) -> pb.Global:

@@ -12,7 +12,9 @@ import structlog
 from netloom_bgp.model import EventView
 
 KEPT: Final = 500
-_BAD: Final = frozenset({"session.down", "speaker.died", "speaker.failed", "prefix.limit", "peer.refused"})
+_BAD: Final = frozenset(
+    {"session.down", "session.failed", "speaker.died", "speaker.failed", "prefix.limit", "peer.refused"}
+)
 
 
 def now_iso() -> str:

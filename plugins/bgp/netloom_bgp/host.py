@@ -20,7 +20,7 @@ from netloom_bgp.settings import MAX_PASSWORD_BYTES
 _SIOCGIFCONF: Final = 0x8912
 _IFREQ_BYTES: Final = 40
 _MAX_ADDRESSES: Final = 256
-_NETSTAT: Final = Path("/proc/thread-self/net/netstat")
+_MAX_FILE_BYTES: Final = 4096
 
 
 def router_id(peers: Iterable[Address]) -> IPv4Address:
@@ -40,9 +40,12 @@ def router_id(peers: Iterable[Address]) -> IPv4Address:
 def read_password(path: Path) -> str:
     """The first line of a password file. Raises Invalid, never with its content."""
     try:
+        # To open a pipe would mean to wait for whoever writes to it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Invalid(f"password file {path} is no regular file, expected one whose first line is the password")
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(4096)
+            content = file.read(_MAX_FILE_BYTES)
     except OSError as error:
         raise Invalid(f"password file {path} cannot be read: {error.strerror}") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -51,22 +54,16 @@ def read_password(path: Path) -> str:
             f"read; run: chmod 600 {path}"
         )
     password = content.split(b"\n", 1)[0].rstrip(b"\r")
-    if not 1 <= len(password) <= MAX_PASSWORD_BYTES or not password.isascii():
-        raise Invalid(f"password file {path} must begin with a line of 1 to {MAX_PASSWORD_BYTES} ASCII characters")
+    if not password:
+        raise Invalid(f"password file {path} begins with an empty line, expected the password there")
+    if len(password) > MAX_PASSWORD_BYTES:
+        raise Invalid(
+            f"password file {path} begins with a line of more than {MAX_PASSWORD_BYTES} bytes, expected "
+            f"{MAX_PASSWORD_BYTES} at most: Linux takes no longer TCP MD5 password"
+        )
+    if not all(0x20 <= one < 0x7F for one in password):
+        raise Invalid(f"password file {path} has other characters than printable ASCII in its first line")
     return password.decode("ascii")
-
-
-def refused_passwords() -> int:
-    """TCP segments that came to this network namespace with no TCP MD5 signature, a needless, or a wrong one."""
-    try:
-        lines = _NETSTAT.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    values: dict[str, int] = {}
-    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
-        if names.startswith("TcpExt:"):
-            values = dict(zip(names.split()[1:], map(int, numbers.split()[1:]), strict=False))
-    return sum(values.get(name, 0) for name in ("TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure"))
 
 
 def _towards(peer: IPv4Address) -> IPv4Address | None:

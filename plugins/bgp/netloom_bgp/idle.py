@@ -8,6 +8,7 @@ from typing import Any
 
 from netloom.model.errors import NotFound
 from netloom.plugins import Query
+from netloom_bgp.listing import PARAMETERS, asked
 from netloom_bgp.model import SpeakerView
 
 
@@ -21,11 +22,11 @@ def queries(local_as: int | None) -> tuple[Query, ...]:
 
     def routes(parameters: Mapping[str, str]) -> dict[str, Any]:
         _refuse(parameters)
-        return {"view": parameters.get("view", "best"), "routes": [], "total": 0}
+        return {"view": asked(parameters).view, "routes": [], "total": 0, "next": ""}
 
     return (
         Query(name="peers", summary="Peers and their sessions.", answer=peers, parameters=("peer",)),
-        Query(name="routes", summary="Routes.", answer=routes, parameters=("view", "peer", "limit")),
+        Query(name="routes", summary="Routes.", answer=routes, parameters=PARAMETERS),
         Query(name="events", summary="What happened last.", answer=lambda _: {"events": []}),
     )
 

@@ -10,16 +10,15 @@ from typing import Final
 from netloom_bgp.api import gobgp_pb2 as pb
 from netloom_bgp.client import Gobgp, SpeakerGone
 from netloom_bgp.configure import Configurator
-from netloom_bgp.paths import told
+from netloom_bgp.paths import Told, told
 from netloom_bgp.rib import Rib
 from netloom_bgp.sessions import Session, Sessions
 from netloom_bgp.speaker import Speaker
 
-CHUNK: Final = 500
-"""Paths read before others in the plugin's loop get their turn: some 10 ms."""
+CHUNK: Final = 200
+"""Paths read before others in the plugin's loop get their turn: some five milliseconds."""
 POLL_S: Final = 5.0
 SETTLING_POLL_S: Final = 0.3
-LIMIT_RETRY_S: Final = 60.0
 
 
 class Life:
@@ -32,6 +31,8 @@ class Life:
         self._rib = rib
         self._tables = 0
         """Events of the table so far; the first holds everything that stands."""
+        self.over = asyncio.Event()
+        """Set when this life is known to have ended."""
         self.changed: Callable[[], None] = _nothing
         self.settled: Callable[[], None] = _nothing
 
@@ -57,12 +58,19 @@ class Life:
                     self._sessions.changed(event.peer.peer)
                 continue
             for chunk in chunks(event.table.paths):
-                self._rib.tell(told(chunk))
+                self._rib.tell(self._ours(told(chunk)))
                 if self._rib.pending:
                     self.changed()
                 if len(chunk) >= CHUNK:
                     await asyncio.sleep(0)
             self._tables += 1
+
+    def _ours(self, found: list[Told]) -> list[Told]:
+        """Of a gobgpd that is shared, what this node's own peers told: no filter has judged the rest."""
+        if self._speaker.own:
+            return found
+        peers = {str(one.peer.address) for one in self._sessions.all() if not one.foreign}
+        return [one._replace(hops=tuple(hop for hop in one.hops if hop.neighbor in peers)) for one in found]
 
     async def _poll(self, configurator: Configurator, deadline: float) -> None:
         settled = False
@@ -82,13 +90,16 @@ class Life:
     async def _try_again(self, configurator: Configurator, peer: pb.Peer) -> None:
         """A peer that told too much stays down in gobgpd until it is made anew."""
         session = self._sessions.get(peer.conf.neighbor_address)
-        over = peer.state.admin_state == pb.PeerState.PFX_CT
-        if over and session is not None and time.monotonic() - session.since > LIMIT_RETRY_S:
+        if session is None or session.foreign or peer.state.admin_state != pb.PeerState.PFX_CT:
+            return
+        if time.monotonic() - session.since > session.peer.max_prefixes_retry_s:
             session.since = time.monotonic()
             await configurator.renew_peer(self.gobgp, session)
 
     async def move(self, configurator: Configurator, session: Session) -> None:
         """Have gobgpd follow a peer that went away or came back."""
+        if session.foreign:
+            return
         if session.away:
             await self.gobgp.disable_peer(str(session.peer.address), next(iter(session.away.values()))[:100])
         else:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, NamedTuple
 
 from netloom.model.address import Address, Network
 from netloom_bgp.api import gobgp_pb2 as pb
+from netloom_bgp.attributes import (
+    AS_PATH,
+    COMMUNITIES,
+    LOCAL_PREFERENCE,
+    MED,
+    NEXT_HOPS,
+    ORIGIN,
+    read_attribute,
+)
 from netloom_bgp.model import RouteView
+from netloom_bgp.places import Place, place
 from netloom_bgp.settings import Exports, FamilyName
 
 FAMILIES: Final = {
     "ipv4": pb.Family(afi=pb.Family.AFI_IP, safi=pb.Family.SAFI_UNICAST),
     "ipv6": pb.Family(afi=pb.Family.AFI_IP6, safi=pb.Family.SAFI_UNICAST),
 }
-_ORIGINS: Final = ("igp", "egp", "incomplete")
+_SHARED: Final = 4096
+"""Next hops that are remembered once read."""
 _OWN: Final = frozenset({"", "<nil>"})
 """How GoBGP names the neighbour of a path that was added by its API."""
 
@@ -31,7 +43,7 @@ class Hop(NamedTuple):
 class Told(NamedTuple):
     """What one message says of a prefix: all the best ways there are now."""
 
-    prefix: Network
+    prefix: Place
     hops: tuple[Hop, ...]
     """None when there is no way, or the prefix is this node's own."""
 
@@ -67,20 +79,19 @@ def is_own(path: pb.Path) -> bool:
     return path.neighbor_ip in _OWN
 
 
-def prefix_of(path: pb.Path) -> Network:
+def prefix_of(path: pb.Path) -> Place:
     """The path's prefix. Raises ValueError for one that is no prefix of IPv4 or IPv6."""
     nlri = pb.IPAddressPrefix.FromString(path.nlri.value)
-    if path.family.afi == pb.Family.AFI_IP:
-        return IPv4Network((int(IPv4Address(nlri.prefix)), nlri.prefix_len))
-    return IPv6Network((int(IPv6Address(nlri.prefix)), nlri.prefix_len))
+    return place(nlri.prefix, nlri.prefix_len)
 
 
 def next_hop_of(path: pb.Path) -> Address | None:
     """The first next hop, global before link-local as RFC 2545 has it; None when the path names none."""
     for attribute in path.pattrs:
-        if attribute.type_url.endswith(".NextHopAttribute"):
-            return _address(pb.NextHopAttribute.FromString(attribute.value).next_hop)
-        if attribute.type_url.endswith(".MpReachNLRIAttribute"):
+        name = attribute.type_url
+        if name.endswith(".NextHopAttribute"):
+            return _next_hop(attribute.value)
+        if name.endswith(".MpReachNLRIAttribute"):
             hops = pb.MpReachNLRIAttribute.FromString(attribute.value).next_hops
             return _address(hops[0]) if hops else None
     return None
@@ -88,59 +99,37 @@ def next_hop_of(path: pb.Path) -> Address | None:
 
 def told(paths: Iterable[pb.Path]) -> list[Told]:
     """What an event says, prefix by prefix: with several ways, GoBGP writes all of a prefix one after the other."""
-    found: dict[Network, list[Hop]] = {}
-    own: set[Network] = set()
+    found: dict[Place, list[Hop | None]] = {}
     for path in paths:
-        prefix = prefix_of(path)
-        hops = found.setdefault(prefix, [])
+        hops = found.setdefault(prefix_of(path), [])
         if is_own(path):
-            own.add(prefix)
+            hops.append(None)
         elif not path.is_withdraw and (via := next_hop_of(path)) is not None:
             hops.append(Hop(via, path.neighbor_ip))
-    return [Told(prefix, () if prefix in own else tuple(hops)) for prefix, hops in found.items()]
+    return [Told(prefix, tuple(hop for hop in hops if hop and None not in hops)) for prefix, hops in found.items()]
 
 
-def view(path: pb.Path, now_s: float) -> RouteView:
-    """The path as shown; ``now_s`` in seconds since the epoch."""
-    values = _attributes(path)
-    own, via = is_own(path), next_hop_of(path)
-    unset = via is None or via.is_unspecified
+def view(prefix: str, path: pb.Path, now_s: float) -> RouteView:
+    """The path to a prefix as shown, with attributes as BGP has them; ``now_s`` in seconds since the epoch."""
+    values = dict(read_attribute(raw) for raw in path.pattrs_binary)
     return RouteView(
-        prefix=str(prefix_of(path)),
-        next_hops=() if unset else (str(via),),
-        peer="" if own else path.neighbor_ip,
+        prefix=prefix,
+        next_hops=values.get(NEXT_HOPS, ()),
+        peer="" if is_own(path) else path.neighbor_ip,
         age_s=max(0, int(now_s - path.age.seconds)),
-        as_path=values.get("as_path", ""),
-        origin=values.get("origin", _ORIGINS[-1]),
-        local_preference=values.get("local_preference"),
-        med=values.get("med"),
-        communities=values.get("communities", ()),
+        as_path=values.get(AS_PATH, ""),
+        origin=values.get(ORIGIN, "incomplete"),
+        local_preference=values.get(LOCAL_PREFERENCE),
+        med=values.get(MED),
+        communities=values.get(COMMUNITIES, ()),
         best=path.best,
         stale=path.stale,
     )
 
 
-def _attributes(path: pb.Path) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for attribute in path.pattrs:
-        name, raw = attribute.type_url.rpartition(".")[2], attribute.value
-        if name == "OriginAttribute":
-            values["origin"] = _ORIGINS[min(pb.OriginAttribute.FromString(raw).origin, 2)]
-        elif name == "AsPathAttribute":
-            values["as_path"] = " ".join(map(_segment, pb.AsPathAttribute.FromString(raw).segments))
-        elif name == "MultiExitDiscAttribute":
-            values["med"] = pb.MultiExitDiscAttribute.FromString(raw).med
-        elif name == "LocalPrefAttribute":
-            values["local_preference"] = pb.LocalPrefAttribute.FromString(raw).local_pref
-        elif name == "CommunitiesAttribute":
-            numbers = pb.CommunitiesAttribute.FromString(raw).communities
-            values["communities"] = tuple(f"{number >> 16}:{number & 0xFFFF}" for number in numbers)
-    return values
-
-
-def _segment(segment: pb.AsSegment) -> str:
-    text = " ".join(map(str, segment.numbers))
-    return f"{{{text}}}" if segment.type == pb.AsSegment.AS_SET else text
+@lru_cache(maxsize=_SHARED)
+def _next_hop(raw: bytes) -> Address | None:
+    return _address(pb.NextHopAttribute.FromString(raw).next_hop)
 
 
 def _nlri(prefix: Network) -> pb.IPAddressPrefix:
@@ -152,6 +141,7 @@ def _community(text: str) -> int:
     return int(high) << 16 | int(low)
 
 
+@lru_cache(maxsize=_SHARED)
 def _address(text: str) -> Address | None:
     try:
         return IPv6Address(text) if ":" in text else IPv4Address(text)

@@ -38,7 +38,8 @@ class Bgp:
         try:
             settings = settings.of_node(context.node_labels)
         except ValueError as error:
-            raise Invalid(f"plugins.bgp, with the overrides for this node's labels: {error}") from error
+            labels = ", ".join(f"{name}={value}" for name, value in sorted(context.node_labels.items())) or "none"
+            raise Invalid(f"plugins.bgp of a node with labels {labels}: {error}") from error
         self._settings, directory = settings, context.run_dir / "bgp"
         if not settings.peers and not directory.exists():
             return

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from netloom.model.errors import Invalid, NotFound, Unavailable
+from netloom.model.errors import NotFound, Unavailable
 from netloom.plugins import Query, Sample
 from netloom_bgp.api import gobgp_pb2 as pb
 from netloom_bgp.client import Gobgp
 from netloom_bgp.happenings import Happenings
-from netloom_bgp.model import RouteView
+from netloom_bgp.listing import PARAMETERS, Asked, Listing, asked
+from netloom_bgp.model import plain
 from netloom_bgp.paths import FAMILIES, view
 from netloom_bgp.router import BgpRouter
 
-VIEWS: Final = ("best", "available", "advertised")
-DEFAULT_LIMIT: Final = 1000
-MAX_LIMIT: Final = 100_000
+VIEWS_AT_ONCE: Final = 200
+"""Routes made ready to be shown before others in the plugin's loop get their turn: some five milliseconds."""
 
 
 class Questions:
@@ -36,7 +37,7 @@ class Questions:
                 name="routes",
                 summary="Routes: the best ones, those available from peers, or those advertised to them.",
                 answer=self.routes,
-                parameters=("view", "peer", "limit"),
+                parameters=PARAMETERS,
             ),
             Query(name="events", summary="What happened last.", answer=self.events),
         )
@@ -44,34 +45,35 @@ class Questions:
     async def peers(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """Raises NotFound for a peer that is not configured."""
         wanted = self._checked(parameters.get("peer", ""))
-        if (life := self._router.life) is not None:
-            for peer in await life.gobgp.peers():
-                self._router.sessions.listed(peer)
+        trouble = await self._router.account()
         for session in self._router.sessions.all():
             session.advertised = self._router.advertised(session)
         views = [one for one in self._router.sessions.views() if not wanted or one.address == wanted]
+        speaker = asdict(await self._router.view())
+        speaker["error"] = speaker["error"] or trouble
         return {
             "router_id": self._router.router_id,
             "local_as": self._router.settings.local_as,
-            "speaker": asdict(await self._router.view()),
+            "speaker": speaker,
             "peers": [asdict(one) for one in views],
         }
 
     async def routes(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """Raises Invalid, NotFound, or Unavailable while no gobgpd runs."""
-        which, peer = parameters.get("view", VIEWS[0]), self._checked(parameters.get("peer", ""))
-        if which not in VIEWS:
-            raise Invalid(f'view "{which}", expected one of {", ".join(VIEWS)}')
-        limit = _limit(parameters.get("limit", ""))
+        question = asked(parameters)
+        self._checked(question.peer)
         if (life := self._router.life) is None:
             raise Unavailable(f"no gobgpd runs: {self._router.error or 'it is being started'}")
-        shown: list[RouteView] = []
-        total = 0
-        async for path in self._paths(life.gobgp, which, peer):
-            total += 1
-            if len(shown) < limit:
-                shown.append(path)
-        return {"view": which, "routes": [asdict(one) for one in shown], "total": total}
+        listing = Listing(question)
+        async for some in self._destinations(life.gobgp, question):
+            listing.take(some)
+        paths, last = listing.page()
+        routes: list[dict[str, Any]] = []
+        now = time.time()
+        for start in range(0, len(paths), VIEWS_AT_ONCE):
+            routes += [plain(view(prefix, path, now)) for prefix, path in paths[start : start + VIEWS_AT_ONCE]]
+            await asyncio.sleep(0)
+        return {"view": question.view, "routes": routes, "total": listing.total, "next": last}
 
     def events(self, _parameters: Mapping[str, str]) -> dict[str, Any]:
         """Oldest first."""
@@ -107,35 +109,23 @@ class Questions:
                 found.append(Sample(name="messages", help="BGP messages.", value=count, kind="counter", labels=both))
         return tuple(found)
 
-    async def _paths(self, gobgp: Gobgp, which: str, peer: str) -> AsyncIterator[RouteView]:
-        now = time.time()
-        established = [str(one.peer.address) for one in self._router.sessions.all() if one.established]
-        peers = [peer] if peer else established
-        for family in FAMILIES.values():
-            if which == "best":
-                async for one in gobgp.paths(pb.GLOBAL, family):
-                    for path in one.paths:
-                        if (found := view(path, now)).best and peer in ("", found.peer):
-                            yield found
+    async def _destinations(self, gobgp: Gobgp, question: Asked) -> AsyncIterator[Sequence[pb.Destination]]:
+        if question.view == "best":
+            for family in FAMILIES.values():
+                async for some in gobgp.paths(pb.GLOBAL, family, binary=True):
+                    yield some
+            return
+        table = pb.ADJ_IN if question.view == "available" else pb.ADJ_OUT
+        for session in self._router.sessions.all():
+            address = str(session.peer.address)
+            if not session.established or question.peer not in ("", address):
                 continue
-            table = pb.ADJ_IN if which == "available" else pb.ADJ_OUT
-            for address in peers:
-                if address not in established:
-                    continue
-                async for one in gobgp.paths(table, family, address):
-                    for path in one.paths:
-                        yield view(path, now)
+            for name in session.peer.all_families:
+                async for some in gobgp.paths(table, FAMILIES[name], address, binary=True):
+                    yield some
 
     def _checked(self, peer: str) -> str:
         if peer and self._router.sessions.get(peer) is None:
             names = ", ".join(str(one.peer.address) for one in self._router.sessions.all()) or "none is configured"
             raise NotFound(f'no peer has the address "{peer}"; peers: {names}')
         return peer
-
-
-def _limit(text: str) -> int:
-    if not text:
-        return DEFAULT_LIMIT
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
-        raise Invalid(f'limit "{text}", expected a number from 1 to {MAX_LIMIT}')
-    return int(text)

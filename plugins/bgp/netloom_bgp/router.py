@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Final
 
 from netloom.model.address import Network
 from netloom.model.errors import Invalid, NetloomError
-from netloom.plugins import RouteChanges
+from netloom.plugins import LearnedRoute, RouteChanges
 from netloom_bgp.client import SpeakerGone
 from netloom_bgp.configure import Configurator
 from netloom_bgp.happenings import Happenings
@@ -22,12 +23,14 @@ from netloom_bgp.sessions import Session, Sessions
 from netloom_bgp.settings import BgpSettings
 from netloom_bgp.speaker import Speaker
 
-BATCH: Final = 5000
-"""Routes told at once."""
+BATCH: Final = 500
+"""Routes told at once: some five milliseconds."""
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 30.0
 STEADY_S: Final = 60.0
 """A gobgpd that lived as long is started again without delay."""
+ACCOUNT_S: Final = 1.5
+"""Seconds gobgpd is given to say how its peers are, when somebody asks; usually it takes 2 ms."""
 COLD_S: Final = 30.0
 """Seconds given to peers after the agent's start, where no graceful restart was agreed on."""
 
@@ -44,8 +47,11 @@ class BgpRouter:
         """Of the gobgpd that runs now."""
         self.restarts = 0
         self.error = ""
+        """Why no gobgpd runs, as far as known."""
+        self._died = False
+        """Whether one ran before."""
         self._happenings = happenings
-        self._configurator = Configurator(settings)
+        self._configurator = Configurator(settings, shared=not speaker.own)
         self._prefixes: tuple[Network, ...] = ()
         self._told = asyncio.Event()
         self._changed = asyncio.Event()
@@ -71,10 +77,14 @@ class BgpRouter:
             await self._changed.wait()
             self._changed.clear()
             while self.rib.pending:
-                yield self.rib.take(BATCH)
+                changes = self.rib.take(BATCH)
+                if changes.routes or changes.gone:
+                    yield changes
+                else:
+                    await asyncio.sleep(0)
             if self._settled and not complete:
                 complete = True
-                yield self.rib.everything()
+                yield await self._everything()
 
     @property
     def router_id(self) -> str:
@@ -89,16 +99,38 @@ class BgpRouter:
 
     async def view(self) -> SpeakerView:
         """Of gobgpd."""
-        state = "running" if self.life is not None else "down" if self.error else "starting"
-        version = await self.speaker.version() if self.life is not None else ""
+        running, own = self.life is not None, self.speaker.own
+        state = "running" if running else "starting"
+        if self.error:
+            state = "restarting" if own and self._died else "down"
+        who = "it is being started again" if own else "whoever runs it has to start it again"
         return SpeakerView(
             state=state,
-            own=self.speaker.own,
-            version=version,
+            own=own,
+            version=await self.speaker.version() if running else "",
             pid=self.speaker.pid,
             restarts=self.restarts,
-            error=self.error,
+            error=f"{self.error}; {who}, and no session stands until then" if self._died else self.error,
         )
+
+    async def account(self) -> str:
+        """Take in what gobgpd says of all peers now; why it says nothing, a sentence without full stop, or ""."""
+        if (life := self.life) is None:
+            return ""
+        try:
+            async with asyncio.timeout(ACCOUNT_S):
+                peers = await life.gobgp.peers()
+        except TimeoutError:
+            return f"gobgpd has not answered for {ACCOUNT_S:.0f} s: sessions are shown as it told of them last"
+        except NetloomError as error:
+            # Whoever lives with it notices as well, a moment later: then there is one answer to all that is asked.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ACCOUNT_S):
+                    await life.over.wait()
+            return "" if self.life is None else f"{error}: sessions are shown as it told of them last"
+        for peer in peers:
+            self.sessions.listed(peer)
+        return ""
 
     async def run(self) -> None:
         """One life of gobgpd after the other, for ever."""
@@ -131,10 +163,12 @@ class BgpRouter:
                 self.rib.begin_again()
                 self.life = life = Life(gobgp, self.speaker, self.sessions, self.rib)
             life.changed, life.settled = self._changed.set, self._settle
-            self.error = ""
+            self.error, self._died = "", False
             self._happenings.tell("speaker.started" if fresh else "speaker.found", f"gobgpd at {self.speaker.socket}")
             await life.run(self._configurator, self._deadline(died, fresh=fresh))
         finally:
+            if self.life is not None:
+                self.life.over.set()
             self.life = None
             gobgp.close()
 
@@ -146,6 +180,13 @@ class BgpRouter:
             return died + patience
         return time.monotonic() + (patience if fresh else max(0.0, patience - self.speaker.age_s))
 
+    async def _everything(self) -> RouteChanges:
+        routes: list[LearnedRoute] = []
+        for some in self.rib.everything(BATCH):
+            routes += some
+            await asyncio.sleep(0)
+        return RouteChanges(routes=tuple(routes), complete=True)
+
     def _settle(self) -> None:
         self._settled = True
         self._changed.set()
@@ -154,12 +195,12 @@ class BgpRouter:
         """When it died, on the monotonic clock. Without graceful restart the peers have dropped our routes already."""
         self.sessions.heard(self.speaker.said())
         self.sessions.gone(str(error))
-        if isinstance(error, SpeakerGone):
+        died = isinstance(error, SpeakerGone)
+        if died:
             self.restarts += 1
         if str(error) != self.error:
-            kind = "speaker.died" if isinstance(error, SpeakerGone) else "speaker.failed"
-            self._happenings.tell(kind, str(error))
-        self.error = str(error)
+            self._happenings.tell("speaker.died" if died else "speaker.failed", str(error))
+        self.error, self._died = str(error), died
         self.rib.begin_again()
         if not self.settings.graceful_restart.enabled and not isinstance(error, Invalid):
             self.rib.settle()

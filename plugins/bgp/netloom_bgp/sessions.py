@@ -10,15 +10,18 @@ from typing import Final
 from netloom.model.address import Address
 from netloom_bgp.api import gobgp_pb2 as pb
 from netloom_bgp.happenings import Happenings, now_iso
-from netloom_bgp.host import refused_passwords
 from netloom_bgp.model import PeerView, SessionState
 from netloom_bgp.settings import BgpSettings, Peer
-from netloom_bgp.words import Said
+from netloom_bgp.words import WORDLESS, Said
 
 NO_ANSWER_S: Final = 10.0
 """Seconds without a session after which a peer that says nothing is told about."""
 TELLING_S: Final = 3.0
 """Seconds for which a peer may tell its routes, whatever it says; FRR begins after one."""
+SAID_STANDS_S: Final = 30.0
+"""Seconds for which a word of gobgpd counts more than what is heard of the peer; it tries again more often."""
+MAX_TOLD: Final = 32
+"""Different reasons told of one peer before its session stands; what it says in its own words may differ each time."""
 _STATES: Final = {
     pb.PeerState.IDLE: SessionState.IDLE,
     pb.PeerState.CONNECT: SessionState.CONNECT,
@@ -45,8 +48,16 @@ class Session:
     last_error_at: str = ""
     refused: str = ""
     """Why the peer cannot be told to gobgpd."""
+    foreign: bool = False
+    """Whether somebody else has configured it in a shared gobgpd."""
     said: str = ""
     """What gobgpd said since the session ended or was tried last."""
+    said_at: float = 0.0
+    """When, on the monotonic clock."""
+    answers: bool = False
+    """Whether anything was heard from the peer since the session ended."""
+    told: set[str] = field(default_factory=set)
+    """Reasons that were told as events since there was a session."""
     away: dict[str, str] = field(default_factory=dict)
     """Who says that it is away, and why."""
     facts: dict[str, str] = field(default_factory=dict)
@@ -72,9 +83,10 @@ class Sessions:
         self._settings = settings
         self._happenings = happenings
         self._by_address = {str(peer.address): Session(peer=peer) for peer in settings.peers}
-        self._refused_passwords = refused_passwords()
         self.moved: Callable[[str, bool], None] = _nobody
         """Called with address and whether it is away."""
+        self.sought: Callable[[str, bool], None] = _nobody
+        """Called with address and whether a session is sought, or stands."""
 
     def __getitem__(self, address: str) -> Session:
         return self._by_address[address]
@@ -82,6 +94,11 @@ class Sessions:
     def get(self, address: str) -> Session | None:
         """The peer's, if there is such a peer."""
         return self._by_address.get(address)
+
+    def is_established(self, address: Address) -> bool:
+        """Whether there is a session with a peer."""
+        session = self._by_address.get(str(address))
+        return session is not None and session.established
 
     def all(self) -> list[Session]:
         """Every one, in the order of the settings."""
@@ -115,6 +132,18 @@ class Sessions:
         """As PeerListener."""
         self._happenings.tell(kind, text, "" if address is None else str(address))
 
+    def evidence(self, address: Address, why: str, heard: bool) -> None:
+        """What shows why there is no session; ``heard``: the peer itself said something, if only that it is there."""
+        session = self._by_address.get(str(address))
+        if session is None or session.established or session.state is SessionState.DOWN:
+            return
+        session.answers = session.answers or heard
+        told_lately = session.said and time.monotonic() - session.said_at < SAID_STANDS_S
+        said_at_its_end = session.last_error and session.last_error not in session.told
+        if not why or told_lately or session.away or session.refused or (why == WORDLESS and said_at_its_end):
+            return
+        self._fail(session, why)
+
     # --- from gobgpd ---
 
     def heard(self, said: Iterable[Said]) -> None:
@@ -125,24 +154,29 @@ class Sessions:
                 if session is not None:
                     session.said = one.text
                 continue
+            session.said_at = time.monotonic()
             if "max_prefixes" in one.text:
+                session.told.add(one.text)
                 self._happenings.tell("prefix.limit", one.text, one.peer)
             elif "max_prefixes" in session.last_error and "too many prefixes" in one.text:
                 continue
             session.said = one.text
-            session.fail(one.text)
+            self._fail(session, one.text)
 
     def changed(self, peer: pb.Peer) -> None:
         """GoBGP tells of a change of state."""
         session = self._by_address.get(peer.state.neighbor_address or peer.conf.neighbor_address)
         state = _STATES.get(peer.state.session_state)
-        if session is None or state is None:
+        if session is None or state is None or session.foreign:
             return
         before, session.state = session.state, state
         if state is SessionState.ESTABLISHED and before is not SessionState.ESTABLISHED:
             session.since, session.said, session.complete = time.monotonic(), "", False
-            self._refused_passwords = refused_passwords()
+            session.told.clear()
+            self.sought(str(session.peer.address), False)
             self._happenings.tell("session.up", f"session with AS {session.peer.remote_as}", str(session.peer.address))
+        elif before is SessionState.DOWN:
+            session.since = time.monotonic()
         elif before is SessionState.ESTABLISHED and state is not SessionState.ESTABLISHED:
             self._ended(session, next(iter(session.away.values()), "") or session.said or "the connection was lost")
 
@@ -150,7 +184,7 @@ class Sessions:
         """GoBGP's whole account of a peer."""
         address = peer.state.neighbor_address or peer.conf.neighbor_address
         session = self._by_address.get(address)
-        if session is None:
+        if session is None or session.foreign:
             return
         self.changed(peer)
         if session.established:
@@ -169,34 +203,41 @@ class Sessions:
         """There is no gobgpd: no session either."""
         for session in self._by_address.values():
             if session.established:
-                session.state = SessionState.IDLE
+                session.state = SessionState.DOWN
                 self._ended(session, why)
-            session.state = SessionState.IDLE
+            session.state = SessionState.DOWN
 
     def silent(self) -> None:
-        """Say what can be said of peers that have had no session for a while, and of which gobgpd says nothing."""
-        refused = refused_passwords()
-        for session in self._by_address.values():
-            quiet = not session.established and not session.said and not session.away and not session.refused
-            if not quiet or time.monotonic() - session.since < NO_ANSWER_S:
-                continue
-            peer = session.peer
-            if refused > self._refused_passwords:
-                session.fail(f"no session: connections come with another TCP MD5 password than that of {_key(peer)}")
-            elif peer.passive:
-                session.fail("the peer does not connect")
-            elif not session.last_error:
-                session.fail(f"no connection: port {peer.port} does not answer, refuses, or has another password")
+        """Say what can be said of peers that have had no session for a while, and of which nobody says why.
+
+        Called now and then, so it is here that peers whose sessions were found standing are no longer listened to.
+        """
+        for address, session in self._by_address.items():
+            self.sought(address, not session.established and not session.foreign)
+            if session.refused:
+                self._fail(session, session.refused)
+            known = session.established or session.said or session.away or session.refused or session.last_error
+            if not known and time.monotonic() - session.since >= NO_ANSWER_S:
+                self._fail(session, _silence(session))
 
     def views(self) -> tuple[PeerView, ...]:
         """As shown."""
         return tuple(self._view(session) for session in self._by_address.values())
 
+    def _fail(self, session: Session, why: str) -> None:
+        """Note why there is no session, and tell it once: each attempt would tell it again."""
+        session.fail(why)
+        if why not in session.told and len(session.told) < MAX_TOLD:
+            session.told.add(why)
+            self._happenings.tell("session.failed", why, str(session.peer.address))
+
     def _ended(self, session: Session, why: str) -> None:
         session.since, session.complete, session.said = time.monotonic(), False, ""
+        session.answers = False
         session.flaps += 1
         session.fail(why)
         session.received = session.accepted = 0
+        self.sought(str(session.peer.address), True)
         self._happenings.tell("session.down", why, str(session.peer.address))
 
     def _view(self, session: Session) -> PeerView:
@@ -234,8 +275,15 @@ def _complete(peer: pb.Peer, session: Session) -> bool:
     return all(state.end_of_rib_received for state in states if state.received)
 
 
-def _key(peer: Peer) -> str:
-    return str(peer.password_file) if peer.password_file else "no password"
+def _silence(session: Session) -> str:
+    """Of a peer that nothing is known of. Only one with a password may be silent because of it."""
+    peer = session.peer
+    if session.answers:
+        return "no session, though the peer answers: neither it nor gobgpd says why"
+    password = f", or expects another TCP MD5 password than that in {peer.password_file}" if peer.password_file else ""
+    if peer.passive:
+        return f"the peer does not connect{password}"
+    return f"port {peer.port} does not answer{password}"
 
 
 def _nobody(_address: str, _away: bool) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from netloom.plugins import Doc, Length, Pattern, Range
+from netloom.plugins import Doc, Fitting, Length, Misfit, Misfits, Pattern, Range, Secret
+from netloom_bgp import misfits
 
+FamilyName = misfits.FamilyName
 Action = Literal["accept", "reject"]
-FamilyName = Literal["ipv4", "ipv6"]
-AsNumber = Annotated[int, Range(1, 4_294_967_295)]
-Community = Annotated[
-    str, Pattern(r"\d{1,5}:\d{1,5}", "a community such as 65000:100: two numbers from 0 to 65535 with a colon between")
-]
+AS_TRANS = 23_456
 MAX_PASSWORD_BYTES = 80
 """What Linux takes as a key of TCP MD5 (``TCP_MD5SIG_MAXKEYLEN``)."""
 
@@ -31,6 +29,33 @@ class ZeroOr(Range):
         return f"0, or a number from {self.low:.10g} to {self.high:.10g}"
 
 
+@dataclass(frozen=True, slots=True)
+class NumberOfAs(Range):
+    """An AS number that somebody may have."""
+
+    def problem(self, value: object) -> str:
+        """What would have been right; "" when ``value`` is."""
+        if value == AS_TRANS:
+            return f"another AS number: {AS_TRANS} only stands for those of four bytes (RFC 6793)"
+        return f"an AS number, from {self.low:.10g} to {self.high:.10g}" if Range.problem(self, value) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class TwoNumbers(Pattern):
+    """A community."""
+
+    def problem(self, value: object) -> str:
+        """What would have been right; "" when ``value`` is."""
+        wrong = Pattern.problem(self, value)
+        return wrong or (self.text if any(int(part) > 65_535 for part in str(value).split(":")) else "")
+
+
+AsNumber = Annotated[int, NumberOfAs(1, 4_294_967_295)]
+Community = Annotated[
+    str, TwoNumbers(r"[0-9]{1,5}:[0-9]{1,5}", "a community such as 65000:100: two numbers from 0 to 65535")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
     """``plugins.bgp.speaker``: the GoBGP that speaks for this node."""
@@ -38,8 +63,8 @@ class Speaker:
     socket: Annotated[
         Path | None,
         Doc(
-            "Unix socket of a running gobgpd that this plugin alone configures. Without it the plugin starts one, and "
-            "starts it again when it dies."
+            "Unix socket of a gobgpd that somebody else runs; its other peers and policies stay as they are. Without "
+            "it the plugin starts one, and starts it again when it dies."
         ),
     ] = None
 
@@ -54,14 +79,14 @@ class Bfd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(Fitting):
     """``plugins.bgp.peers[]``: a neighbour."""
 
     address: Annotated[IPv4Address | IPv6Address, Doc("Address of the peer.")]
     remote_as: Annotated[AsNumber, Doc("Its AS number; the node's own for internal BGP.")]
     description: Annotated[str, Length(0, 200), Doc("Shown with the peer.")] = ""
     password_file: Annotated[
-        Path | None, Doc("File that holds the TCP MD5 password (RFC 2385); nobody but its owner may read it.")
+        Path | None, Secret(), Doc("File that holds the TCP MD5 password (RFC 2385); nobody but its owner may read it.")
     ] = None
     port: Annotated[int, Range(1, 65_535), Doc("TCP port of the peer.")] = 179
     local_address: Annotated[IPv4Address | IPv6Address | None, Doc("Address of this node to speak from.")] = None
@@ -81,34 +106,28 @@ class Peer:
     ] = ()
     next_hops: Annotated[
         tuple[IPv4Address | IPv6Address, ...],
-        Doc("Addresses of this node that go out as next hop of prefixes of their IP version, instead of the session's"),
+        Doc(
+            "Addresses of this node that go out as next hop of prefixes of their IP version, instead of the session's."
+        ),
     ] = ()
     max_prefixes: Annotated[
         int | None, Range(1, 4_294_967_295), Doc("Prefixes of one family; with one more the session ends.")
     ] = None
+    max_prefixes_retry_s: Annotated[
+        int, Range(1, 65_535), Doc("Seconds after which a session is tried again that ended by max_prefixes.")
+    ] = 60
     bfd: Bfd = field(default_factory=Bfd)
 
-    def __post_init__(self) -> None:
-        """Raises ValueError with what does not fit together."""
-        if self.keepalive_s is not None and 0 < self.hold_time_s <= self.keepalive_s:
-            raise ValueError(
-                f"keepalive_s {self.keepalive_s} with hold_time_s {self.hold_time_s}: "
-                "keepalives must come more often than the hold time, a third of it is usual"
-            )
-        if self.local_address is not None and self.local_address.version != self.address.version:
-            raise ValueError(f"local_address {self.local_address} for a peer at {self.address}, of another IP version")
-        for family in self.all_families:
-            if family != _family(self.address) and family not in map(_family, self.next_hops):
-                raise ValueError(
-                    f"families has {family} for a peer at {self.address}, and next_hops has no {family} address: "
-                    f"name the address of this node by which the peer reaches its {family} prefixes"
-                )
+    @classmethod
+    def misfits(cls, values: Mapping[str, Any]) -> Iterable[Misfit]:
+        """As Fitting."""
+        return misfits.of_peer(values)
 
     @property
     def all_families(self) -> tuple[FamilyName, ...]:
         """What is exchanged, in a fixed order."""
-        named = self.families or (_family(self.address),)
-        return tuple(name for name in _FAMILIES if name in named)
+        named = self.families or (misfits.family(self.address),)
+        return tuple(name for name in misfits.FAMILIES if name in named)
 
     @property
     def all_keepalive_s(self) -> int:
@@ -117,21 +136,17 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrefixMatch:
+class PrefixMatch(Fitting):
     """``prefixes[]`` of a filter: the prefix itself, or those within it with a length between ``ge`` and ``le``."""
 
     prefix: Annotated[IPv4Network | IPv6Network, Doc("The prefix.")]
     ge: Annotated[int | None, Range(0, 128), Doc("Least length of a prefix within it.")] = None
     le: Annotated[int | None, Range(0, 128), Doc("Greatest length of a prefix within it.")] = None
 
-    def __post_init__(self) -> None:
-        """Raises ValueError when no prefix could match."""
-        least, most = self.lengths
-        if not self.prefix.prefixlen <= least <= most <= self.prefix.max_prefixlen:
-            raise ValueError(
-                f"{self.prefix} with ge {self.ge} and le {self.le}: lengths must go from {self.prefix.prefixlen} up, "
-                f"ge first, to {self.prefix.max_prefixlen} at most"
-            )
+    @classmethod
+    def misfits(cls, values: Mapping[str, Any]) -> Iterable[Misfit]:
+        """As Fitting."""
+        return misfits.of_lengths(values)
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -149,10 +164,6 @@ class ImportFilter:
     action: Annotated[Action, Doc("What becomes of a route that matches.")]
     prefixes: Annotated[tuple[PrefixMatch, ...], Doc("Any of these; any prefix when there is none.")] = ()
     communities: Annotated[tuple[Community, ...], Doc("Any of these; any route when there is none.")] = ()
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a community out of range."""
-        _check_communities(self.communities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +197,6 @@ class Exports:
     )
     med: Annotated[int | None, Range(0, 4_294_967_295), Doc("Multi-exit discriminator, sent with every prefix.")] = None
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for a community out of range."""
-        _check_communities(self.communities)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GracefulRestart:
@@ -202,10 +209,10 @@ class GracefulRestart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class Override(Fitting):
     """``plugins.bgp.overrides[]``: settings of nodes with certain labels; what is set here replaces the whole value."""
 
-    match_labels: Annotated[Mapping[str, str], Doc("Labels the node must have, as in node.labels.")]
+    match_labels: Annotated[Mapping[str, str], Length(1, 64), Doc("Labels the node must have, as in node.labels.")]
     local_as: Annotated[AsNumber | None, Doc("As plugins.bgp.local_as.")] = None
     router_id: Annotated[IPv4Address | None, Doc("As plugins.bgp.router_id.")] = None
     listen_port: Annotated[int | None, Range(0, 65_535), Doc("As plugins.bgp.listen_port.")] = None
@@ -214,13 +221,14 @@ class Override:
     exports: Exports | None = None
     graceful_restart: GracefulRestart | None = None
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for a peer that is named twice."""
-        _check_peers(self.peers or ())
+    @classmethod
+    def misfits(cls, values: Mapping[str, Any]) -> Iterable[Misfit]:
+        """As Fitting."""
+        return misfits.of_override(values, (one.name for one in fields(cls)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BgpSettings:
+class BgpSettings(Fitting):
     """``plugins.bgp``: sessions with routers that carry this node's prefixes, and theirs."""
 
     local_as: Annotated[AsNumber | None, Doc("AS number of this node; needed as soon as there are peers.")] = None
@@ -235,38 +243,27 @@ class BgpSettings:
     graceful_restart: GracefulRestart = field(default_factory=GracefulRestart)
     overrides: Annotated[tuple[Override, ...], Doc("Settings of nodes with certain labels, one after the other.")] = ()
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for a peer that is named twice, or one without an AS of our own."""
-        _check_peers(self.peers)
-        if self.peers and self.local_as is None and not any(one.local_as for one in self.overrides):
-            raise ValueError("local_as is not set, but there are peers; give this node's AS number")
+    @classmethod
+    def misfits(cls, values: Mapping[str, Any]) -> Iterable[Misfit]:
+        """As Fitting."""
+        return misfits.of_section(values)
 
     def of_node(self, labels: Mapping[str, str]) -> BgpSettings:
-        """What holds for a node with these labels, overrides applied. Raises ValueError when that does not fit."""
+        """What holds for a node with these labels, overrides applied. Raises Misfits, with keys as they are written."""
         values = {one.name: getattr(self, one.name) for one in fields(self)} | {"overrides": ()}
-        for override in self.overrides:
+        written = {name: name for name in values}
+        for number, override in enumerate(self.overrides):
             if override.match_labels.items() <= labels.items():
                 names = [one.name for one in fields(override) if one.name != "match_labels"]
-                values |= {name: value for name in names if (value := getattr(override, name)) is not None}
-        return BgpSettings(**values)
+                set_here = {name: value for name in names if (value := getattr(override, name)) is not None}
+                values |= set_here
+                written |= {name: f"overrides[{number}].{name}" for name in set_here}
+        try:
+            return BgpSettings(**values)
+        except Misfits as error:
+            raise Misfits(tuple(one._replace(key=_written(one.key, written)) for one in error.found)) from error
 
 
-_FAMILIES: tuple[FamilyName, ...] = ("ipv4", "ipv6")
-
-
-def _family(address: IPv4Address | IPv6Address) -> FamilyName:
-    return "ipv4" if address.version == 4 else "ipv6"
-
-
-def _check_communities(communities: tuple[str, ...]) -> None:
-    for number, text in enumerate(communities):
-        if any(int(part) > 65_535 for part in text.split(":")):
-            raise ValueError(f"communities[{number}] {text}: both numbers go from 0 to 65535")
-
-
-def _check_peers(peers: tuple[Peer, ...]) -> None:
-    seen: dict[IPv4Address | IPv6Address, int] = {}
-    for number, peer in enumerate(peers):
-        if peer.address in seen:
-            raise ValueError(f"peers[{number}].address {peer.address} again, first in peers[{seen[peer.address]}]")
-        seen[peer.address] = number
+def _written(key: str, written: Mapping[str, str]) -> str:
+    name = key.replace("[", ".").partition(".")[0]
+    return written[name] + key.removeprefix(name)

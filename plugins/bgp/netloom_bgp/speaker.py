@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import time
@@ -39,8 +40,8 @@ class Speaker:
 
     @property
     def age_s(self) -> float:
-        """Seconds for which our own one has run; somebody else's is taken to have run for long."""
-        return self._daemon.age_s if self.own else float("inf")
+        """Seconds for which our own one has run; somebody else's does not say, and may have been started just now."""
+        return self._daemon.age_s if self.own else 0.0
 
     def running(self) -> bool:
         """Whether our own one runs, started by this agent or by an earlier one."""
@@ -76,10 +77,12 @@ class Speaker:
         if not self.own:
             return "3"
         if not self._version:
-            done = await asyncio.to_thread(
-                subprocess.run, [NAME, "--version"], capture_output=True, text=True, check=False, timeout=5
-            )
-            self._version = done.stdout.strip().rpartition(" ")[2]
+            # One that runs may have been uninstalled.
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                done = await asyncio.to_thread(
+                    subprocess.run, [NAME, "--version"], capture_output=True, text=True, check=False, timeout=2
+                )
+                self._version = done.stdout.strip().rpartition(" ")[2]
         return self._version
 
     def said(self) -> list[Said]:

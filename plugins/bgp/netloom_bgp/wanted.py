@@ -16,6 +16,7 @@ MARK: Final = "netloom-"
 DEFERRAL_S: Final = 1
 """Seconds for which a restarted gobgpd waits for what others tell before it tells them. It tells this node's prefixes
 alone, which depend on nobody."""
+_ALL_PEERS: Final = pb.MatchSet(type=pb.MatchSet.ANY, name="peers")
 _ACTIONS: Final = {"accept": pb.ACCEPT, "reject": pb.REJECT}
 
 
@@ -27,6 +28,16 @@ def global_config(settings: BgpSettings, router_id: IPv4Address) -> pb.Global:
         listen_port=settings.listen_port or -1,
         use_multiple_paths=True,
     )
+
+
+def same_identity(wanted: pb.Global, found: pb.Global) -> bool:
+    """Whether gobgpd runs as the node that is wanted; how it runs otherwise is for whoever runs it to say."""
+    return wanted.asn == found.asn and wanted.router_id == found.router_id
+
+
+def is_marked(peer: pb.Peer) -> bool:
+    """Whether this plugin added the peer."""
+    return peer.conf.description.startswith(MARK)
 
 
 def same_global(wanted: pb.Global, found: pb.Global) -> bool:
@@ -85,18 +96,21 @@ def _family(name: str, peer: Peer, *, graceful: bool) -> pb.AfiSafi:
 
 
 class Policies:
-    """Policies of one direction, with the sets they name. Their names hold a mark of what they say."""
+    """A policy of one direction, with the sets it names. Its name holds a mark of what it says.
 
-    def __init__(self, direction: pb.PolicyDirection, statements: Sequence[pb.Statement], default: str) -> None:
+    It decides for this plugin's peers alone, and about everything: what it does not know is left to whoever else has
+    policies in a gobgpd that is shared.
+    """
+
+    def __init__(self, direction: pb.PolicyDirection, statements: Sequence[pb.Statement]) -> None:
         self.sets: list[pb.DefinedSet] = []
         self._direction = direction
-        self._default = _ACTIONS[default]
         self.policy = pb.Policy(statements=statements)
 
     def named(self, sets: Sequence[pb.DefinedSet]) -> Policies:
         """The same, with names for itself, its statements, and these sets that they refer to by number."""
         raw = [one.SerializeToString(deterministic=True) for one in (*sets, self.policy)]
-        prefix = f"{MARK}{'in' if self._direction == pb.IMPORT else 'out'}-{_fingerprint(*raw, bytes([self._default]))}"
+        prefix = f"{MARK}{'in' if self._direction == pb.IMPORT else 'out'}-{_fingerprint(*raw)}"
         self.policy.name = prefix
         for one in sets:
             one.name = f"{prefix}-{one.name}"
@@ -108,46 +122,54 @@ class Policies:
         self.sets = list(sets)
         return self
 
-    @property
-    def assignment(self) -> pb.PolicyAssignment:
-        """For everybody."""
-        return pb.PolicyAssignment(
-            name="global",
-            direction=self._direction,
-            policies=[pb.Policy(name=self.policy.name)],
-            default_action=self._default,
-        )
+    def assignment(self, others: Sequence[str] = ()) -> pb.PolicyAssignment:
+        """It, and behind it the policies of others; what becomes of a route that none decides stays as it is."""
+        policies = [pb.Policy(name=name) for name in (self.policy.name, *others)]
+        return pb.PolicyAssignment(name="global", direction=self._direction, policies=policies)
 
 
 def import_policies(settings: BgpSettings) -> Policies:
-    """The import filters, judged before the best of several routes is chosen. This node's own pass."""
-    sets: list[pb.DefinedSet] = []
-    statements = [_own(pb.ACCEPT)]
+    """The import filters, judged before the best of several routes is chosen."""
+    sets = [_peers(settings)]
+    statements: list[pb.Statement] = []
     for number, one in enumerate(settings.imports.filters):
         statements += _statements(number, one, sets)
-    return Policies(pb.IMPORT, statements, settings.imports.otherwise).named(sets)
+    statements.append(pb.Statement(actions=pb.Actions(route_action=_ACTIONS[settings.imports.otherwise])))
+    for statement in statements:
+        statement.conditions.neighbor_set.CopyFrom(_ALL_PEERS)
+    return Policies(pb.IMPORT, statements).named(sets)
 
 
 def export_policies(settings: BgpSettings) -> Policies:
     """Only this node's own prefixes go out: it is nobody's way to anywhere else. With the next hops of the settings."""
-    sets: list[pb.DefinedSet] = []
+    sets = [_peers(settings)]
     statements = []
     for number, peer in enumerate(settings.peers):
         for hop in peer.next_hops:
-            host = f"{peer.address}/{peer.address.max_prefixlen}"
             if not any(one.name == f"peer{number}" for one in sets):
-                sets.append(pb.DefinedSet(defined_type=pb.NEIGHBOR, name=f"peer{number}", list=[host]))
-            one = _own(pb.ACCEPT)
+                sets.append(pb.DefinedSet(defined_type=pb.NEIGHBOR, name=f"peer{number}", list=[_host(peer)]))
+            one = _own_accepted()
             one.conditions.neighbor_set.CopyFrom(pb.MatchSet(type=pb.MatchSet.ANY, name=f"peer{number}"))
             one.conditions.afi_safi_in.append(FAMILIES["ipv4" if hop.version == 4 else "ipv6"])
             one.actions.nexthop.CopyFrom(pb.NexthopAction(address=str(hop)))
             statements.append(one)
-    return Policies(pb.EXPORT, [*statements, _own(pb.ACCEPT)], "reject").named(sets)
+    for one in (_own_accepted(), pb.Statement(actions=pb.Actions(route_action=pb.REJECT))):
+        one.conditions.neighbor_set.CopyFrom(_ALL_PEERS)
+        statements.append(one)
+    return Policies(pb.EXPORT, statements).named(sets)
 
 
-def _own(action: pb.RouteAction) -> pb.Statement:
+def _peers(settings: BgpSettings) -> pb.DefinedSet:
+    return pb.DefinedSet(defined_type=pb.NEIGHBOR, name=_ALL_PEERS.name, list=[_host(one) for one in settings.peers])
+
+
+def _host(peer: Peer) -> str:
+    return f"{peer.address}/{peer.address.max_prefixlen}"
+
+
+def _own_accepted() -> pb.Statement:
     return pb.Statement(
-        conditions=pb.Conditions(route_type=pb.Conditions.ROUTE_TYPE_LOCAL), actions=pb.Actions(route_action=action)
+        conditions=pb.Conditions(route_type=pb.Conditions.ROUTE_TYPE_LOCAL), actions=pb.Actions(route_action=pb.ACCEPT)
     )
 
 

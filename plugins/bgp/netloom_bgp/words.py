@@ -1,4 +1,4 @@
-"""Why sessions end, in words: from gobgpd's log, the only place where it says so. Pure."""
+"""Why there is no session, in words: NOTIFICATIONs, and gobgpd's log, the only place where it says so. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,13 @@ _REASONS: Final = {
     "restart-timer-expired": "the peer did not come back in its restart time; its routes are gone",
     "admin-down": "ended by this node",
 }
-_QUIET: Final = ("collision of connections",)
+COLLISION: Final = (6, 7)
+"""Two connections met and one had to go: no reason why there is no session."""
+_WITH_TEXT: Final = frozenset({(6, 2), (6, 4)})
+WORDLESS: Final = "the peer takes connections and ends them without a word: does it expect this node?"
+"""The weakest of reasons: routers do so as well after they have said why."""
+MAX_TOLD_BYTES: Final = 128
+"""Of what a peer may say in its own words (RFC 9003)."""
 _SENT_TEXT: Final = re.compile(r"as number mismatch expected (\d+), received (\d+)", re.IGNORECASE)
 
 
@@ -61,6 +67,14 @@ def notification(code: int, subcode: int) -> str:
     return f"{words} (NOTIFICATION {code}/{subcode})"
 
 
+def notification_told(whose: str, code: int, subcode: int, data: bytes = b"") -> str:
+    """Who ended the session, and why; ``data`` is what follows the numbers. "" for what says nothing of trouble."""
+    if (code, subcode) == COLLISION:
+        return ""
+    size = data[0] if (code, subcode) in _WITH_TEXT and data else 0
+    return _ended(whose, code, subcode, data[1 : 1 + size].decode(errors="replace"))
+
+
 def said(line: str) -> Said | None:
     """What the line says of why there is no session; None when it says nothing of that."""
     try:
@@ -70,7 +84,7 @@ def said(line: str) -> Said | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("Key"), str):
         return None
     text = _text(str(entry.get("msg", "")), entry)
-    return Said(entry["Key"], text) if text and not text.startswith(_QUIET) else None
+    return Said(entry["Key"], text) if text else None
 
 
 def _text(message: str, entry: dict[str, Any]) -> str:
@@ -78,16 +92,19 @@ def _text(message: str, entry: dict[str, Any]) -> str:
         whose = "peer" if message.startswith("received") else "this node"
         if not isinstance(entry.get("Code"), int):
             return _unnumbered(whose, str(entry.get("Data", "")))
-        words = notification(entry["Code"], entry.get("Subcode", 0))
-        told = entry.get("Communicated-Reason")
-        return f"{whose} ended the session: {words}" + (f', "{str(told)[:128]}"' if told else "")
+        numbers = entry["Code"], int(entry.get("Subcode", 0))
+        return "" if numbers == COLLISION else _ended(whose, *numbers, str(entry.get("Communicated-Reason") or ""))
     if message == "prefix limit reached" and "Pct" not in entry:
-        return (
-            f"more {entry.get('Family')} prefixes than max_prefixes allows; the session is tried again after a minute"
-        )
+        return f"more {entry.get('Family')} prefixes than max_prefixes allows; tried again after max_prefixes_retry_s"
     if message == "Peer Down":
         return _REASONS.get(str(entry.get("Reason", "")), "")
     return ""
+
+
+def _ended(whose: str, code: int, subcode: int, told: str) -> str:
+    """``told``: in the peer's own words, of which nothing may break a line."""
+    quoted = "".join(one if one.isprintable() else "?" for one in told[:MAX_TOLD_BYTES])
+    return f"{whose} ended the session: {notification(code, subcode)}" + (f', "{quoted}"' if quoted else "")
 
 
 def _unnumbered(whose: str, data: str) -> str:

@@ -208,7 +208,7 @@ class DisablePeerRequest(_message.Message):
     def __init__(self, address: _Optional[str] = ..., communication: _Optional[str] = ...) -> None: ...
 
 class ListPathRequest(_message.Message):
-    __slots__ = ("table_type", "name", "family", "sort_type", "enable_filtered")
+    __slots__ = ("table_type", "name", "family", "sort_type", "enable_filtered", "enable_only_binary")
     class SortType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         NONE: _ClassVar[ListPathRequest.SortType]
@@ -220,12 +220,14 @@ class ListPathRequest(_message.Message):
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     SORT_TYPE_FIELD_NUMBER: _ClassVar[int]
     ENABLE_FILTERED_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_ONLY_BINARY_FIELD_NUMBER: _ClassVar[int]
     table_type: TableType
     name: str
     family: Family
     sort_type: ListPathRequest.SortType
     enable_filtered: bool
-    def __init__(self, table_type: _Optional[_Union[TableType, str]] = ..., name: _Optional[str] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., sort_type: _Optional[_Union[ListPathRequest.SortType, str]] = ..., enable_filtered: bool = ...) -> None: ...
+    enable_only_binary: bool
+    def __init__(self, table_type: _Optional[_Union[TableType, str]] = ..., name: _Optional[str] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., sort_type: _Optional[_Union[ListPathRequest.SortType, str]] = ..., enable_filtered: bool = ..., enable_only_binary: bool = ...) -> None: ...
 
 class ListPathResponse(_message.Message):
     __slots__ = ("destination",)
@@ -334,7 +336,7 @@ class Family(_message.Message):
     def __init__(self, afi: _Optional[_Union[Family.Afi, str]] = ..., safi: _Optional[_Union[Family.Safi, str]] = ...) -> None: ...
 
 class Path(_message.Message):
-    __slots__ = ("nlri", "pattrs", "age", "best", "is_withdraw", "no_implicit_withdraw", "family", "source_asn", "source_id", "filtered", "stale", "is_from_external", "neighbor_ip", "is_nexthop_invalid")
+    __slots__ = ("nlri", "pattrs", "age", "best", "is_withdraw", "no_implicit_withdraw", "family", "source_asn", "source_id", "filtered", "stale", "is_from_external", "neighbor_ip", "is_nexthop_invalid", "pattrs_binary")
     NLRI_FIELD_NUMBER: _ClassVar[int]
     PATTRS_FIELD_NUMBER: _ClassVar[int]
     AGE_FIELD_NUMBER: _ClassVar[int]
@@ -349,6 +351,7 @@ class Path(_message.Message):
     IS_FROM_EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOR_IP_FIELD_NUMBER: _ClassVar[int]
     IS_NEXTHOP_INVALID_FIELD_NUMBER: _ClassVar[int]
+    PATTRS_BINARY_FIELD_NUMBER: _ClassVar[int]
     nlri: _any_pb2.Any
     pattrs: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
     age: _timestamp_pb2.Timestamp
@@ -363,7 +366,8 @@ class Path(_message.Message):
     is_from_external: bool
     neighbor_ip: str
     is_nexthop_invalid: bool
-    def __init__(self, nlri: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., pattrs: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., age: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., best: bool = ..., is_withdraw: bool = ..., no_implicit_withdraw: bool = ..., family: _Optional[_Union[Family, _Mapping]] = ..., source_asn: _Optional[int] = ..., source_id: _Optional[str] = ..., filtered: bool = ..., stale: bool = ..., is_from_external: bool = ..., neighbor_ip: _Optional[str] = ..., is_nexthop_invalid: bool = ...) -> None: ...
+    pattrs_binary: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, nlri: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., pattrs: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., age: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., best: bool = ..., is_withdraw: bool = ..., no_implicit_withdraw: bool = ..., family: _Optional[_Union[Family, _Mapping]] = ..., source_asn: _Optional[int] = ..., source_id: _Optional[str] = ..., filtered: bool = ..., stale: bool = ..., is_from_external: bool = ..., neighbor_ip: _Optional[str] = ..., is_nexthop_invalid: bool = ..., pattrs_binary: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Destination(_message.Message):
     __slots__ = ("prefix", "paths")
@@ -782,32 +786,6 @@ class OriginAttribute(_message.Message):
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     origin: int
     def __init__(self, origin: _Optional[int] = ...) -> None: ...
-
-class AsSegment(_message.Message):
-    __slots__ = ("type", "numbers")
-    class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        UNKNOWN: _ClassVar[AsSegment.Type]
-        AS_SET: _ClassVar[AsSegment.Type]
-        AS_SEQUENCE: _ClassVar[AsSegment.Type]
-        AS_CONFED_SEQUENCE: _ClassVar[AsSegment.Type]
-        AS_CONFED_SET: _ClassVar[AsSegment.Type]
-    UNKNOWN: AsSegment.Type
-    AS_SET: AsSegment.Type
-    AS_SEQUENCE: AsSegment.Type
-    AS_CONFED_SEQUENCE: AsSegment.Type
-    AS_CONFED_SET: AsSegment.Type
-    TYPE_FIELD_NUMBER: _ClassVar[int]
-    NUMBERS_FIELD_NUMBER: _ClassVar[int]
-    type: AsSegment.Type
-    numbers: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, type: _Optional[_Union[AsSegment.Type, str]] = ..., numbers: _Optional[_Iterable[int]] = ...) -> None: ...
-
-class AsPathAttribute(_message.Message):
-    __slots__ = ("segments",)
-    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
-    segments: _containers.RepeatedCompositeFieldContainer[AsSegment]
-    def __init__(self, segments: _Optional[_Iterable[_Union[AsSegment, _Mapping]]] = ...) -> None: ...
 
 class NextHopAttribute(_message.Message):
     __slots__ = ("next_hop",)
