@@ -301,7 +301,7 @@ class Policies:
         self._open = True
         self._tables.keep_only(self._users)
         tables = self.repository.tables
-        self._waiting = Update(self.revision, tables)
+        self._waiting = Update(self.revision, tables, asking=frozenset(tables))
         self.apply()
 
     def apply(self) -> None:
@@ -343,5 +343,8 @@ class Policies:
         before = self._waiting or Update(0, {})
         tables = {number: table for number, table in before.tables.items() if number not in update.gone}
         self._waiting = Update(
-            update.revision, {**tables, **update.tables}, (before.gone | update.gone) - update.tables.keys()
+            update.revision,
+            {**tables, **update.tables},
+            (before.gone | update.gone) - update.tables.keys(),
+            (before.asking | update.asking) - update.gone,
         )
