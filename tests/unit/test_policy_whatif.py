@@ -87,6 +87,14 @@ def test_an_audit_policy_changes_what_is_reported_alone() -> None:
     assert becomes(Verdict.DENIED, Verdict.DENIED_BY_DEFAULT) is None
 
 
+def test_it_shows_whose_requests_somebody_judges() -> None:
+    assert becomes(Verdict.ALLOWED, Verdict.REDIRECTED) is Becomes.REDIRECTED
+    assert becomes(Verdict.REDIRECTED, Verdict.ALLOWED) is Becomes.UNREDIRECTED
+    assert becomes(Verdict.REDIRECTED, Verdict.AUDITED) is Becomes.AUDITED
+    assert becomes(Verdict.AUDITED, Verdict.REDIRECTED) is Becomes.UNAUDITED
+    assert becomes(Verdict.REDIRECTED, Verdict.REDIRECTED) is None
+
+
 def test_the_same_policies_change_nothing() -> None:
     assert not compared(standing(CLOSED), CLOSED, seen=[flow(B, A)])
 
