@@ -98,6 +98,6 @@ async def test_two_protocols_at_one_port_are_refused_beside_what_stands() -> Non
     policies.protocols = {"http": lambda _: None, "memcached": lambda _: None}
     changes = PolicyChanges(cast("Policies", policies))
     await changes.take(files(RULES % "http")[:1], dry_run=False)
-    with pytest.raises(ConfigError, match="b.yaml:7: .*found memcached, where CiliumNetworkPolicy/default/a has http"):
+    with pytest.raises(ConfigError, match=r"b.yaml:7: .*found memcached, where CiliumNetworkPolicy/default/a has http"):
         await changes.take(files(RULES % "memcached")[1:], dry_run=False)
     await changes.take(files(RULES % "memcached")[:1], dry_run=False)
