@@ -132,17 +132,30 @@ def test_every_setting_is_documented() -> None:
     assert [name for cls in (Settings, *config_reference.own_sections().values()) for name in undocumented(cls)] == []
 
 
-def configs() -> list[tuple[str, str]]:
+def configs(*, policies: bool = False) -> list[tuple[str, str]]:
+    """Every YAML block in the documentation that is a node config, or a policy, with its page."""
+    return [(page, text) for page, text in blocks() if text.startswith("apiVersion:") is policies]
+
+
+def blocks() -> list[tuple[str, str]]:
     """Every YAML block in the documentation, with its page."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
     return [(page.name, body) for page in pages for kind, _, body in BLOCK.findall(page.read_text()) if kind == "yaml"]
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "examples/policies").iterdir()), ids=lambda file: file.name)
+POLICIES = [*sorted((ROOT / "examples/policies").iterdir()), *sorted((ROOT / "examples/job-postings").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("file", POLICIES, ids=lambda file: file.name)
 def test_every_policy_of_the_examples_is_read_without_a_warning(file: Path) -> None:
     found = read_policies(file.read_text(), file.name)
     assert found.policies
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(("page", "text"), configs(policies=True))
+def test_every_policy_in_the_documentation_is_read_without_a_warning(page: str, text: str) -> None:
+    assert read_policies(text, page).warnings == ()
 
 
 @pytest.mark.parametrize(("page", "text"), configs())

@@ -211,6 +211,8 @@ COMPARISON: dict[str, Any] = {
         }
     ],
     "cell_changes": 1,
+    "requests": [],
+    "request_changes": 0,
     "changes": True,
 }
 

@@ -460,3 +460,10 @@ def test_a_grid_has_a_letter_for_each_answer_however_many_there_are() -> None:
     found = grid({"ends": [], "cells": cells})
     assert len(set(found.marks.values())) == len(cells)
     assert {"a", "z", "aa", "ac"} <= set(found.legend)
+
+
+def test_what_if_shows_rules_about_requests_that_come_and_go(ask: Netctl, agent: RecordedAgent) -> None:
+    change = {"identity": 256, "gone": ["ingress allow {} at http 80, anybody"], "new": []}
+    agent.answers["POST", "/v1/policies/what-if"] = COMPARISON | {"requests": [change], "request_changes": 1}
+    out = ask("policy", "what-if", "--delete", "web").out
+    assert "Requests: of 1 identities other things would be said\n  identity 256\n    - ingress allow {} at" in out

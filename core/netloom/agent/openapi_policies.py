@@ -204,6 +204,8 @@ POLICY_SCHEMAS: dict[str, Json] = {
             "flow_changes": NUMBER,
             "cells": _list_of(_CELL_CHANGE),
             "cell_changes": NUMBER,
+            "requests": _list_of(schema({"identity": NUMBER, "gone": STRINGS, "new": STRINGS})),
+            "request_changes": NUMBER,
             "changes": TRUTH,
         }
     ),

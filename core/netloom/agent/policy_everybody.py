@@ -87,6 +87,11 @@ class Everybody:
                 for one in compared.cells[:MAX_SHOWN]
             ],
             "cell_changes": len(compared.cells),
+            "requests": [
+                {"identity": int(one.identity), "gone": list(one.gone), "new": list(one.new)}
+                for one in compared.requests[:MAX_SHOWN]
+            ],
+            "request_changes": len(compared.requests),
             "changes": bool(compared),
         }
 
