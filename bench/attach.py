@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench import drivers
 from bench.nodes import Node, node
 from netloom.edge.netns import create_named_netns, delete_named_netns
 from netloom.lab.inside import argv_in, ip_batch
 
-SOURCE = Path(__file__).with_name("attachbench.c")
 PLUGINS = Path("/usr/lib/cni")
 """Where Debian's containernetworking-plugins puts them."""
 COMMANDS = ("ADD", "DEL")
@@ -53,11 +53,7 @@ class Candidate:
 
 def build(directory: Path) -> Path:
     """Compile what calls; returns the program."""
-    directory.mkdir(parents=True, exist_ok=True)
-    program = directory / "attachbench"
-    flags = ["-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["gcc", *flags, "-o", program, SOURCE], check=True)
-    return program
+    return drivers.build("attachbench", directory, "-D_GNU_SOURCE")
 
 
 @contextmanager

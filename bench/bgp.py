@@ -1,5 +1,7 @@
 """What BGP costs a node: how soon its announcements are in a router's kernel, and many routes in its own.
 
+What of that is writing routes is measured by itself (:mod:`bench.routes`).
+
 A rack of one node with a router, FRR, at the other end of a cable; agent, speaker and plugin are those of any node. FRR
 is given its routes by the kernel it runs on, and told to spread them in one step, from which is measured.
 """
@@ -13,16 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import TypeVar
 
+from bench import routes
+from bench.nodes import resident_bytes
+from bench.routes import Written
 from netloom.edge.learned_routes import LearnedTable
 from netloom.edge.messages import attributes
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.edge.routes import ATTRIBUTES_AT, RTA_DST, list_routes
 from netloom.edge.rtnl import RtnlSocket
-from netloom.lab import lab, routers
+from netloom.lab import routers
 from netloom.lab.inside import ip_batch, netns_path
+from netloom.lab.lab import Lab, running
 from netloom.lab.racks import RackSpec, cables_of
 from netloom.lab.topology import LabSpec
 from netloom_bgp.client import Gobgp
@@ -75,10 +80,12 @@ class Spread:
 
     announcing: Announcing
     learning: tuple[Learning, ...]
+    writing: Written
 
 
 def measure(mark: str, say: Callable[[str], None]) -> Spread:
-    """Takes a minute or two."""
+    """Takes two minutes or three."""
+    writing = routes.measure(mark, say)
     cable = cables_of(1, 1)[0]
     bgp = {"local_as": _AS, "peers": [{"address": str(cable.tor_ipv4.ip), "remote_as": _ROUTER_AS}]}
     settings = {
@@ -86,22 +93,20 @@ def measure(mark: str, say: Callable[[str], None]) -> Spread:
         "plugins": {"native": {"direct_node_routes": False, "routed": True}, "bgp": bgp},
     }
     spec = LabSpec(name=f"{mark}-bgp", nodes=1, pods_per_node=0, racks=(RackSpec(name="a", nodes=1),), uplinks=1)
-    made = lab.up(spec, settings)
-    try:
-        bench = _Bench(made)
+    with running(spec, settings) as lab:
+        bench = _Bench(lab)
         say(f"{ANNOUNCEMENTS} announcements")
         announcing = bench.announce(ANNOUNCEMENTS)
-        return Spread(announcing=announcing, learning=tuple(bench.learn(routes, say) for routes in SCALES))
-    finally:
-        lab.down(spec.name)
+        learning = tuple(bench.learn(count, say) for count in SCALES)
+        return Spread(announcing=announcing, learning=learning, writing=writing)
 
 
 class _Bench:
-    def __init__(self, made: lab.Lab) -> None:
-        self._lab = made
-        self._node = made.topology.nodes[0]
-        (self._tor,) = made.topology.tors
-        self._run_dir = made.files.run_dir / self._node.name
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._node = lab.topology.nodes[0]
+        (self._tor,) = lab.topology.tors
+        self._run_dir = lab.files.run_dir / self._node.name
 
     def announce(self, count: int) -> Announcing:
         prefixes = list(IPv4Network("198.18.0.0/16").subnets(new_prefix=24))[:count]
@@ -126,10 +131,10 @@ class _Bench:
             gobgp.close()
         return tuple(found[False]), tuple(found[True])
 
-    def learn(self, routes: int, say: Callable[[str], None]) -> Learning:
-        say(f"{routes} routes")
+    def learn(self, many: int, say: Callable[[str], None]) -> Learning:
+        say(f"{many} routes")
         before = self._resident()
-        prefixes = [_PREFIXES.network_address + (number << 8) for number in range(routes)]
+        prefixes = [_PREFIXES.network_address + (number << 8) for number in range(many)]
         lines = [f"blackhole {prefix}/24 proto {_GIVEN_PROTOCOL}" for prefix in prefixes]
         ip_batch(self._tor.netns, [f"route add {line}" for line in lines])
         table = _inside(self._node.netns, LearnedTable)
@@ -139,7 +144,7 @@ class _Bench:
             self._spread("redistribute kernel")
             _wait(lambda: len(table.read()) > count)
             first_s = time.monotonic() - began
-            _wait(lambda: len(table.read()) >= count + routes)
+            _wait(lambda: len(table.read()) >= count + many)
             all_s = time.monotonic() - began
             after = self._resident()
             began = time.monotonic()
@@ -150,7 +155,7 @@ class _Bench:
             table.close()
         ip_batch(self._tor.netns, [f"route delete {line}" for line in lines])
         return Learning(
-            routes=routes,
+            routes=many,
             first_s=first_s,
             all_s=all_s,
             withdrawn_s=withdrawn_s,
@@ -170,7 +175,7 @@ class _Bench:
         if agent is None:
             raise RuntimeError("the agent has ended")
         speaker = int((self._run_dir / "bgp" / "gobgpd.pid").read_text().split()[0])
-        return _resident_bytes(agent.pid), _resident_bytes(speaker)
+        return resident_bytes(agent.pid), resident_bytes(speaker)
 
 
 @contextlib.contextmanager
@@ -201,8 +206,3 @@ def _wait(done: Callable[[], bool]) -> None:
         if time.monotonic() > until:
             raise RuntimeError(f"routes were not as they should be within {_WITHIN_S:g} s")
         time.sleep(_POLL_S)
-
-
-def _resident_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from bench.attach import percentile
 from bench.bgp import Learning, Spread
+from bench.routes import ADDED, CHANGED, DELETED, FAMILIES, OURS, PEER, STEPS, Written
 
 _MIB = 1 << 20
+_STEPS = {ADDED: "added, one next hop", CHANGED: "changed to two", DELETED: "deleted"}
 
 
 def section(spread: Spread) -> list[str]:
@@ -32,7 +34,27 @@ def section(spread: Spread) -> list[str]:
         "| routes | first learnt | all learnt | all gone | agent | speaker |",
         "|---:|---:|---:|---:|---:|---:|",
         *map(_row, spread.learning),
+        "",
+        *_writing(spread.writing),
     ]
+
+
+def _writing(written: Written) -> list[str]:
+    """What the last step of learning costs by itself."""
+    text = (
+        f"Writing alone: {written.routes:,} routes into the kernel's table, {written.rounds} times, in an empty "
+        f"namespace; each round begins with another. `{PEER}` is given its lines in a file, and only reads them, asks "
+        "the kernel and checks its answers; Netloom is given what a router told, which it compares, keeps and writes. "
+        "Figures are medians; the number in bold is the ratio within each round, with the least and the most."
+    )
+    rows = [
+        f"| {_STEPS[step]}, IPv{family} | {written.seconds[PEER, family, step] * 1e3:.0f} ms "
+        f"| {written.seconds[OURS, family, step] * 1e3:.0f} ms, **{middle:.2f}** ({least:.2f} to {most:.2f}) |"
+        for step in STEPS
+        for family in FAMILIES
+        for middle, least, most in (written.ratios[OURS, family, step],)
+    ]
+    return [text, "", f"| {written.routes:,} routes | {PEER} | {OURS} |", "|---|---:|---:|", *rows]
 
 
 def _milliseconds(seconds: Sequence[float]) -> str:

@@ -12,6 +12,9 @@ from bench.bgp import Spread
 from bench.policies import BRIDGE_MANY, BRIDGE_ONE, BRIDGE_SET, MANY, ONE
 from bench.policy_scale import Scaling
 from bench.routed import FILTERED, NATIVE, NATIVE_ONE, OVERLAY, ROUTED
+from bench.routes import FAMILIES, STEPS
+from bench.routes import OURS as WRITTEN_BY_US
+from bench.routes import PEER as BATCH
 from bench.summary import METRICS, Figure, Key
 
 _ONE_NODE, _TWO_NODES = "netloom", "netloom over vxlan"
@@ -160,6 +163,10 @@ def of_bgp(spread: Spread) -> Iterator[Goal]:
     for one, limit in zip(spread.learning, (1, 20), strict=True):
         name = f"BGP: {one.routes:,} routes of FRR learnt into the kernel"
         yield Goal(name=name, found=one.all_s, limit=limit, less_is_better=True, unit=" s")
+    for step in STEPS:
+        found = max(spread.writing.ratios[WRITTEN_BY_US, family, step][0] for family in FAMILIES)
+        name = f"{spread.writing.routes:,} routes {step}, the slower IP version to `{BATCH}`"
+        yield Goal(name=name, found=found, limit=1.0, less_is_better=True)
 
 
 def _of_attaching(attaching: Attaching) -> Iterator[Goal]:

@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import drivers
 from bench.networks import Pair
 from netloom.lab.inside import argv_in
 
-SOURCE = Path(__file__).with_name("tcpbench.c")
 _FIRST_PORT = 5001
 PORTS = (_FIRST_PORT, _FIRST_PORT + 1)
 """Of servers, by their CPU."""
@@ -44,11 +44,7 @@ class Sample:
 
 def build(directory: Path) -> Path:
     """Compile both ends; returns the program."""
-    directory.mkdir(parents=True, exist_ok=True)
-    program = directory / "tcpbench"
-    flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["gcc", *flags, "-o", program, SOURCE], check=True)
-    return program
+    return drivers.build("tcpbench", directory)
 
 
 def run(program: Path, pairs: Sequence[Pair], plan: Plan, say: Callable[[str], None]) -> Iterator[Sample]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench.reference import Reference
 from netloom.edge.netns import create_named_netns, delete_named_netns
-from netloom.lab import lab
 from netloom.lab.inside import ip_batch, output_of
-from netloom.lab.topology import LabSpec
+from netloom.lab.lab import Lab, running
+from netloom.lab.topology import LabPod, LabSpec
 
 MTU_BYTES = 1450
 MARK = f"bench{os.getpid()}"
@@ -150,19 +150,21 @@ def two_nodes(label: str) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
 @contextmanager
 def netloom() -> Iterator[tuple[Pair, Pair]]:
     """A lab of two nodes: a pair of pods on one node, and a pair on two."""
-    made = lab.up(LabSpec(name=MARK))
-    try:
-        pods = {pod.name: pod.netns for pod in made.topology.pods}
-        addresses = {name: endpoint["ipv4"] for name, endpoint in made.endpoints().items()}
+    with running(LabSpec(name=MARK)) as lab:
+        client, near, far, _ = lab.topology.pods
+        one, two = pairs_of(lab, ("netloom", client, near), ("netloom over vxlan", client, far))
+        yield one, two
 
-        def pair(name: str, server: str) -> Pair:
-            return Pair(
-                name=name,
-                client_netns=pods["busybox1"],
-                server_netns=pods[server],
-                server_address=addresses[server],
-            )
 
-        yield pair("netloom", "busybox2"), pair("netloom over vxlan", "busybox3")
-    finally:
-        lab.down(MARK)
+def pairs_of(lab: Lab, *joined: tuple[str, LabPod, LabPod]) -> list[Pair]:
+    """Pods of a lab: of each pair its name, the client and the server."""
+    known = lab.endpoints()
+    return [
+        Pair(
+            name=name,
+            client_netns=client.netns,
+            server_netns=server.netns,
+            server_address=known[server.name]["ipv4"],
+        )
+        for name, client, server in joined
+    ]

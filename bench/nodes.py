@@ -48,11 +48,10 @@ class Node:
 
     @property
     def resident_bytes(self) -> int:
-        """Memory of the agent (VmRSS in proc(5))."""
+        """Memory of the agent."""
         if self._agent is None:
             raise RuntimeError("no agent runs")
-        status = Path(f"/proc/{self._agent.pid}/status").read_text()
-        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return resident_bytes(self._agent.pid)
 
     def start(self) -> float:
         """Start an agent; seconds from there until it answers."""
@@ -106,6 +105,12 @@ class Node:
                 return b" 200 " in client.recv(64)
             except OSError:
                 return False
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process holds of the machine's memory (VmRSS in proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 def _as_installed() -> dict[str, str]:

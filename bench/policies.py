@@ -14,10 +14,10 @@ from pathlib import Path
 from bench import networks
 from bench.enforced import Enforced, Store, read
 from bench.measure import PORTS
-from bench.networks import MTU_BYTES, Pair, namespaces
+from bench.networks import MTU_BYTES, Pair, namespaces, pairs_of
 from bench.reference import Reference
-from netloom.lab import lab
 from netloom.lab.inside import output_of
+from netloom.lab.lab import running
 from netloom.lab.topology import LabSpec
 
 RULES = 10_000
@@ -48,25 +48,13 @@ def both(rules: int = RULES) -> Iterator[list[Pair]]:
 @contextmanager
 def netloom(rules: int = RULES) -> Iterator[list[Pair]]:
     """Three pairs of pods on one node: without a policy, with one rule and with many, all with the same programs."""
-    name = f"{networks.MARK}-policy"
-    made = lab.up(LabSpec(name=name, nodes=1, pods_per_node=2 * len(OURS)))
-    try:
-        pods, known = made.topology.pods, made.endpoints()
-        joined = [
-            Pair(
-                name=network,
-                client_netns=client.netns,
-                server_netns=server.netns,
-                server_address=known[server.name]["ipv4"],
-            )
-            for network, client, server in zip(OURS, pods[::2], pods[1::2], strict=True)
-        ]
+    with running(LabSpec(name=f"{networks.MARK}-policy", nodes=1, pods_per_node=2 * len(OURS))) as lab:
+        pods = lab.topology.pods
+        joined = pairs_of(lab, *zip(OURS, pods[::2], pods[1::2], strict=True))
         texts = [policy(pods[2].name, pods[3].name, 1), policy(pods[4].name, pods[5].name, rules)]
-        with Store(made.files.store) as store, Enforced(made.files.bpf_dir / "node1") as enforced:
+        with Store(lab.files.store) as store, Enforced(lab.files.bpf_dir / "node1") as enforced:
             enforced.after(lambda: store.put_policies(read(texts)))
         yield joined
-    finally:
-        lab.down(name)
 
 
 def policy(client: str, server: str, rules: int) -> str:

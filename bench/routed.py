@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager
 from bench import networks
 from bench.enforced import Enforced, Store, read
 from bench.measure import PORTS
-from bench.networks import Pair, two_nodes
+from bench.networks import Pair, pairs_of, two_nodes
 from bench.policies import policy, ruleset
-from netloom.lab import lab
 from netloom.lab.inside import ip_batch, output_of
+from netloom.lab.lab import running
 from netloom.lab.topology import UNDERLAY_MTU_BYTES, LabSpec
 
 ROUTED, FILTERED = "plain routing", "plain routing, nftables"
@@ -70,38 +70,18 @@ def _routed(name: str, label: str, *, filtered: bool = False) -> Iterator[Pair]:
 @contextmanager
 def _native() -> Iterator[list[Pair]]:
     """Two pairs of pods on the same two nodes: without a policy, and with one rule."""
-    name = f"{networks.MARK}-native"
-    made = lab.up(LabSpec(name=name), {"network_mode": "native"})
-    try:
-        pods, known = made.topology.pods, made.endpoints()
-        joined = [
-            Pair(
-                name=network,
-                client_netns=client.netns,
-                server_netns=server.netns,
-                server_address=known[server.name]["ipv4"],
-            )
-            for network, client, server in zip((NATIVE, NATIVE_ONE), pods[:2], pods[2:], strict=True)
-        ]
-        with Store(made.files.store) as store, Enforced(made.files.bpf_dir / "node2") as enforced:
+    with running(LabSpec(name=f"{networks.MARK}-native"), {"network_mode": "native"}) as lab:
+        pods = lab.topology.pods
+        joined = pairs_of(lab, *zip((NATIVE, NATIVE_ONE), pods[:2], pods[2:], strict=True))
+        with Store(lab.files.store) as store, Enforced(lab.files.bpf_dir / "node2") as enforced:
             enforced.after(lambda: store.put_policies(read([policy(pods[1].name, pods[3].name, 1)])))
         yield joined
-    finally:
-        lab.down(name)
 
 
 @contextmanager
 def _overlay() -> Iterator[Pair]:
     """The same by the overlay."""
-    name = f"{networks.MARK}-vxlan"
-    made = lab.up(LabSpec(name=name, pods_per_node=1))
-    try:
-        client, server = made.topology.pods
-        yield Pair(
-            name=OVERLAY,
-            client_netns=client.netns,
-            server_netns=server.netns,
-            server_address=made.endpoints()[server.name]["ipv4"],
-        )
-    finally:
-        lab.down(name)
+    with running(LabSpec(name=f"{networks.MARK}-vxlan", pods_per_node=1)) as lab:
+        client, server = lab.topology.pods
+        (pair,) = pairs_of(lab, (OVERLAY, client, server))
+        yield pair

@@ -13,7 +13,7 @@ from netloom.bpf.features import mount_bpffs
 from netloom.edge.netlink import Netlink
 from support.emulated import EMULATED
 from support.leaks import MARK, MARK_VARIABLE, look, remains
-from support.netns import Namespace, NamespaceFactory
+from support.netns import Namespace, NamespaceFactory, namespaces
 
 _PRIVILEGED = ("bpf", "kernel", "e2e")
 
@@ -63,15 +63,8 @@ def _nothing_left_by_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def make_netns() -> Iterator[NamespaceFactory]:
     """Fresh namespaces, as many as a test asks for; all end with it."""
-    made: list[Namespace] = []
-
-    def make(label: str = "") -> Namespace:
-        made.append(Namespace(label))
-        return made[-1]
-
-    yield make
-    for namespace in reversed(made):
-        namespace.close()
+    with namespaces() as make:
+        yield make
 
 
 @pytest.fixture

@@ -208,6 +208,17 @@ def test_a_pods_address_does_not_leave_the_cluster(masquerading: Pipeline, world
     assert (event.header.endpoint_id, event.header.destination_identity) == (ALICE.id, Reserved.WORLD)
 
 
+@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+def test_a_pod_answers_the_world_with_the_address_it_was_asked_by(masquerading: Pipeline, family: int) -> None:
+    """And begins nothing with it."""
+    world, own = of_world(family), ALICE.ipv4 if family == 4 else ALICE.ipv6
+    masquerading.run("from_host", coming(own, world, packets.udp(source_port=4000, destination_port=53)))
+    answer = to(world, packets.udp(source_port=53, destination_port=4000))
+    assert masquerading.run("to_netdev", answer).verdict == LEFT
+    done = masquerading.run("to_netdev", to(world, packets.udp(source_port=53, destination_port=4001)))
+    assert done.reason == DropReason.UNMASQUERADED
+
+
 UNGUARDED = {
     "native": to(CAROL.ipv4),
     "native6": to(CAROL.ipv6),

@@ -19,13 +19,12 @@ from netloom.datapath.reasons import DropReason
 from netloom.datapath.registry import PolicyVerdict
 from netloom.model.address import Address, host_prefix
 from netloom.model.identity import IdentityId, Reserved
-from netloom.policy.repository import Repository
 from netloom.policy.table import Direction, DirectionTable, Isolation, Verdict, together
 from support import packets
 from support.emulated import fewer
 from support.pipeline import ALICE, BOB, CAROL, HOST_IFINDEX, HOST_MAC, NOWHERE, UNDERLAY, Outcome, Pipeline, Pod
 from support.policy_oracle import Packet, Peerage, Standing, evaluate
-from support.policy_worlds import ADDRESSES, POOL, UNKNOWN, standings
+from support.policy_worlds import ADDRESSES, POOL, UNKNOWN, repository_of, standings
 from support.policy_worlds import packets as asked_packets
 from support.talk import TURNS_TO_IPV6, End, Talk
 
@@ -96,12 +95,7 @@ class World:
 
     def __init__(self, pipeline: Pipeline, standing: Standing, left: IdentityId, right: IdentityId) -> None:
         self.standing = standing
-        self.repository = Repository(allow_host=standing.allow_host)
-        self.repository.add_subjects(*POOL)
-        self.repository.add_identities(standing.identities)
-        for identity, names in standing.names.items():
-            self.repository.set_named_ports(identity, names)
-        self.repository.upsert(*standing.policies.values())
+        self.repository = repository_of(standing, *POOL)
         self.left, self.right = replace(LEFT, identity=left), replace(RIGHT, identity=right)
         self.pipeline = pipeline
         pipeline.reset()

@@ -88,8 +88,11 @@ def test_a_node_that_takes_native_packets_besides_is_reached() -> None:
 
 
 def test_pods_of_a_family_the_underlay_does_not_have_are_refused() -> None:
-    with pytest.raises(Invalid, match="IPv6 underlay address none"):
+    """At whichever end it is missing."""
+    with pytest.raises(Invalid, match='node "b" has no IPv6 underlay address; where'):
         MODE.reach(LOCAL, replace(REMOTE, underlay_ipv6=None), 1500)
+    with pytest.raises(Invalid, match='node "a" has no IPv6 underlay address; where'):
+        MODE.reach(replace(LOCAL, underlay_ipv6=None), REMOTE, 1500)
 
 
 def test_a_family_this_node_does_not_serve_is_left_out() -> None:

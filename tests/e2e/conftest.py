@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from netloom.lab import lab as labs
 from netloom.lab.topology import LabSpec
-from support.cluster import Cluster
+from support.cluster import Cluster, cluster_of
 from support.leaks import MARK
-from support.objects import given_objects_dir
 from support.spare_pods import SparePods
 
 
@@ -22,12 +20,8 @@ def _nothing_left_by_the_test() -> None:
 @pytest.fixture(scope="session")
 def cluster(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """Two nodes with two pods each."""
-    objects = given_objects_dir()
-    lab = labs.up(LabSpec(name=MARK), {"paths": {"cache_dir": str(objects)}} if objects else None)
-    try:
-        yield Cluster(lab)
-    finally:
-        labs.down(MARK)
+    with cluster_of(LabSpec(name=MARK)) as made:
+        yield made
 
 
 @pytest.fixture

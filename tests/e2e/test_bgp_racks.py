@@ -16,7 +16,7 @@ from netloom.lab import lab as labs
 from netloom.lab.agents import wait_until
 from netloom.lab.inside import ip_batch
 from support import racks as two_racks
-from support.cluster import receive
+from support.cluster import ends_of, receive
 from support.leaks import MARK, look
 from support.load import Account, Route, under_load
 from support.observing import between, the_last
@@ -69,11 +69,6 @@ def route(lab: Racks) -> Route:
 def tell(capsys: pytest.CaptureFixture[str], what: str, account: Account) -> None:
     with capsys.disabled():
         sys.stdout.write(f"\n{what}: {account.lost} of {account.pings} pings lost\n")
-
-
-def ends_of(frame: bytes) -> bytes:
-    """Source and destination as they stand in the outermost header."""
-    return frame[22:54] if frame[12:14] == b"\x86\xdd" else frame[26:34]
 
 
 @BOTH

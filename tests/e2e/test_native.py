@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from netloom.datapath.reasons import DropReason
-from netloom.lab import lab as labs
 from netloom.lab.agents import wait_until
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from netloom.model.address import Address
-from support.cluster import WITHIN_S, Cluster, frames_until, monitoring, receive
+from support.cluster import WITHIN_S, Cluster, cluster_of, ends_of, frames_until, monitoring, receive
 from support.leaks import MARK
 from support.load import Route, under_load
-from support.objects import given_objects_dir
+from support.objects import with_given_objects
 from support.observing import between, the_last
 
 pytestmark = pytest.mark.e2e
@@ -41,12 +40,8 @@ HEADERS_BYTES = {4: 28, 6: 48}
 
 def settings(**of_mode: bool) -> dict[str, Any]:
     """Of a node in native mode; ``of_mode``: what is not as usual there."""
-    objects = given_objects_dir()
-    return {
-        "network_mode": "native",
-        "plugins": {"native": {"native_cidrs": [f"{OUTSIDE_V4}/32", f"{OUTSIDE_V6}/128"], **of_mode}},
-        **({"paths": {"cache_dir": str(objects)}} if objects else {}),
-    }
+    prefixes = [f"{OUTSIDE_V4}/32", f"{OUTSIDE_V6}/128"]
+    return {"network_mode": "native", "plugins": {"native": {"native_cidrs": prefixes, **of_mode}}}
 
 
 @contextmanager
@@ -55,7 +50,7 @@ def configured(cluster: Cluster, node: str, **of_mode: bool) -> Iterator[None]:
 
     def start_with(chosen: Mapping[str, bool]) -> None:
         cluster.lab.stop_agent(node)
-        cluster.lab.configure(node, settings(**chosen))
+        cluster.lab.configure(node, with_given_objects(settings(**chosen)))
         cluster.lab.start_agent(node)
         cluster.lab.wait_converged()
 
@@ -69,22 +64,13 @@ def configured(cluster: Cluster, node: str, **of_mode: bool) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def native(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """Two nodes with a pod each; the world's first address knows the way to pods."""
-    lab = labs.up(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings())
-    try:
-        cluster = Cluster(lab)
-        for node in lab.topology.nodes:
+    with cluster_of(LabSpec(name=f"{MARK}-n", pods_per_node=1), settings()) as cluster:
+        for node in cluster.lab.topology.nodes:
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
             cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
         cluster.outside.run("ip", "address", "add", f"{OTHER_V4}/32", "dev", "lo")
         cluster.outside.run("ip", "address", "add", f"{OTHER_V6}/128", "dev", "lo", "nodad")
         yield cluster
-    finally:
-        labs.down(f"{MARK}-n")
-
-
-def ends_of(frame: bytes) -> bytes:
-    """Source and destination as they stand in the outermost header."""
-    return frame[22:54] if frame[12:14] == b"\x86\xdd" else frame[26:34]
 
 
 def source_seen(cluster: Cluster, outside: str) -> str:
@@ -128,6 +114,13 @@ def test_nodes_and_pods_of_other_nodes_reach_each_other(native: Cluster, version
 def test_the_world_sees_the_node(native: Cluster, outside: str) -> None:
     version = 6 if ":" in outside else 4
     assert source_seen(native, outside) == str(native.underlay("node1", version))
+
+
+@pytest.mark.parametrize("outside", [OTHER_V4, OTHER_V6])
+def test_the_world_may_ask_a_pod_by_its_own_address(native: Cluster, outside: str) -> None:
+    """Where a router knows the way: the pod answers as whom it was asked."""
+    pod = native.pod("busybox1")
+    native.outside.ping(pod.address(6 if ":" in outside else 4), "-I", outside)
 
 
 @pytest.mark.parametrize("outside", [OUTSIDE_V4, OUTSIDE_V6], ids=["IPv4", "IPv6"])

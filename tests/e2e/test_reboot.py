@@ -8,14 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from netloom.edge.netns import create_named_netns, delete_named_netns
-from netloom.lab import lab as labs
 from netloom.lab.agents import wait_until
 from netloom.lab.inside import ip_batch
 from netloom.lab.lab import Lab
 from netloom.lab.topology import LabSpec
-from support.cluster import WITHIN_S, Cluster, PodView, pod_view
+from support.cluster import WITHIN_S, Cluster, PodView, cluster_of, pod_view
 from support.leaks import MARK
-from support.objects import given_objects_dir
 
 pytestmark = pytest.mark.e2e
 
@@ -25,12 +23,8 @@ NAME = f"{MARK}-boot"
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    objects = given_objects_dir()
-    lab = labs.up(LabSpec(name=NAME), {"paths": {"cache_dir": str(objects)}} if objects else None)
-    try:
-        yield Cluster(lab)
-    finally:
-        labs.down(NAME)
+    with cluster_of(LabSpec(name=NAME)) as made:
+        yield made
 
 
 def reboot(cluster: Cluster, node: str) -> None:

@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 
-from netloom.lab import lab as labs
 from netloom.lab.topology import LabSpec
-from support.cluster import Cluster
+from support.cluster import Cluster, cluster_of
 from support.leaks import MARK
 from support.load import Route, under_load
-from support.objects import given_objects_dir
+from support.objects import with_given_objects
 
 pytestmark = pytest.mark.e2e
 
-NAME = f"{MARK}-s"
+SPEC = LabSpec(name=f"{MARK}-s", nodes=3, pods_per_node=1)
 VXLAN: Mapping[str, Any] = {"network_mode": "vxlan"}
 HYBRID: Mapping[str, Any] = {"network_mode": "native", "fallback_mode": "vxlan"}
 NATIVE: Mapping[str, Any] = {"network_mode": "native"}
@@ -26,26 +25,18 @@ HEADERS_BYTES = {4: 28, 6: 48}
 BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 
 
-def settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    objects = given_objects_dir()
-    return {**chosen, **({"paths": {"cache_dir": str(objects)}} if objects else {})}
-
-
 @pytest.fixture
 def lab(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """Three nodes with a pod each, by tunnel."""
-    made = labs.up(LabSpec(name=NAME, nodes=3, pods_per_node=1), settings(VXLAN))
-    try:
-        yield Cluster(made)
-    finally:
-        labs.down(NAME)
+    with cluster_of(SPEC, VXLAN) as made:
+        yield made
 
 
 def switch(cluster: Cluster, chosen: Mapping[str, Any]) -> None:
     """One agent after the other."""
     for node in cluster.lab.topology.nodes:
         cluster.lab.stop_agent(node.name)
-        cluster.lab.configure(node.name, settings(chosen))
+        cluster.lab.configure(node.name, with_given_objects(chosen))
         cluster.lab.start_agent(node.name)
         cluster.lab.wait_converged()
 
@@ -79,10 +70,8 @@ def test_modes_are_switched_under_way_and_back(lab: Cluster, capsys: pytest.Capt
 @pytest.fixture(scope="module")
 def hybrid(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
     """node3 stands on a segment of its own, behind the router that all have."""
-    made = labs.up(LabSpec(name=NAME, nodes=3, pods_per_node=1), settings(HYBRID))
-    try:
-        cluster = Cluster(made)
-        made.stop_agent("node3")
+    with cluster_of(SPEC, HYBRID) as cluster:
+        cluster.lab.stop_agent("node3")
         for address, more in (("192.168.177.1/24", ()), ("fd00:177::1/64", ("nodad",))):
             cluster.outside.run("ip", "address", "add", address, "dev", "underlay", *more)
         cluster.outside.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
@@ -92,11 +81,9 @@ def hybrid(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
         there.run("ip", "address", "add", "fd00:177::13/64", "dev", "eth0", "nodad")
         there.run("ip", "route", "replace", "default", "via", "192.168.177.1")
         there.run("ip", "-6", "route", "replace", "default", "via", "fd00:177::1")
-        made.start_agent("node3")
-        made.wait_converged()
+        cluster.lab.start_agent("node3")
+        cluster.lab.wait_converged()
         yield cluster
-    finally:
-        labs.down(NAME)
 
 
 def test_neighbours_are_reached_natively_and_others_by_tunnel(hybrid: Cluster) -> None:

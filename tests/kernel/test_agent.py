@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import stat
-from collections.abc import Iterator
 from ipaddress import IPv4Network
-from pathlib import Path
 
 import pytest
 
@@ -15,27 +13,12 @@ from netloom.agent.records import encode_node
 from netloom.edge import tcx
 from netloom.edge.netlink import Direction
 from netloom.model.node import Node
-from netloom_local.store import LocalStore
 from support.attached import CLSACT_ONLY, ours_on, strip
 from support.netns import NamespaceFactory
 from support.node import NodeUnderTest, wait_until
+from support.stores import opened
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    """A node whose agent is not running yet."""
-    made = NodeUnderTest(tmp_path, make_netns)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def running(node: NodeUnderTest) -> NodeUnderTest:
-    """A node with its agent."""
-    node.start()
-    return node
 
 
 def test_the_socket_is_for_root_and_the_group_alone(running: NodeUnderTest) -> None:
@@ -102,10 +85,8 @@ def test_pod_prefixes_of_another_node_are_refused(running: NodeUnderTest) -> Non
     )
 
     async def publish() -> None:
-        store = LocalStore(running.directory / "store/store.db", 1.0)
-        await store.open()
-        await store.put("nodes/n2", encode_node(other))
-        await store.close()
+        async with opened(running.directory / "store/store.db") as store:
+            await store.put("nodes/n2", encode_node(other))
 
     asyncio.run(publish())
     status, words = running.refusal()

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from netloom.agent.openapi import OPERATIONS
 from netloom.agent.openapi_parts import Operation
 from netloom.datapath.registry import TraceFlag
-from support.netns import Namespace, NamespaceFactory
+from support.netns import Namespace
 from support.node import WITHIN_S, NodeUnderTest, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -30,38 +30,14 @@ READS = [
 """But for one policy and plugins' answers, of which this agent has none."""
 
 
-@pytest.fixture(scope="module")
-def pods() -> Iterator[list[Namespace]]:
-    """Namespaces of the module."""
-    made: list[Namespace] = []
-    yield made
-    for namespace in reversed(made):
-        namespace.close()
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left_by_the_test() -> None:
     """The module's tests share an agent; the end of the run is where all must be gone."""
 
 
-@pytest.fixture(scope="module")
-def node(
-    _nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactory, pods: list[Namespace]
-) -> Iterator[NodeUnderTest]:
-    """A node with an agent and one endpoint."""
-
-    def make(label: str = "") -> Namespace:
-        pods.append(Namespace(label))
-        return pods[-1]
-
-    factory: NamespaceFactory = make
-    found = NodeUnderTest(tmp_path_factory.mktemp("api"), factory)
-    try:
-        found.start()
-        found.attach(make("pod"), CNI_ARGS="K8S_POD_NAME=web-1;K8S_POD_NAMESPACE=shop")
-        yield found
-    finally:
-        found.close()
+@pytest.fixture
+def node(shop_node: NodeUnderTest) -> NodeUnderTest:
+    return shop_node
 
 
 def schema_of(document: Any, operation: Operation) -> Any:
@@ -156,17 +132,17 @@ def ping_nobody(pod: Namespace, number: int) -> str:
     return address
 
 
-def test_the_monitor_streams_a_drop_as_a_line_of_json(node: NodeUnderTest, pods: list[Namespace]) -> None:
+def test_the_monitor_streams_a_drop_as_a_line_of_json(node: NodeUnderTest, shared_pod: Namespace) -> None:
     with streaming(node, "/v1/monitor?type=drop") as found:
-        ping_nobody(pods[-1], 200)
+        ping_nobody(shared_pod, 200)
         drop = next(flow for flow in found if flow["text"] == "Unknown L3 target address")
     assert (drop["kind"], drop["packet"]["destination"], drop["direction"]) == ("drop", "10.244.1.200", "egress")
     assert drop["summary"].startswith("xx drop (Unknown L3 target address)")
 
 
-def test_a_drop_is_remembered_although_nobody_listened(node: NodeUnderTest, pods: list[Namespace]) -> None:
+def test_a_drop_is_remembered_although_nobody_listened(node: NodeUnderTest, shared_pod: Namespace) -> None:
     """With the pod's name and labels."""
-    address = ping_nobody(pods[-1], 201)
+    address = ping_nobody(shared_pod, 201)
     assert wait_until(lambda: bool(flows(node, f"to-ip={address}")))
     (drop,) = flows(node, f"to-ip={address}&verdict=dropped&pod=shop/web-1")
     assert (drop["text"], drop["verdict"], drop["policy"]) == ("Unknown L3 target address", "dropped", None)
@@ -176,8 +152,8 @@ def test_a_drop_is_remembered_although_nobody_listened(node: NodeUnderTest, pods
     )
 
 
-def test_the_last_flows_that_fit_are_told_oldest_first(node: NodeUnderTest, pods: list[Namespace]) -> None:
-    addresses = [ping_nobody(pods[-1], number) for number in (202, 203, 204)]
+def test_the_last_flows_that_fit_are_told_oldest_first(node: NodeUnderTest, shared_pod: Namespace) -> None:
+    addresses = [ping_nobody(shared_pod, number) for number in (202, 203, 204)]
     assert wait_until(lambda: bool(flows(node, f"to-ip={addresses[-1]}")))
     asked = "&".join(f"to-ip={address}" for address in addresses)
     assert [flow["packet"]["destination"] for flow in flows(node, f"last=2&{asked}")] == addresses[1:]
@@ -186,19 +162,19 @@ def test_the_last_flows_that_fit_are_told_oldest_first(node: NodeUnderTest, pods
     assert len(flows(node, f"since=3600&{asked}&not=ip={addresses[0]}")) == 2
 
 
-def test_a_follower_gets_what_was_and_what_comes_each_once(node: NodeUnderTest, pods: list[Namespace]) -> None:
-    before = ping_nobody(pods[-1], 205)
+def test_a_follower_gets_what_was_and_what_comes_each_once(node: NodeUnderTest, shared_pod: Namespace) -> None:
+    before = ping_nobody(shared_pod, 205)
     assert wait_until(lambda: bool(flows(node, f"to-ip={before}")))
     with streaming(node, "/v1/flows?follow=true&verdict=dropped&to-ip=10.244.1.205&to-ip=10.244.1.206") as found:
         assert next(found)["packet"]["destination"] == before
         assert wait_until(lambda: node.get("/v1/status")["monitor"]["listeners"] == 1)
-        after = ping_nobody(pods[-1], 206)
+        after = ping_nobody(shared_pod, 206)
         assert next(found)["packet"]["destination"] == after
     assert wait_until(lambda: node.get("/v1/status")["monitor"]["listeners"] == 0)
 
 
 def test_traces_are_told_while_somebody_asks_for_them_and_are_not_kept(
-    node: NodeUnderTest, pods: list[Namespace]
+    node: NodeUnderTest, shared_pod: Namespace
 ) -> None:
     def trace_flags() -> int:
         flags: int = node.get("/v1/maps/node_config")["entries"][0]["value"]["trace"]
@@ -207,7 +183,7 @@ def test_traces_are_told_while_somebody_asks_for_them_and_are_not_kept(
     assert trace_flags() == 0
     with streaming(node, "/v1/flows?follow=true&last=0&type=trace&to-ip=10.244.1.1") as found:
         assert trace_flags() == TraceFlag.PACKETS
-        pods[-1].attempt("ping", "-c", "1", "-W", "0.2", "10.244.1.1")
+        shared_pod.attempt("ping", "-c", "1", "-W", "0.2", "10.244.1.1")
         assert next(found)["kind"] == "trace"
         with streaming(node, "/v1/monitor?type=policy-verdict"):
             assert trace_flags() == TraceFlag.PACKETS | TraceFlag.VERDICTS

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
 
@@ -21,17 +19,6 @@ pytestmark = pytest.mark.kernel
 
 MANY = 50
 TOGETHER = 100
-
-
-@pytest.fixture
-def running(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    """A node with its agent."""
-    node = NodeUnderTest(tmp_path, make_netns)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.close()
 
 
 def trace(node: NodeUnderTest) -> tuple[object, ...]:

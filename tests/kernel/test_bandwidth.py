@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,13 +32,11 @@ GATEWAY = "10.244.1.1"
 
 
 @pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
+def node(node: NodeUnderTest) -> NodeUnderTest:
     """A node whose agent runs, and looks by itself once an hour."""
-    made = NodeUnderTest(tmp_path, make_netns)
-    made.write_config(resync_s=3600)
-    made.start()
-    yield made
-    made.close()
+    node.write_config(resync_s=3600)
+    node.start()
+    return node
 
 
 @pytest.fixture

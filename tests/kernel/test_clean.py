@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from netloom_bgp.work import end_leftovers
 from support.netns import NamespaceFactory
-from support.node import NodeUnderTest
+from support.node import NodeUnderTest, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -39,6 +41,8 @@ nft add table inet netloom_of_nobody
 """
 """Settings stay as the agent needed them, and what the kernel derives from them; link-local addresses change by
 themselves while others are asked about them."""
+BGP = "  bgp: {local_as: 65101, peers: [{address: 192.168.78.12, remote_as: 65000}]}\n"
+"""The plugin's section, with a peer that nobody is."""
 SHOWN = (
     "ip -o link show",
     "ip -o address show",
@@ -55,13 +59,11 @@ SHOWN = (
 
 
 @pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
+def node(node: NodeUnderTest) -> NodeUnderTest:
     """A node on which others have a bit of everything, some of it much like ours."""
-    made = NodeUnderTest(tmp_path, make_netns)
     for line in FOREIGN.strip().splitlines():
-        made.netns.run(*line.split())
-    yield made
-    made.close()
+        node.netns.run(*line.split())
+    return node
 
 
 def picture(node: NodeUnderTest) -> list[str]:
@@ -94,6 +96,30 @@ def test_pins_of_others_stay_in_the_nodes_directory(node: NodeUnderTest) -> None
         node.netns.run("bpftool", "map", "create", str(path), *shape)
     assert f"pin {node.pins}/maps/endpoints_v" in node.clean()
     assert {path for path in node.pins.rglob("*") if not path.is_dir()} == set(foreign)
+
+
+@pytest.fixture
+def speaker(node: NodeUnderTest) -> Iterator[Path]:
+    """The directory of a BGP speaker that has outlived the agent with whose peers it spoke."""
+    node.write_config(more=BGP)
+    node.start()
+    directory = node.directory / "run/n1/bgp"
+    assert wait_until((directory / "gobgpd.pid").exists), node.log_text()
+    node.stop()
+    yield directory
+    asyncio.run(end_leftovers(directory))
+
+
+@pytest.mark.parametrize("later", ["", "hooks: {disabled: [bgp]}\n", BGP], ids=["no-section", "disabled", "kept"])
+def test_a_speaker_ends_whatever_the_config_says_of_its_plugin_by_now(
+    node: NodeUnderTest, speaker: Path, later: str
+) -> None:
+    process = Path("/proc", (speaker / "gobgpd.pid").read_text().split()[0])
+    assert process.exists()
+    node.write_config(more=later)
+    assert f"removed BGP speaker of {speaker}\n" in node.clean()
+    assert wait_until(lambda: not process.exists())
+    assert not speaker.exists()
 
 
 def test_a_running_agent_keeps_its_node(node: NodeUnderTest) -> None:

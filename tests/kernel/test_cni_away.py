@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,6 @@ from support.netns import NamespaceFactory
 from support.node import NodeUnderTest
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    """A node whose agent is not running yet."""
-    made = NodeUnderTest(tmp_path, make_netns)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def running(node: NodeUnderTest) -> NodeUnderTest:
-    """A node with its agent."""
-    node.start()
-    return node
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from netloom.agent.direct import DirectWay
@@ -13,7 +10,7 @@ from netloom.edge.underlay import find_underlay
 from netloom.edge.xfrm import policy_count
 from netloom.plugins.contract import Tunnel
 from support.attached import ours_on
-from support.netns import Namespace, NamespaceFactory
+from support.netns import Namespace
 from support.node import NodeUnderTest, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -60,13 +57,6 @@ def test_an_underlay_that_is_not_ethernet_has_no_program(uplink: Namespace) -> N
 
 
 # --- with an agent ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    made = NodeUnderTest(tmp_path, make_netns)
-    yield made
-    made.close()
 
 
 def on_underlay(node: NodeUnderTest) -> list[str]:

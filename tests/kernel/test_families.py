@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,25 +23,17 @@ if EMULATED:
     WAYS, FAMILIES = dict(list(WAYS.items())[-1:]), FAMILIES[:2]
 
 
-@pytest.fixture
-def fresh(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    """A node whose agent is not running yet."""
-    made = NodeUnderTest(tmp_path, make_netns)
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("families", FAMILIES, ids=lambda families: "".join(map(str, families)))
 def test_a_pod_reaches_its_gateways(
-    fresh: NodeUnderTest, make_netns: NamespaceFactory, families: tuple[int, ...], way: str
+    node: NodeUnderTest, make_netns: NamespaceFactory, families: tuple[int, ...], way: str
 ) -> None:
     """Through the programs, the host's stack and back; in no other family has it an address."""
     prefixes = json.dumps([PODS[family][0] for family in families])
-    fresh.write_config(pods=prefixes, more=WAYS[way])
-    fresh.start()
+    node.write_config(pods=prefixes, more=WAYS[way])
+    node.start()
     pod = make_netns("pod")
-    endpoint = fresh.attach(pod)
+    endpoint = node.attach(pod)
     assert [family for family in PODS if endpoint[f"ipv{family}"]] == list(families)
     for family in families:
         assert "1 received" in pod.run("ping", "-n", "-c", "1", "-W", "5", PODS[family][1])

@@ -14,7 +14,7 @@ from netloom.edge.answers import FilterInfo
 from netloom.edge.netlink import Direction, Netlink
 from netloom.edge.requests import Attachment
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound, Unsupported
-from support.attached import Node, all_on, needs_tcx, ours_on
+from support.attached import Attaching, all_on, needs_tcx, ours_on
 from support.bpf import load_verdict
 from support.netns import Namespace
 
@@ -124,9 +124,9 @@ def test_all_our_filters_on_foreign_devices_are_found_and_taken_off(
 
 
 def test_tc_shows_ours_by_name_at_our_priority(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int]
+    netns: Namespace, attaching: Attaching, device: str, programs: tuple[int, int]
 ) -> None:
-    node("clsact").attach_filter(device, "ingress", programs[0], "from_host")
+    attaching("clsact").attach_filter(device, "ingress", programs[0], "from_host")
     assert names(ours_on(netns.path, device, "ingress")) == [("bpf", "netloom/from_host")]
     assert shown(netns, device, "ingress") == [76]
 
@@ -144,13 +144,13 @@ def test_foreign_filters_stay_through_attaching_and_detaching(
 
 @pytest.mark.parametrize("protocol", ["all", "ip"])
 def test_a_foreign_filter_in_our_place_is_a_conflict_and_stays(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int], protocol: str
+    netns: Namespace, attaching: Attaching, device: str, programs: tuple[int, int], protocol: str
 ) -> None:
     netns.run("tc", "qdisc", "add", "dev", device, "clsact")
     netns.run(*f"tc filter add dev {device} ingress prio 76 protocol {protocol} u32 match u32 0 0 flowid 1:1".split())
     before = shown(netns, device, "ingress")
     with pytest.raises(Conflict, match=r"ingress filter of device .* priority 76.*kind u32"):
-        node("clsact").attach_filter(device, "ingress", programs[0], "from_host")
+        attaching("clsact").attach_filter(device, "ingress", programs[0], "from_host")
     assert shown(netns, device, "ingress") == before
 
 
@@ -159,10 +159,10 @@ def test_a_foreign_filter_in_our_place_is_a_conflict_and_stays(
 
 @needs_tcx
 def test_ours_goes_before_a_strangers_program_which_stays(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int], foreign: int
+    netns: Namespace, attaching: Attaching, device: str, programs: tuple[int, int], foreign: int
 ) -> None:
     """What a stranger lets past must not be what ours would have refused."""
-    netlink = node("tcx")
+    netlink = attaching("tcx")
     netns.call(tcx.attach_first, place_of(netlink, device), foreign, "stranger")
     for fd in programs:
         netlink.attach_filter(device, "ingress", fd, "from_host")
@@ -173,10 +173,10 @@ def test_ours_goes_before_a_strangers_program_which_stays(
 
 @needs_tcx
 def test_a_strangers_program_put_before_ours_keeps_its_place_when_ours_is_replaced(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int], foreign: int
+    netns: Namespace, attaching: Attaching, device: str, programs: tuple[int, int], foreign: int
 ) -> None:
     """Whoever puts his program there later has his reasons."""
-    netlink = node("tcx")
+    netlink = attaching("tcx")
     netlink.attach_filter(device, "ingress", programs[0], "from_host")
     netns.call(tcx.attach_first, place_of(netlink, device), foreign, "stranger")
     netlink.attach_filter(device, "ingress", programs[1], "from_host")
@@ -186,10 +186,14 @@ def test_a_strangers_program_put_before_ours_keeps_its_place_when_ours_is_replac
 @needs_tcx
 @pytest.mark.parametrize("ways", [("clsact", "tcx"), ("tcx", "clsact")], ids=["upgrade", "downgrade"])
 def test_a_node_that_changes_its_way_leaves_nothing_of_the_other(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int], ways: tuple[filters.Way, filters.Way]
+    netns: Namespace,
+    attaching: Attaching,
+    device: str,
+    programs: tuple[int, int],
+    ways: tuple[filters.Way, filters.Way],
 ) -> None:
     for way, fd in zip(ways, programs, strict=True):
-        node(way).attach_filter(device, "ingress", fd, "from_host")
+        attaching(way).attach_filter(device, "ingress", fd, "from_host")
     (left,) = ours_on(netns.path, device, "ingress")
     assert left.kind == {"tcx": "tcx", "clsact": "bpf"}[ways[1]]
 
@@ -197,21 +201,21 @@ def test_a_node_that_changes_its_way_leaves_nothing_of_the_other(
 @needs_tcx
 @pytest.mark.parametrize("way", ["tcx", "clsact"])
 def test_what_hangs_by_the_other_way_is_found_and_taken_off_too(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int], way: filters.Way
+    netns: Namespace, attaching: Attaching, device: str, programs: tuple[int, int], way: filters.Way
 ) -> None:
     """A clean-up need not know how the agent attached."""
-    node(way).attach_filter(device, "egress", programs[0], "from_host")
-    other = node("clsact" if way == "tcx" else "tcx")
+    attaching(way).attach_filter(device, "egress", programs[0], "from_host")
+    other = attaching("clsact" if way == "tcx" else "tcx")
     assert len(other.detach_all_filters()) == 1
     assert ours_on(netns.path, device, "egress") == []
 
 
 @needs_tcx
 def test_a_second_one_of_ours_is_taken_off(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int]
+    netns: Namespace, attaching: Attaching, device: str, programs: tuple[int, int]
 ) -> None:
     """However it got there, a packet must not meet two of ours."""
-    netlink = node("tcx")
+    netlink = attaching("tcx")
     netlink.attach_filter(device, "ingress", programs[0], "from_host")
     netns.call(tcx.attach_first, place_of(netlink, device), programs[1], "from_host")
     netlink.attach_filter(device, "ingress", programs[0], "from_host")
@@ -220,10 +224,10 @@ def test_a_second_one_of_ours_is_taken_off(
 
 @needs_tcx
 def test_a_program_that_left_meanwhile_is_not_replaced(
-    netns: Namespace, node: Node, device: str, programs: tuple[int, int]
+    netns: Namespace, attaching: Attaching, device: str, programs: tuple[int, int]
 ) -> None:
     """The caller is told, and attaches anew."""
-    netlink = node("tcx")
+    netlink = attaching("tcx")
     place = place_of(netlink, device)
     netlink.attach_filter(device, "ingress", programs[0], "from_host")
     (old,) = netns.call(tcx.programs, place)
@@ -233,10 +237,10 @@ def test_a_program_that_left_meanwhile_is_not_replaced(
 
 
 @needs_tcx
-def test_a_program_stays_when_nobody_holds_it(netns: Namespace, node: Node, device: str) -> None:
+def test_a_program_stays_when_nobody_holds_it(netns: Namespace, attaching: Attaching, device: str) -> None:
     """As long as its device, so traffic outlives the agent."""
     fd = load_verdict(0)
-    node("tcx").attach_filter(device, "ingress", fd, "from_host")
+    attaching("tcx").attach_filter(device, "ingress", fd, "from_host")
     os.close(fd)
     assert len(ours_on(netns.path, device, "ingress")) == 1
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from netloom.edge.netlink import Netlink
-from support.attached import Node, needs_tcx
+from support.attached import Attaching, needs_tcx
 from support.bpf import load_verdict
 from support.netns import Namespace, NamespaceFactory
 
@@ -87,10 +87,10 @@ def sender(netns: Namespace, device: str, make_netns: NamespaceFactory) -> Itera
 
 @needs_tcx
 def test_nothing_gets_past_while_a_device_changes_from_one_way_to_the_other_and_back(
-    node: Node, device: str, programs: tuple[int, int], sender: Sender
+    attaching: Attaching, device: str, programs: tuple[int, int], sender: Sender
 ) -> None:
     """At no moment is the device without a program: both refuse everything, so nothing may arrive."""
-    ways = node("clsact"), node("tcx")
+    ways = attaching("clsact"), attaching("tcx")
     assert sender.arrives()
     other = load_verdict(2)
     ways[0].attach_filter(device, "ingress", programs[1], "from_host")

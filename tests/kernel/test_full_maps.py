@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, ip_network
-from pathlib import Path
 
 import pytest
 
 from netloom.agent.records import encode_address, encode_node
 from netloom.model.node import Node, RemoteAddress
-from netloom_local.store import LocalStore
 from support.netns import Namespace, NamespaceFactory
 from support.node import NodeUnderTest, wait_until
+from support.stores import opened
 
 pytestmark = pytest.mark.kernel
 
 ROOM = 16
 PODS_THAT_FIT = 6
 """Two addresses each, beside the node's own four: two gateways and two of the underlay."""
-
-
-@pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
-    made = NodeUnderTest(tmp_path, make_netns)
-    yield made
-    made.close()
 
 
 def start(node: NodeUnderTest, **sizes: int) -> None:
@@ -58,20 +50,15 @@ def picture(node: NodeUnderTest) -> dict[str, object]:
 
 
 async def stored(node: NodeUnderTest) -> list[str]:
-    store = LocalStore(node.directory / "store/store.db", 1.0)
-    await store.open()
-    keys = [entry.key for entry in await store.items("addresses/")]
-    await store.close()
-    return keys
+    async with opened(node.directory / "store/store.db") as store:
+        return [entry.key for entry in await store.items("addresses/")]
 
 
 async def publish(node: NodeUnderTest, entries: Mapping[str, bytes | None]) -> None:
     """What another node tells; None takes it back."""
-    store = LocalStore(node.directory / "store/store.db", 1.0)
-    await store.open()
-    for key, value in entries.items():
-        await (store.delete(key) if value is None else store.put(key, value))
-    await store.close()
+    async with opened(node.directory / "store/store.db") as store:
+        for key, value in entries.items():
+            await (store.delete(key) if value is None else store.put(key, value))
 
 
 @pytest.mark.parametrize("table", ["endpoints", "devices"])

@@ -25,6 +25,7 @@ from netloom.model.ports import NamedPort
 from netloom.plugins.contract import Entry, StoreEvent
 from netloom.policy.read import decode_policy, read_policies
 from netloom_local.store import LocalStore
+from support.stores import opened
 
 WEB = """
 apiVersion: cilium.io/v2
@@ -76,10 +77,8 @@ def maps() -> Iterator[MapSet]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
-    local = LocalStore(tmp_path / "store.db", 0.05)
-    await local.open()
-    yield local
-    await local.close()
+    async with opened(tmp_path / "store.db", 0.05) as local:
+        yield local
 
 
 class Node:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,7 @@ import jsonschema
 import pytest
 
 from netloom.agent.openapi import OPERATIONS
-from support.netns import Namespace, NamespaceFactory
+from support.netns import NamespaceFactory
 from support.node import NodeUnderTest
 from support.policies import written
 
@@ -25,44 +24,16 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
-@pytest.fixture(scope="module")
-def pods() -> Iterator[list[Namespace]]:
-    made: list[Namespace] = []
-    yield made
-    for namespace in reversed(made):
-        namespace.close()
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left_by_the_test() -> None:
     """The module's tests share an agent; the end of the run is where all must be gone."""
 
 
-@pytest.fixture(scope="module")
-def shared(
-    _nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactory, pods: list[Namespace]
-) -> Iterator[NodeUnderTest]:
-    """A node with an agent and one endpoint, ``shop/web-1``."""
-
-    def make(label: str = "") -> Namespace:
-        pods.append(Namespace(label))
-        return pods[-1]
-
-    factory: NamespaceFactory = make
-    found = NodeUnderTest(tmp_path_factory.mktemp("policy"), factory)
-    try:
-        found.start()
-        found.attach(make("pod"), CNI_ARGS="K8S_POD_NAME=web-1;K8S_POD_NAMESPACE=shop")
-        yield found
-    finally:
-        found.close()
-
-
 @pytest.fixture
-def node(shared: NodeUnderTest) -> NodeUnderTest:
+def node(shop_node: NodeUnderTest) -> NodeUnderTest:
     """Without any policy."""
-    shared.request("DELETE", "/v1/policies", {"all": True})
-    return shared
+    shop_node.request("DELETE", "/v1/policies", {"all": True})
+    return shop_node
 
 
 def put(node: NodeUnderTest, *texts: str, **more: Any) -> tuple[int, Any]:
@@ -201,6 +172,12 @@ def test_waiting_for_a_revision_that_does_not_come_ends_with_how_far_it_is(node:
 @pytest.mark.parametrize("query", ["revision=x", "revision=-1", "timeout_s=no", "timeout_s=nan", "timeout_s=601"])
 def test_a_wait_for_what_is_no_number_is_refused(node: NodeUnderTest, query: str) -> None:
     assert node.request("GET", f"/v1/policies/wait?{query}")[0] == 400
+
+
+@pytest.mark.parametrize(("path", "name"), [("/v1/policies", "objects"), ("/v1/policies/matrix", "unused")])
+def test_what_is_neither_true_nor_false_is_refused(node: NodeUnderTest, path: str, name: str) -> None:
+    status, answer = node.request("GET", f"{path}?{name}=yes")
+    assert (status, answer["error"]["message"]) == (400, f'{name} "yes" is neither true nor false')
 
 
 def test_selectors_are_listed_with_whom_they_select(node: NodeUnderTest) -> None:

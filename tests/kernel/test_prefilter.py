@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,8 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture
 def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[Node]:
     """A node whose agent is not running yet."""
-    made = Node(tmp_path, make_netns)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def running(node: Node) -> Node:
-    """A node with its agent, which refuses nobody."""
-    node.start()
-    return node
+    with closing(Node(tmp_path, make_netns)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from support.netns import Namespace
+from support.netns import NamespaceFactory
 from support.node import UNDERLAY
 from support.prefiltered import OURS, SET
 from support.prefiltered import PrefilteredNode as Node
@@ -23,22 +24,11 @@ def _nothing_left_by_the_test() -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(_nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def shared(tmp_path_factory: pytest.TempPathFactory, module_netns: NamespaceFactory) -> Iterator[Node]:
     """A node with an agent."""
-    made: list[Namespace] = []
-
-    def make(label: str = "") -> Namespace:
-        made.append(Namespace(label))
-        return made[-1]
-
-    node = Node(tmp_path_factory.mktemp("prefilter"), make)
-    try:
+    with closing(Node(tmp_path_factory.mktemp("prefilter"), module_netns)) as node:
         node.start()
         yield node
-    finally:
-        node.close()
-        for namespace in made:
-            namespace.close()
 
 
 @pytest.fixture

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from netloom.agent.uplinks import MAX_UPLINKS
 from support.attached import ours_on
-from support.netns import NamespaceFactory
 from support.node import NodeUnderTest, wait_until
 
 pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
-def node(tmp_path: Path, make_netns: NamespaceFactory) -> Iterator[NodeUnderTest]:
+def node(node: NodeUnderTest) -> NodeUnderTest:
     """With eth1 beside eth0."""
-    made = NodeUnderTest(tmp_path, make_netns)
-    add_eth1(made)
-    choose(made, "eth1")
-    yield made
-    made.close()
+    add_eth1(node)
+    choose(node, "eth1")
+    return node
 
 
 def add_eth1(node: NodeUnderTest) -> None:

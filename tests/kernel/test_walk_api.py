@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
 import pytest
 
-from support.netns import Namespace, NamespaceFactory
+from support.netns import Namespace
 from support.node import NodeUnderTest
 
 pytestmark = pytest.mark.kernel
@@ -16,38 +15,14 @@ pytestmark = pytest.mark.kernel
 NOWHERE = {"destination": "10.244.1.200"}
 
 
-@pytest.fixture(scope="module")
-def pods() -> Iterator[list[Namespace]]:
-    """Namespaces of the module."""
-    made: list[Namespace] = []
-    yield made
-    for namespace in reversed(made):
-        namespace.close()
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left_by_the_test() -> None:
     """The module's tests share an agent; the end of the run is where all must be gone."""
 
 
-@pytest.fixture(scope="module")
-def node(
-    _nothing_left_by_the_run: None, tmp_path_factory: pytest.TempPathFactory, pods: list[Namespace]
-) -> Iterator[NodeUnderTest]:
-    """A node with an agent and one endpoint."""
-
-    def make(label: str = "") -> Namespace:
-        pods.append(Namespace(label))
-        return pods[-1]
-
-    factory: NamespaceFactory = make
-    found = NodeUnderTest(tmp_path_factory.mktemp("walk"), factory)
-    try:
-        found.start()
-        found.attach(make("pod"), CNI_ARGS="K8S_POD_NAME=web-1;K8S_POD_NAMESPACE=shop")
-        yield found
-    finally:
-        found.close()
+@pytest.fixture
+def node(shop_node: NodeUnderTest) -> NodeUnderTest:
+    return shop_node
 
 
 def walk(node: NodeUnderTest, **body: object) -> Any:
@@ -91,24 +66,24 @@ def test_any_frame_from_the_wire_has_an_end(node: NodeUnderTest, frame: str) -> 
     assert walk(node, start="wire", frame=frame)["ending"]["fate"] == "dropped"
 
 
-def test_a_pod_without_a_route_sends_nothing(node: NodeUnderTest, pods: list[Namespace]) -> None:
+def test_a_pod_without_a_route_sends_nothing(node: NodeUnderTest, shared_pod: Namespace) -> None:
     """Its own kernel is asked, in its own namespace."""
-    pods[-1].run("ip", "route", "del", "default")
+    shared_pod.run("ip", "route", "del", "default")
     try:
         answer = walk(node, start="endpoint", endpoint=1, packet={"destination": "198.51.100.1"})
     finally:
-        pods[-1].run("ip", "route", "add", "default", "via", "10.244.1.1")
+        shared_pod.run("ip", "route", "add", "default", "via", "10.244.1.1")
     assert (len(answer["hops"]), answer["ending"]["text"]) == (1, "no route to the destination")
 
 
-def test_a_pod_that_lost_its_address_does_not_take_a_packet(node: NodeUnderTest, pods: list[Namespace]) -> None:
+def test_a_pod_that_lost_its_address_does_not_take_a_packet(node: NodeUnderTest, shared_pod: Namespace) -> None:
     """The data path delivers; the pod's stack has no use for it."""
     address = node.get("/v1/endpoints/1")["ipv4"]
-    pods[-1].run("ip", "address", "del", f"{address}/32", "dev", "eth0")
+    shared_pod.run("ip", "address", "del", f"{address}/32", "dev", "eth0")
     try:
         answer = walk(node, start="host", packet={"destination": address})
     finally:
-        pods[-1].run("ip", "address", "add", f"{address}/32", "dev", "eth0")
-        pods[-1].run("ip", "route", "replace", "10.244.1.1", "dev", "eth0")
-        pods[-1].run("ip", "route", "replace", "default", "via", "10.244.1.1")
+        shared_pod.run("ip", "address", "add", f"{address}/32", "dev", "eth0")
+        shared_pod.run("ip", "route", "replace", "10.244.1.1", "dev", "eth0")
+        shared_pod.run("ip", "route", "replace", "default", "via", "10.244.1.1")
     assert (answer["hops"][-1]["place"], answer["ending"]["fate"]) == ("pod", "dropped")

@@ -22,22 +22,8 @@ GATEWAYS = ("10.244.1.1", "fd00:10:244:1::1")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeUnderTest]:
-    """A node with its agent, for all tests of the module."""
-    made: list[Namespace] = []
-
-    def make(label: str = "") -> Namespace:
-        made.append(Namespace(label))
-        return made[-1]
-
-    found = NodeUnderTest(tmp_path_factory.mktemp("wanted"), make)
-    try:
-        found.start()
-        yield found
-    finally:
-        found.close()
-        for namespace in made:
-            namespace.close()
+def running(shared_node: NodeUnderTest) -> NodeUnderTest:
+    return shared_node
 
 
 @pytest.fixture(scope="module")

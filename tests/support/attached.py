@@ -17,8 +17,8 @@ from netloom.edge.netns import call_in_netns, open_netns
 from netloom.edge.requests import Attachment
 
 needs_tcx = pytest.mark.skipif(not tcx.supported(), reason=f"needs Linux {tcx.SINCE}")
-Node: TypeAlias = Callable[[Way], Netlink]
-"""Fixture ``node`` of the kernel tests: a node that attaches in a given way."""
+Attaching: TypeAlias = Callable[[Way], Netlink]
+"""Fixture ``attaching`` of the kernel tests: a node that attaches in a given way."""
 CLSACT_ONLY = "datapath: {attach: clsact}\n"
 """For a node config: programs hang where tc(8) can see and remove them; Debian's tools know nothing of tcx."""
 

@@ -9,18 +9,21 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from netloom.edge.netns import call_in_netns, open_netns
+from netloom.lab import lab as labs
 from netloom.lab.agents import wait_until
 from netloom.lab.inside import argv_in, netns_path, output_of, program, run_in
 from netloom.lab.lab import Lab
 from netloom.lab.patience import patient
+from netloom.lab.topology import LabSpec
 from netloom.model.address import Address
+from support.objects import with_given_objects
 
 WITHIN_S = patient(5.0)
 """How long a test waits for what must happen: generous, since it only matters when the test fails."""
@@ -95,7 +98,7 @@ class PodView(Place):
 
 
 class Cluster:
-    """The lab shared by a test run."""
+    """A lab."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -138,6 +141,13 @@ class Cluster:
         return self.node(node).run(str(program("netctl")), "--socket", str(self.lab.files.socket(node)), *argv)
 
 
+@contextmanager
+def cluster_of(spec: LabSpec, config: Mapping[str, Any] | None = None) -> Iterator[Cluster]:
+    """While the block runs, a lab whose nodes have this config."""
+    with labs.running(spec, with_given_objects(config or {})) as lab:
+        yield Cluster(lab)
+
+
 def pod_view(view: dict[str, Any], netns: str, node: str) -> PodView:
     """An element of ``/v1/endpoints``."""
     return PodView(
@@ -162,6 +172,11 @@ def receive(sniffer: socket.socket, wanted: Callable[[bytes], bool]) -> bytes | 
         if select.select([sniffer], [], [], left)[0] and wanted(frame := sniffer.recv(65535)):
             return frame
     return None
+
+
+def ends_of(frame: bytes) -> bytes:
+    """Source and destination as they stand in the outermost IP header."""
+    return frame[22:54] if frame[12:14] == b"\x86\xdd" else frame[26:34]
 
 
 def frames_until(sniffer: socket.socket, last: Callable[[bytes], bool]) -> list[bytes]:

@@ -16,10 +16,8 @@ from netloom.model.policy import Policy
 from netloom.policy.read import read_policies
 from netloom.policy.repository import Repository
 from netloom.policy.table import Direction
-from netloom_local.store import LocalStore
 from support.cluster import WITHIN_S, Cluster
-
-POLL_S = 1.0
+from support.stores import opened
 
 
 @contextmanager
@@ -36,16 +34,12 @@ def enforced(cluster: Cluster, text: str) -> Iterator[None]:
 
 
 async def _store(cluster: Cluster, policies: Iterable[Policy], *, remove: bool) -> None:
-    store = LocalStore(cluster.lab.files.store, POLL_S)
-    await store.open()
-    try:
+    async with opened(cluster.lab.files.store) as store:
         for policy in policies:
             if remove:
                 await store.delete(key_of(policy.name))
             else:
                 await store.put(key_of(policy.name), policy.document.encode())
-    finally:
-        await store.close()
 
 
 def is_enforced(cluster: Cluster, policies: Iterable[Policy]) -> bool:

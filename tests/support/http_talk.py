@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from netloom.plugins.l7.driver import Broken, Driver, End, Send
-from netloom.plugins.testing.parser import read_rule
+from netloom.plugins.l7.rules import read_rule
 from netloom_l7_http.plugin import HTTP
 from netloom_l7_http.request import HttpRequest
 
@@ -46,7 +47,7 @@ class Talking:
     """Why."""
 
     def __post_init__(self) -> None:
-        read = [read_rule(HTTP, rule) for rule in self.rules]
+        read = [read_rule(HTTP, json.dumps(rule)) for rule in self.rules]
         self._matchers = [(rule, HTTP.matcher(rule)) for rule in read]
         self.driver = Driver(HTTP.new_parser(self._judge))
 

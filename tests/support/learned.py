@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
 from netloom.edge.learned_routes import LearnedTable, Outcome, Put
+from netloom.edge.rtnl import RtnlSocket
 from netloom.model.address import Network
 from netloom.plan.learned import Hops, Key
 from netloom.plugins.contract import LearnedRoute, RouteChanges
@@ -49,9 +51,11 @@ class MemoryRoutes:
 class NamespaceRoutes:
     """The kernel's table of a namespace."""
 
-    def __init__(self, netns: Namespace) -> None:
+    def __init__(self, netns: Namespace, *sources: str) -> None:
+        """``sources``: addresses of the node that its own packets are to come from."""
         self._netns = netns
-        self._table = netns.call(LearnedTable)
+        self._socket = netns.call(RtnlSocket)
+        self._table = netns.call(LearnedTable, self._socket, list(map(ip_address, sources)))
 
     async def read(self) -> dict[Key, Hops]:
         """All there are."""
@@ -60,6 +64,11 @@ class NamespaceRoutes:
     async def write(self, puts: Sequence[Put], deletes: Iterable[Key]) -> Outcome:
         """Write, then delete."""
         return self._netns.call(self._table.write, puts, deletes)
+
+    def deafen(self, *, deaf: bool) -> None:
+        """Leave the kernel no room for answers and notices, or the usual room again."""
+        for each in (self._socket._socket, self._table._strangers._notices._socket):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 if deaf else 1 << 18)
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""

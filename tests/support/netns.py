@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -63,6 +64,22 @@ class Namespace:
 
 
 class NamespaceFactory(Protocol):
-    """Makes namespaces that end with the test: the fixture ``make_netns``."""
+    """Makes namespaces that end with the test, or with what else they belong to."""
 
     def __call__(self, label: str = "") -> Namespace: ...
+
+
+@contextlib.contextmanager
+def namespaces() -> Iterator[NamespaceFactory]:
+    """Fresh namespaces, as many as are asked for; all end together."""
+    made: list[Namespace] = []
+
+    def make(label: str = "") -> Namespace:
+        made.append(Namespace(label))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for namespace in reversed(made):
+            namespace.close()

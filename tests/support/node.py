@@ -17,7 +17,6 @@ from netloom.cni import agent
 from netloom.cni.frame import pack
 from netloom.lab import agents
 from netloom.lab.patience import patient
-from support.leaks import MARK
 from support.netns import Namespace
 from support.objects import given_objects_dir
 
@@ -49,12 +48,15 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class NodeUnderTest:
-    """One node; its files live below ``directory``, its pins below a directory that carries this run's mark."""
+    """One node; its files live below ``directory``, its pins in a directory with the name of its namespace.
+
+    So two at a time, a module's and a test's say, have nothing in common.
+    """
 
     def __init__(self, directory: Path, make_netns: Callable[[str], Namespace]) -> None:
         self.directory = directory
         self.netns = make_netns("node")
-        self.pins = Path("/sys/fs/bpf") / MARK / "n1"
+        self.pins = Path("/sys/fs/bpf") / self.netns.name / "n1"
         self.config = directory / "node.yaml"
         self.log = directory / "agent.log"
         self.socket = directory / "run/n1/netloom.sock"

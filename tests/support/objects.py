@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,12 @@ def given_objects_dir() -> Path | None:
     """The directory that is filled already, if there is one."""
     given = os.environ.get(OBJECTS_VARIABLE)
     return Path(given) if given else None
+
+
+def with_given_objects(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A node config by which agents use the directory that is filled already, if there is one."""
+    given = given_objects_dir()
+    return {**config, **({"paths": {"cache_dir": str(given)}} if given else {})}
 
 
 def objects_dir(factory: pytest.TempPathFactory) -> Path:

@@ -18,7 +18,7 @@ from netloom.lab.lab import Lab
 from netloom.lab.patience import patient
 from netloom.lab.racks import LabTor
 from support.cluster import Cluster
-from support.objects import given_objects_dir
+from support.objects import with_given_objects
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bgp-two-racks.yaml"
 SESSIONS = 24
@@ -106,9 +106,7 @@ class Racks(Cluster):
 def up(name: str, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Racks:
     """The lab of the example, with its config changed."""
     section, tree = settings.read(EXAMPLE.read_text(), str(EXAMPLE))
-    config: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(tree)))
-    if objects := given_objects_dir():
-        config["paths"] = {"cache_dir": str(objects)}
+    config: dict[str, Any] = with_given_objects(yaml.safe_load(yaml.safe_dump(dict(tree))))
     change(config)
     spec = settings.spec_of(settings.Asked(name=name), section, str(EXAMPLE))
     return Racks(labs.up(spec, config), config)

@@ -14,7 +14,12 @@ from bench.goals import MIB, Goal, goals, table
 from bench.policies import OURS as WITH_POLICIES
 from bench.policy_scale import Adding, Scale, Scaling
 from bench.report import bases
+from bench.routes import CHANGED, FAMILIES, PEER, STEPS, Sample
+from bench.routes import OURS as BY_US
+from bench.routes import summarise as summarise_routes
 from bench.summary import METRICS, Figure, Key
+
+from netloom.model.address import Family
 
 COST = Cost(
     cold_s=1.5,
@@ -57,7 +62,19 @@ LEARNING = Learning(
 SPREAD = Spread(
     announcing=Announcing(announced_s=(0.06, 0.07), withdrawn_s=(0.06, 0.08)),
     learning=(LEARNING, replace(LEARNING, routes=100_000, all_s=13.0)),
+    writing=summarise_routes(
+        [
+            Sample(way=way, family=family, step=step, round=number, seconds=seconds * (number + 1))
+            for way, seconds in ((PEER, 0.4), (BY_US, 0.3))
+            for family in FAMILIES
+            for step in STEPS
+            for number in range(3)
+        ],
+        routes=10_000,
+        rounds=3,
+    ),
 )
+SLOW: dict[tuple[str, Family, str], tuple[float, float, float]] = {(BY_US, 6, CHANGED): (1.2, 1.0, 1.4)}
 
 
 @pytest.fixture
@@ -141,6 +158,10 @@ def test_the_table_counts_what_was_reached() -> None:
         (replace(SPREAD, announcing=replace(SPREAD.announcing, announced_s=(0.06, 0.2))), "99th percentile"),
         (replace(SPREAD, learning=(replace(LEARNING, all_s=1.1), SPREAD.learning[1])), "10,000 routes"),
         (replace(SPREAD, learning=(LEARNING, replace(SPREAD.learning[1], all_s=21))), "100,000 routes"),
+        (
+            replace(SPREAD, writing=replace(SPREAD.writing, ratios={**SPREAD.writing.ratios, **SLOW})),
+            "10,000 routes changed, the slower IP version to `ip -batch`",
+        ),
     ],
 )
 def test_slow_routes_are_missed(figures: dict[Key, Figure], attaching: Attaching, spread: Spread, name: str) -> None:
@@ -153,5 +174,6 @@ def test_the_section_about_bgp_has_times_and_memory() -> None:
     for wanted in (
         "| announced | 60 ms | 70 ms | 70 ms |",
         "| 10,000 | 0.20 s | 0.70 s | 0.60 s | 90 MiB, 10 more | 40 MiB, 20 more |",
+        "| changed to two, IPv6 | 800 ms | 600 ms, **0.75** (0.75 to 0.75) |",
     ):
         assert wanted in text

@@ -23,6 +23,7 @@ from netloom.plan.claims import NO_TUNNEL
 from netloom.plugins.contract import DeviceSpec, NodeChanged, Reach, Tunnel, WorkloadKind
 from netloom.plugins.fallback import Modes
 from netloom_local.store import LocalStore
+from support.stores import opened
 from support.tables import MemoryTable
 
 NODE1 = Node(
@@ -87,10 +88,8 @@ class View:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
-    local = LocalStore(tmp_path / "store.db", 0.05)
-    await local.open()
-    yield local
-    await local.close()
+    async with opened(tmp_path / "store.db", 0.05) as local:
+        yield local
 
 
 async def test_a_remote_endpoint_is_known_by_identity_and_tunnel(store: LocalStore) -> None:
@@ -187,6 +186,8 @@ async def test_a_node_that_cannot_be_reached_is_listed_with_the_reason(store: Lo
         ("nodes/x", b"{"),
         ("addresses/node2/1", b'{"address":"no","identity":1,"node":"node2"}'),
         ("identities/x", b"a;"),
+        ("identities/²", b"a;"),
+        ("identities/" + "9" * 5000, b"a;"),
     ],
 )
 async def test_a_garbage_record_is_passed_over(store: LocalStore, key: str, value: bytes) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from netloom.model.errors import ConfigError, Invalid
-from netloom.plugins.testing.parser import read_rule
+from netloom.plugins.l7.rules import read_rule
 from netloom_l7_http.patterns import whole
 from netloom_l7_http.plugin import HTTP
 from support.http_talk import DENIED, Talking, get
@@ -82,14 +83,14 @@ def test_a_rule_holds_for_what_it_describes_as_a_whole(
 )
 def test_a_rule_that_means_nothing_is_refused_with_a_sentence(rule: Mapping[str, Any], words: str) -> None:
     with pytest.raises(Invalid) as caught:
-        HTTP.matcher(read_rule(HTTP, rule))
+        HTTP.matcher(read_rule(HTTP, json.dumps(rule)))
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("rule", [{"paht": "/"}, {"headerMatches": [{"name": "X", "mismatch": "DROP"}]}], ids=str)
 def test_a_rule_of_another_form_is_refused(rule: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        read_rule(HTTP, rule)
+        read_rule(HTTP, json.dumps(rule))
 
 
 def test_an_expression_costs_no_more_than_its_text_is_long() -> None:

@@ -92,6 +92,28 @@ async def test_what_an_earlier_run_left_stays_until_every_router_told_everything
     assert shown(table) == {}
 
 
+async def test_what_an_earlier_run_left_goes_behind_what_takes_its_place() -> None:
+    """However much there is, and although all was told before the table was read."""
+    halves = [f"10.{number}.{half}.0/17" for number in range(256) for half in (0, 128)]
+    table = MemoryRoutes({key(half): hops(VIA) for half in halves})
+    routes = learned(table)
+    deleted_with: list[int] = []
+    write = table.write
+
+    async def noted(puts: Any, deletes: Any) -> Any:
+        done = await write(puts, deletes)
+        deleted_with.extend(sum(found[0] == 16 for found in table.routes) for _ in deletes)
+        return done
+
+    table.write = noted  # type: ignore[method-assign]
+    whole = [route(f"10.{number}.0.0/16", VIA) for number in range(256)]
+    others = [route(f"11.{number}.{more}.0/24", VIA) for number in range(256) for more in range(8)]
+    assert len(others) > CHUNK
+    await told(routes, *others, *whole, complete=True)
+    await routes.resync()
+    assert set(deleted_with) == {256}
+
+
 async def test_a_router_that_could_not_be_had_keeps_what_an_earlier_run_left() -> None:
     """A plugin that does not start costs no packet; its routes would not come back by themselves."""
     table = MemoryRoutes({key(B): hops(VIA)})
@@ -214,6 +236,35 @@ async def test_the_loop_writes_what_is_told_and_what_matters_first() -> None:
     assert batches[0] == 1
 
 
+MANY = tuple(ip_network((0x0B000000 + number * 256, 24)) for number in range(5 * CHUNK))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        RouteChanges(routes=tuple(LearnedRoute(prefix=prefix, via=ip_address(VIA)) for prefix in MANY)),
+        RouteChanges(gone=MANY),
+        RouteChanges(complete=True),
+    ],
+    ids=["told", "withdrawn", "no-longer-told"],
+)
+async def test_however_much_is_told_others_have_their_turn_meanwhile(changes: RouteChanges) -> None:
+    routes = learned(MemoryRoutes())
+    await routes.take("bgp", RouteChanges(routes=tuple(route(str(prefix), OTHER) for prefix in MANY)))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    await routes.take("bgp", changes)
+    waiting.cancel()
+    assert turns >= len(MANY) // CHUNK - 1
+
+
 @pytest.mark.parametrize(
     ("prefix", "words"),
     [
@@ -252,7 +303,8 @@ def test_a_next_hop_that_leads_nowhere_is_refused(via: str, words: str) -> None:
     assert words in Rules(FACTS).refusal(key(A), hops(via))
 
 
-async def test_a_refused_prefix_is_counted_and_taken_when_the_node_changes() -> None:
+async def test_a_prefix_is_judged_anew_when_the_node_changes() -> None:
+    """Refused and counted, taken, and refused again."""
     facts = FACTS
     table = MemoryRoutes()
     routes = LearnedRoutes(("bgp",), table, lambda: facts)
@@ -262,6 +314,9 @@ async def test_a_refused_prefix_is_counted_and_taken_when_the_node_changes() -> 
     facts = Facts()
     await routes.resync()
     assert shown(table) == {"10.244.1.0/25": [VIA]}
+    facts = FACTS
+    await routes.resync()
+    assert (shown(table), routes.counts()["refused"]) == ({}, 1)
 
 
 PREFIXES = st.sampled_from([A, B, C, "10.1.2.0/24", "0.0.0.0/0"])

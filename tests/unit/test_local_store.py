@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,26 +20,15 @@ from netloom_local import database
 from netloom_local.database import Changes, Cursor, Database, upper_bound
 from netloom_local.plugin import LocalSettings
 from netloom_local.store import Follower, LocalStore
+from support.stores import NEVER_S, opened
 
 PATIENCE_S = 20.0
 """Only a test that fails waits so long."""
-NEVER_S = 3600.0
-"""A polling interval that no test lives to see."""
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "cluster" / "store.db"
-
-
-@asynccontextmanager
-async def opened(path: Path, poll_interval_s: float = NEVER_S) -> AsyncIterator[LocalStore]:
-    store = LocalStore(path, poll_interval_s)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def told(watch: AsyncIterator[tuple[StoreEvent, ...]]) -> dict[str, bytes | None]:

@@ -38,7 +38,7 @@ from support.policy_oracle import (
     select,
     tcp,
 )
-from support.policy_worlds import ADDRESSES, packets, remotes, standings
+from support.policy_worlds import ADDRESSES, packets, remotes, repository_of, standings
 
 A, B = IdentityId(256), IdentityId(257)
 INGRESS, EGRESS = reasons.Direction.INGRESS, reasons.Direction.EGRESS
@@ -130,11 +130,7 @@ def test_every_verdict_names_a_cause_without_which_it_would_be_another(
     standing: Standing, direction: Direction, remote: Peerage, packet: Packet, somewhere: Address
 ) -> None:
     """Denials and audits: take the policies named away, and the verdict is gone."""
-    one = Repository(allow_host=standing.allow_host)
-    one.add_identities(standing.identities)
-    one.upsert(*standing.policies.values())
-    for identity, ports in standing.names.items():
-        one.set_named_ports(identity, ports)
+    one = repository_of(standing)
     peer = Peerage(remote.identity, remote.address or somewhere)
     assert peer.address is not None
     explainer = Explainer(one)

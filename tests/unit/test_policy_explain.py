@@ -29,7 +29,7 @@ from support.policy_oracle import (
     select,
     tcp,
 )
-from support.policy_worlds import packets, remotes, standings
+from support.policy_worlds import packets, remotes, repository_of, standings
 
 A, B, C = IdentityId(256), IdentityId(257), IdentityId(258)
 HTTP = (TCP, 80)
@@ -62,11 +62,7 @@ def said_one_by_one(one: Repository, side: SideTrace) -> Verdict:
 def test_a_trace_agrees_with_the_policies_and_with_the_table(
     standing: Standing, source: Peerage, destination: Peerage, packet: Packet
 ) -> None:
-    one = Repository(allow_host=standing.allow_host)
-    one.add_identities(standing.identities)
-    one.upsert(*standing.policies.values())
-    for identity, names in standing.names.items():
-        one.set_named_ports(identity, names)
+    one = repository_of(standing)
     found = trace(one, end(source), end(destination), (packet.protocol, packet.port))
     for side, subject, peer in ((found.egress, source, destination), (found.ingress, destination, source)):
         assert (side is not None) == (subject.identity in standing.identities)
@@ -80,11 +76,7 @@ def test_without_whom_is_blamed_a_packet_would_not_be_denied(
     standing: Standing, direction: Direction, remote: Peerage, packet: Packet
 ) -> None:
     """Take all blamed policies away, and that verdict is gone."""
-    one = Repository(allow_host=standing.allow_host)
-    one.add_identities(standing.identities)
-    one.upsert(*standing.policies.values())
-    for identity, names in standing.names.items():
-        one.set_named_ports(identity, names)
+    one = repository_of(standing)
     for subject in standing.identities:
         known = one.remote(remote.identity, remote.address)
         blame = explain_drop(one.table(subject), direction, known, (packet.protocol, packet.port))
@@ -203,9 +195,7 @@ def test_the_matrix_knows_prefixes_by_the_addresses_of_ends() -> None:
 
 @given(standings, st.lists(st.tuples(remotes, remotes, packets), max_size=5))
 def test_the_matrix_agrees_with_traces(standing: Standing, asked: list[tuple[Peerage, Peerage, Packet]]) -> None:
-    one = Repository(allow_host=standing.allow_host)
-    one.add_identities(standing.identities)
-    one.upsert(*standing.policies.values())
+    one = repository_of(standing)
     for source, destination, packet in asked:
         cell = matrix(one, [end(source), end(destination)])[1]
         verdict = trace(one, end(source), end(destination), (packet.protocol, packet.port)).verdict

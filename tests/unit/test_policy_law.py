@@ -18,6 +18,9 @@ from netloom.policy.table import (
     AUDIT_DENY,
     DENY,
     ENDPOINTS,
+    INSPECT,
+    REDIRECT,
+    WATCH,
     Direction,
     PolicyEntry,
     PolicyTable,
@@ -32,19 +35,14 @@ from support.policy_worlds import (
     policies,
     policy_names,
     remotes,
+    repository_of,
     standings,
 )
 
 
 def build(standing: Standing) -> Repository:
-    """Everything at once, all identities being subjects."""
-    repository = Repository(allow_host=standing.allow_host)
-    repository.add_subjects(*POOL)
-    repository.add_identities(standing.identities)
-    for identity, names in standing.names.items():
-        repository.set_named_ports(identity, names)
-    repository.upsert(*standing.policies.values())
-    return repository
+    """All identities being subjects."""
+    return repository_of(standing, *POOL)
 
 
 @given(standings, st.sampled_from(Direction), st.lists(st.tuples(remotes, packets), min_size=10, max_size=20))
@@ -60,8 +58,9 @@ def test_a_table_decides_as_the_policies_say(
 
 
 @given(standings)
-def test_values_are_in_one_of_five_forms_with_the_sources_of_each_effect(standing: Standing) -> None:
-    forms = (DENY, ALLOW, ALLOW | AUDIT_DENY, AUDIT_DENY, AUDIT_ALLOW)
+def test_values_are_in_normal_form_with_the_sources_of_each_effect(standing: Standing) -> None:
+    plain = (0, ALLOW, REDIRECT, ALLOW | AUDIT_DENY, REDIRECT | AUDIT_DENY, AUDIT_DENY, AUDIT_ALLOW)
+    forms = {DENY, *(one | asked for one in plain for asked in (0, INSPECT, WATCH))} - {0}
     for table in build(standing).tables.values():
         for _, entry in table.entries():
             assert entry.effects in forms

@@ -29,7 +29,7 @@ from support.policy_oracle import (
     select,
     tcp,
 )
-from support.policy_worlds import POOL, packets, remotes, standings
+from support.policy_worlds import POOL, packets, remotes, repository_of, standings
 
 A, B = IdentityId(256), IdentityId(257)
 HTTP, HTTPS = (6, 80), (6, 443)
@@ -116,11 +116,7 @@ def test_a_question_leaves_the_repository_it_was_taken_from_alone() -> None:
 
 @given(standings)
 def test_a_repository_built_of_a_snapshot_has_the_same_tables(world: Standing) -> None:
-    one = Repository(allow_host=world.allow_host)
-    one.add_identities(world.identities)
-    one.upsert(*world.policies.values())
-    for identity, names in world.names.items():
-        one.set_named_ports(identity, names)
+    one = repository_of(world)
     taken = snapshot(one)
     other = taken.build()
     assert {number: one.table(number) for number in world.identities} == {

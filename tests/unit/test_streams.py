@@ -43,8 +43,8 @@ def test_longer_ago_than_there_was_time_is_everything(since: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("last", "-1", 'last "-1" is not a number of flows'),
-        ("last", "many", 'last "many" is not a number of flows'),
+        ("last", "-1", 'last "-1" is no number'),
+        ("last", "many", 'last "many" is no number'),
         ("since", "-1", 'since "-1" is not a number of seconds'),
         ("since", "nan", 'since "nan" is not a number of seconds'),
         ("since", "yesterday", 'since "yesterday" is not a number of seconds'),

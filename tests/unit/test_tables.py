@@ -179,9 +179,13 @@ async def test_a_resync_of_one_table_leaves_the_others_alone(kernel: Kernel) -> 
 class BatchJournal(Journal):
     """One that takes many entries at once."""
 
+    refuses: frozenset[Any] = frozenset()
+
     async def put_all(self, entries: Mapping[Any, Any]) -> Mapping[Any, NetloomError]:
         self._journal.append(f"put all {' '.join(sorted(map(str, entries)))}")
-        refused: dict[Any, NetloomError] = {key: Exhausted("full") for key, value in entries.items() if value == FULL}
+        refused: dict[Any, NetloomError] = {
+            key: Exhausted("full") for key, value in entries.items() if value == FULL or key in self.refuses
+        }
         self.entries |= {key: value for key, value in entries.items() if key not in refused}
         return refused
 
@@ -218,3 +222,16 @@ async def test_routes_by_the_underlay_go_at_once_before_all_else(kernel: Kernel)
     kernel.tables.claim("node/b", Claims(devices=devices, routes=wanted))
     await kernel.tables.apply()
     assert kernel.journal == ["put all 10.244.0.0/24 10.244.1.0/24", "put devices a", "put all 10.244.2.0/24"]
+
+
+async def test_a_route_by_the_underlay_that_is_refused_is_tried_once_at_a_time(kernel: Kernel) -> None:
+    """Not again with the other routes, nor counted twice."""
+    routes = BatchJournal("routes", kernel.journal)
+    kernel.tables = Tables({"routes": routes})
+    await kernel.tables.resync()
+    prefix = IPv4Network("10.244.2.0/24")
+    routes.refuses = frozenset({prefix})
+    kernel.tables.claim("node/b", Claims(routes={prefix: RouteSpec(prefix=prefix, device=UNDERLAY)}))
+    await kernel.tables.apply()
+    assert kernel.journal == ["put all 10.244.2.0/24"]
+    assert kernel.tables.states()["routes"] == TableState(errors=1, unwritten=1)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-import structlog
 from aiohttp import web
 
 from netloom.agent import metrics, policy_views, views
+from netloom.agent.answers import Handler, answer, errors_as_json, large_answer, read_bytes, read_number
 from netloom.agent.cni import CniCalls
 from netloom.agent.connection_api import ConnectionApi
 from netloom.agent.endpoint_changes import read_patch
@@ -26,18 +25,7 @@ from netloom.agent.streams import Streams
 from netloom.agent.walk.walker import part_view, read_walk
 from netloom.cni.frame import DEADLINE_HEADER, EXIT_STATUS_HEADER, MAX_FRAME_BYTES, TARGET
 from netloom.model.endpoint import Endpoint
-from netloom.model.errors import (
-    ConfigError,
-    Conflict,
-    Exhausted,
-    Invalid,
-    NetloomError,
-    NotFound,
-    Problem,
-    StoreError,
-    Unavailable,
-    Unsupported,
-)
+from netloom.model.errors import Invalid
 
 if TYPE_CHECKING:
     from netloom.agent.core import Agent
@@ -48,44 +36,6 @@ MAX_BODY_BYTES = MAX_FRAME_BYTES + 1
 
 MAX_PREFILTER_BYTES = 64 << 20
 """Of a whole set of prefixes in one request, which is how it is all or nothing."""
-
-_STATUS: tuple[tuple[type[NetloomError], int, str], ...] = (
-    (Invalid, 400, "invalid"),
-    (ConfigError, 400, "invalid"),
-    (NotFound, 404, "not_found"),
-    (Conflict, 409, "conflict"),
-    (Exhausted, 507, "exhausted"),
-    (Unavailable, 503, "unavailable"),
-    (StoreError, 503, "unavailable"),
-    (Unsupported, 501, "unsupported"),
-    (NetloomError, 500, "internal"),
-)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
-
-
-def _error(status: int, kind: str, message: str, problems: tuple[Problem, ...] = ()) -> web.Response:
-    more = {"problems": [views.plain(problem) for problem in problems]} if problems else {}
-    return _json({"error": {"kind": kind, "message": message, **more}}, status)
-
-
-@web.middleware
-async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is ``{"error": {"kind", "message"}}`` with a status that fits; of files, with all ``problems``."""
-    try:
-        return await handler(request)
-    except NetloomError as error:
-        status, kind = next((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls))
-        if status >= 500:
-            structlog.get_logger().error("api.failed", path=request.path, error=str(error))
-        return _error(status, kind, str(error), error.problems if isinstance(error, ConfigError) else ())
-    except web.HTTPException as error:
-        kind = "not_found" if error.status == 404 else "invalid"
-        return _error(error.status, kind, f"{request.method} {request.path}: {error.reason}; see /v1/openapi.json")
 
 
 class Api:
@@ -147,42 +97,42 @@ class Api:
         ]
 
     async def _endpoint(self, request: web.Request) -> web.Response:
-        return _json(self._endpoint_view(self._agent.endpoints.get(_endpoint_number(request))))
+        return answer(self._endpoint_view(self._agent.endpoints.get(_endpoint_number(request))))
 
     async def _change_endpoint(self, request: web.Request) -> web.Response:
         self._agent.require_ready()
-        number, patch = _endpoint_number(request), read_patch(await request.read())
-        return _json(self._endpoint_view(await asyncio.shield(self._agent.endpoints.change(number, patch))))
+        endpoint, patch = _endpoint_number(request), read_patch(await request.read())
+        return answer(self._endpoint_view(await asyncio.shield(self._agent.endpoints.change(endpoint, patch))))
 
     def _endpoint_view(self, endpoint: Endpoint) -> views.Json:
         policy = policy_views.enforcement(self._agent.policies, endpoint.identity)
         return {**views.endpoint_view(endpoint), "policy": policy}
 
     async def _map(self, request: web.Request) -> web.Response:
-        return _json(self._agent.map_dump(request.match_info["name"]))
+        return await large_answer(self._agent.map_dump(request.match_info["name"]))
 
     async def _call(self, request: web.Request) -> web.Response:
         # A runtime that loses patience must not leave half an attachment: what was begun is finished, or undone.
         deadline = request.headers.get(DEADLINE_HEADER, "")
-        answer = await asyncio.shield(self._calls.answer(await request.read(), deadline))
-        headers = {EXIT_STATUS_HEADER: str(answer.exit_status)}
-        return web.Response(body=answer.output, headers=headers, content_type="application/json")
+        done = await asyncio.shield(self._calls.answer(await request.read(), deadline))
+        headers = {EXIT_STATUS_HEADER: str(done.exit_status)}
+        return web.Response(body=done.output, headers=headers, content_type="application/json")
 
     async def _walk(self, request: web.Request) -> web.Response:
         self._agent.require_ready()
         walked = await asyncio.shield(self._agent.walker.walk(read_walk(await request.read())))
-        return _json(part_view(walked))
+        return answer(part_view(walked))
 
     async def _prefilter(self, request: web.Request) -> web.Response:
         del request
-        return _json(await self._agent.prefilter.view())
+        return await large_answer(await self._agent.prefilter.view())
 
     async def _change_prefilter(self, request: web.Request) -> web.Response:
-        change = read_change(request.method, await _read_body(request, MAX_PREFILTER_BYTES))
-        return _json(await asyncio.shield(self._agent.prefilter.change(change)))
+        change = read_change(request.method, await read_bytes(request, MAX_PREFILTER_BYTES))
+        return answer(await asyncio.shield(self._agent.prefilter.change(change)))
 
     async def _forget_node(self, request: web.Request) -> web.Response:
-        return _json({"removed": await self._agent.forget_node(request.match_info["name"])})
+        return answer({"removed": await self._agent.forget_node(request.match_info["name"])})
 
     async def _metrics(self, request: web.Request) -> web.Response:
         del request
@@ -193,28 +143,15 @@ class Api:
         )
 
 
-async def _read_body(request: web.Request, most: int) -> bytes:
-    """A body that may be longer than the application's own limit."""
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(body))
-    return bytes(body)
-
-
 def _endpoint_number(request: web.Request) -> int:
-    text = request.match_info["id"]
-    if not text.isdigit():
-        raise Invalid(f'endpoint "{text[:40]}" is not a number; see `netctl endpoint list`')
-    return int(text[:9])
+    return read_number("endpoint", request.match_info["id"], "see `netctl endpoint list`")
 
 
 def _reader(read: Callable[[], Any]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         del request
         result = read()
-        return _json(await result if asyncio.iscoroutine(result) else result)
+        return await large_answer(await result if asyncio.iscoroutine(result) else result)
 
     return handle
 

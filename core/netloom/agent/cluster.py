@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from netloom.agent.identities import IDENTITIES, Identities, labels_of
+from netloom.agent.identities import IDENTITIES, Identities, labels_of, number_of
 from netloom.agent.records import decode_address, decode_node, encode_address, encode_node
 from netloom.agent.residents import Resident, Residents
 from netloom.agent.tables import Tables
@@ -277,13 +277,14 @@ class Cluster:
             if key.startswith(prefix):
                 self._claim_address(key, remote)
 
-    def _take_identity(self, number: str, value: bytes | None) -> None:
-        if not number.isdigit():
-            raise Invalid(f'identity number "{number}" is not a number')
+    def _take_identity(self, text: str, value: bytes | None) -> None:
+        number = number_of(text)
+        if number is None:
+            raise Invalid(f'identity number "{text[:40]}" is not a number')
         if value is None:
-            self._identities.forget(int(number))
+            self._identities.forget(number)
         else:
-            self._identities.learn(int(number), labels_of(value))
+            self._identities.learn(number, labels_of(value))
 
     def _address_key(self, address: Address | None) -> str:
         """Key of one address of this node, or the prefix of all."""

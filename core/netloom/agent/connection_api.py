@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from aiohttp import web
 from multidict import MultiMapping
 
+from netloom.agent.answers import answer, large_answer, read_number, refuse_others
 from netloom.model.address import Address
 from netloom.model.connection import Connection
 from netloom.model.errors import Invalid
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 MOST: Final = 10_000
 """Connections in an answer unless more are asked for."""
 _CONDITIONS: Final = ("address", "port", "protocol")
-_MAX_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +55,24 @@ class ConnectionApi:
 
     async def _list(self, request: web.Request) -> web.Response:
         conditions = read_conditions(request.query, also=("limit",))
-        most = _number("limit", request.query.get("limit", str(MOST)))
+        most = read_number("limit", request.query.get("limit", str(MOST)))
         found, total = await self._agent.connections.select(conditions.hold, most)
-        return await _json({"matching": total, "connections": found})
+        return await large_answer({"matching": total, "connections": found})
 
     async def _forget(self, request: web.Request) -> web.Response:
         conditions = read_conditions(request.query)
         wanted = conditions.hold if conditions else None
-        return await _json({"forgotten": await asyncio.shield(self._agent.connections.forget(wanted))})
+        return answer({"forgotten": await asyncio.shield(self._agent.connections.forget(wanted))})
 
 
 def read_conditions(query: MultiMapping[str], also: tuple[str, ...] = ()) -> Conditions:
     """Conditions of a request's query; raises Invalid for others, or what they cannot be."""
-    if unknown := query.keys() - {*_CONDITIONS, *also}:
-        expected = ", ".join((*_CONDITIONS, *also))
-        raise Invalid(f'"{min(unknown)[:60]}" is no condition of connections; expected {expected}')
+    refuse_others(query, (*_CONDITIONS, *also), "connections")
     return Conditions(
         frozenset(map(_address, query.getall("address", []))),
-        frozenset(_number("port", text) for text in query.getall("port", [])),
-        frozenset(_number("protocol", text) for text in query.getall("protocol", [])),
+        frozenset(read_number("port", text) for text in query.getall("port", [])),
+        frozenset(read_number("protocol", text) for text in query.getall("protocol", [])),
     )
-
-
-async def _json(value: object) -> web.Response:
-    """In a thread: ten thousand connections take a tenth of a second to write."""
-    body = await asyncio.to_thread(msgspec.json.encode, value, enc_hook=str)
-    return web.Response(body=body, content_type="application/json")
 
 
 def _address(text: str) -> Address:
@@ -89,9 +80,3 @@ def _address(text: str) -> Address:
         return ip_address(text)
     except ValueError:
         raise Invalid(f'address "{text[:60]}" is no IP address') from None
-
-
-def _number(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise Invalid(f'{name} "{text[:40]}" is no number')
-    return int(text)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from netloom.agent.decoding import decoded
 from netloom.model.endpoint import Endpoint
 from netloom.model.errors import Invalid
 from netloom.model.labels import MAX_LABELS, NAMESPACE_KEY, Label, Labels, label_set
@@ -28,10 +29,7 @@ class EndpointPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 def read_patch(body: bytes) -> EndpointPatch:
     """Raises Invalid."""
-    try:
-        return msgspec.json.decode(body, type=EndpointPatch)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"a change of an endpoint cannot be read: {error}") from error
+    return decoded(body, EndpointPatch, "a change of an endpoint")
 
 
 def labels_after(endpoint: Endpoint, patch: EndpointPatch) -> Labels:

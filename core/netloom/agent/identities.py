@@ -17,6 +17,7 @@ from netloom.plugins.contract import Store
 
 IDENTITIES = "identities/"
 LABELS = "labels/"
+_MAX_DIGITS = 10
 
 
 def labels_of(value: bytes) -> Labels:
@@ -26,6 +27,12 @@ def labels_of(value: bytes) -> Labels:
     except UnicodeDecodeError as error:
         raise Invalid(f"identity labels in the store cannot be read: {error}") from error
     return frozenset(Label.parse(text) for text in texts)
+
+
+def number_of(text: str) -> IdentityId | None:
+    """Read the end of a key ``identities/<number>``; None for what is no number."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return IdentityId(int(text)) if is_number else None
 
 
 class Identities:

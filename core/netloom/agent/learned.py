@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,9 @@ from netloom.agent.repairs import Repair
 from netloom.edge.learned_routes import Outcome, Put
 from netloom.model.errors import NetloomError
 from netloom.plan.learned import Book, Facts, Hops, Key, Rules, key_of, prefix_of
-from netloom.plugins.contract import LearnedRoute, RouteChanges
+from netloom.plugins.contract import RouteChanges
+
+T = TypeVar("T")
 
 CHUNK = 1000
 """Routes in one visit to the kernel, and between two breaths of the event loop: some ten milliseconds."""
@@ -29,6 +31,8 @@ NAMED_REPAIRS = 3
 """Of more than so many, only their number is told."""
 EARLIER = "earlier run"
 """Whose a route is that nobody has told of in this run."""
+WRITTEN, WAITING = "written", "waiting"
+"""What became of a route that is not refused."""
 
 
 class LearnedDriver(Protocol):
@@ -67,6 +71,8 @@ class LearnedRoutes:
         self._changed: dict[Key, None] = {}
         self._new: dict[Key, None] = {}
         self._adopted = False
+        self._unsure = False
+        """Whether the kernel may have something else: a write failed on its way."""
         self._due = asyncio.Event()
         self._lock = asyncio.Lock()
         self._named: frozenset[str] = frozenset()
@@ -83,9 +89,10 @@ class LearnedRoutes:
                 self._mark(key)
             self._due.set()
             await asyncio.sleep(0)
-        for key in (*map(key_of, changes.gone), *before):
-            self.book.drop(router, key)
-            self._mark(key)
+        for prefixes in _parts(changes.gone):
+            await self._drop(router, map(key_of, prefixes))
+        for keys in _parts(tuple(before)):
+            await self._drop(router, keys)
         if changes.complete:
             self._silent.discard(router)
             self._forget_earlier()
@@ -110,10 +117,18 @@ class LearnedRoutes:
             facts = self._facts()
             if facts != self._rules.facts:
                 self._rules = Rules(facts)
+                told = self.book.keys()
+                for key in told:
+                    self._mark(key)
+            if self._unsure:
+                for key in await self._look():
+                    self._mark(key)
             while keys := self._next_keys():
                 try:
                     await self._write(keys)
                 except NetloomError:
+                    # Some may be written all the same, and would be taken for a stranger's.
+                    self._unsure = True
                     for key in keys:
                         self._mark(key)
                     raise
@@ -125,46 +140,51 @@ class LearnedRoutes:
         The first time it takes up what an earlier run left. What was refused is tried again.
         """
         async with self._lock:
-            actual = await self._driver.read()
-            differing = (
-                {key for key, _ in self._held.items() ^ actual.items()} - self._changed.keys() - self._new.keys()
-            )
-            self._held = actual
+            differing = await self._look() - self._changed.keys() - self._new.keys()
             first, self._adopted = not self._adopted, True
             if first:
-                self._earlier = actual.keys() - self.book.keys()
-                differing = actual.keys() | self.book.keys()
-                self._forget_earlier()
+                self._earlier = self._held.keys() - self.book.keys()
+                differing = self.book.keys()
             for key in (*differing, *self._refused, *self._reduced):
                 self._mark(key)
+            self._forget_earlier()
         await self.flush()
         self._due.set()
         return () if first else tuple(self._repairs(differing))
 
-    @property
-    def refused(self) -> Mapping[Key, str]:
-        """Why what was told is not written."""
-        return self._refused
-
-    def __len__(self) -> int:
-        """Routes that are told of, or that the kernel has."""
-        return len(self.book.keys() | self._held.keys())
+    def keys(self) -> set[Key]:
+        """Of all routes that are told of, or that the kernel has."""
+        return self.book.keys() | self._held.keys()
 
     def counts(self) -> dict[str, int]:
         """Routes by what became of them."""
         return {
-            "written": len(self._held),
+            WRITTEN: len(self._held),
             "refused": len(self._refused),
-            "waiting": len(self._changed) + len(self._new),
+            WAITING: len(self._changed) + len(self._new),
         }
 
-    def routes(self) -> Iterator[tuple[Key, str, Hops, str]]:
-        """Every route with its router, its next hops and ``written``, ``waiting`` or why it is refused; in no order."""
-        for key in self.book.keys() | self._held.keys():
-            wanted = self.book.wanted(key)
-            router = self.book.owner(key) or EARLIER
-            state = self._refused.get(key) or ("written" if key in self._held else "waiting")
-            yield key, router, wanted or self._held[key], state
+    def route(self, key: Key) -> tuple[str, Hops, str] | None:
+        """A route's router, its next hops, and ``written``, ``waiting`` or why it is refused; None without one."""
+        hops = self.book.wanted(key) or self._held.get(key)
+        if hops is None:
+            return None
+        state = self._refused.get(key) or (WRITTEN if key in self._held else WAITING)
+        return self.book.owner(key) or EARLIER, hops, state
+
+    async def _drop(self, router: str, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.book.drop(router, key)
+            self._mark(key)
+        self._due.set()
+        await asyncio.sleep(0)
+
+    async def _look(self) -> set[Key]:
+        """See what the kernel has; where it is something else than was known."""
+        actual = await self._driver.read()
+        differing = {key for key, _ in self._held.items() ^ actual.items()}
+        self._held, self._unsure = actual, False
+        return differing
 
     def _mark(self, key: Key) -> None:
         (self._changed if key in self._held else self._new)[key] = None
@@ -237,8 +257,6 @@ class LearnedRoutes:
 
     def _tell(self) -> None:
         """Name each reason for which routes are refused once, with one of them."""
-        if not self._refused and not self._named:
-            return
         reasons = Counter(self._refused.values())
         for reason in reasons.keys() - self._named:
             key = next(key for key, text in self._refused.items() if text == reason)
@@ -252,5 +270,5 @@ class LearnedRoutes:
         self._named = frozenset(reasons)
 
 
-def _parts(routes: Sequence[LearnedRoute]) -> Iterator[Sequence[LearnedRoute]]:
-    return (routes[start : start + CHUNK] for start in range(0, len(routes), CHUNK))
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from aiohttp import web
 
 from netloom.agent import views
+from netloom.agent.answers import answer, large_answer
 from netloom.model.errors import NotFound
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class PluginApi:
 
     async def _list(self, request: web.Request) -> web.Response:
         del request
-        return _json([views.plain(record) for record in self._agent.plugins.records()])
+        return answer([views.plain(record) for record in self._agent.plugins.records()])
 
     async def _ask(self, request: web.Request) -> web.Response:
         name, wanted = request.match_info["plugin"], request.match_info["query"]
@@ -38,7 +38,7 @@ class PluginApi:
             raise NotFound(self._why_not(name))
         for query in active[name]:
             if query.name == wanted:
-                return _json(await query.answer(request.query.items()))
+                return await large_answer(await query.answer(request.query.items()))
         known = ", ".join(query.name for query in active[name]) or "none"
         raise NotFound(f'plugin "{name}" has no query "{wanted[:40]}", it has: {known}')
 
@@ -49,7 +49,3 @@ class PluginApi:
         record = records[name]
         reason = f"{record.state}: {record.error}" if record.error else record.state
         return f'plugin "{name}" is not active on this node ({reason}); see `netctl plugins list`'
-
-
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")

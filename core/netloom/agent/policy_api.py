@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from aiohttp import web
 
 from netloom.agent import policy_views
+from netloom.agent.answers import answer, large_answer, read_body, read_number, read_truth, refuse_others
 from netloom.agent.policy_changes import File, PolicyChanges
 from netloom.agent.policy_everybody import Everybody, Whom
 from netloom.agent.policy_facts import sources_of
@@ -26,9 +27,6 @@ MAX_BODY_BYTES: Final = 2 * POLICY_FILE.max_bytes
 """JSON writes a line's end, and much else of YAML, with more bytes than the file has."""
 DEFAULT_WAIT_S: Final = 30.0
 MAX_WAIT_S: Final = 600.0
-_MAX_DIGITS: Final = 18
-
-B = TypeVar("B")
 
 
 class FileBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +64,8 @@ class TraceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     destination: str | NamedBody
     services: list[str]
     family: Literal[4, 6] | None = None
+    protocol: str = ""
+    data: str = ""
 
 
 class WhatIfBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,12 +101,12 @@ class PolicyApi:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        with_objects = request.query.get("objects", "") == "true"
+        with_objects = read_truth("objects", request.query.get("objects", "false"))
         view = policy_views.document_view if with_objects else policy_views.policy_view
         repository, local = self._policies.repository, self._agent.endpoints.refcounts()
         rows = [view(policy, repository, local) for policy in repository.policies]
         audit = self._policies.settings.audit
-        return _json({**standing_view(self._policies), "audit": audit, "policies": rows})
+        return await large_answer({**standing_view(self._policies), "audit": audit, "policies": rows})
 
     async def _one(self, request: web.Request) -> web.Response:
         parts = request.match_info
@@ -114,73 +114,57 @@ class PolicyApi:
         known = [policy.name for policy in self._policies.repository.policies]
         name = find_policy(f"{parts['kind']}/{namespace or CLUSTERWIDE}/{parts['name']}", known)
         policy = self._policies.policy(name)
-        return _json(policy_views.document_view(policy, self._policies.repository, self._agent.endpoints.refcounts()))
+        return answer(policy_views.document_view(policy, self._policies.repository, self._agent.endpoints.refcounts()))
 
     async def _selectors(self, request: web.Request) -> web.Response:
         del request
-        return _json(policy_views.selectors_view(self._policies.repository))
+        return await large_answer(policy_views.selectors_view(self._policies.repository))
 
     async def _import(self, request: web.Request) -> web.Response:
         self._agent.require_ready()
-        body = await _body(request, ImportBody)
+        body = await read_body(request, ImportBody, MAX_BODY_BYTES)
         # What was begun is finished, whether its asker waits or not: half of an import is nobody's wish.
         done = await asyncio.shield(self._changes.take(_files(body.files), dry_run=body.dry_run))
-        return _json(policy_views.import_view(done))
+        return answer(policy_views.import_view(done))
 
     async def _delete(self, request: web.Request) -> web.Response:
         self._agent.require_ready()
-        body = await _body(request, DeleteBody)
+        body = await read_body(request, DeleteBody, MAX_BODY_BYTES)
         gone, revision = await asyncio.shield(self._changes.drop(body.names, everything=body.all))
-        return _json({"revision": revision, "deleted": [policy_views.name_view(name) for name in gone]})
+        return answer({"revision": revision, "deleted": [policy_views.name_view(name) for name in gone]})
 
     async def _wait(self, request: web.Request) -> web.Response:
-        revision = _number(request, "revision", self._policies.revision)
+        revision = read_number("revision", request.query.get("revision", str(self._policies.revision)))
         seconds = _seconds(request)
         enforced = await self._policies.wait(revision, seconds)
         closed = policy_views.closed_view(self._policies)
-        return _json({"revision": self._policies.revision, "enforced_revision": enforced, "closed": closed})
+        return answer({"revision": self._policies.revision, "enforced_revision": enforced, "closed": closed})
 
     async def _trace(self, request: web.Request) -> web.Response:
-        body = await _body(request, TraceBody)
+        body = await read_body(request, TraceBody, MAX_BODY_BYTES)
         asked = TraceQuestion(
             source=_end(body.source),
             destination=_end(body.destination),
             services=tuple(body.services),
             family=body.family,
+            protocol=body.protocol,
+            data=_bytes(body.data),
         )
-        return _json(await self._traces.trace(asked))
+        return answer(await self._traces.trace(asked))
 
     async def _what_if(self, request: web.Request) -> web.Response:
-        body = await _body(request, WhatIfBody)
-        return _json(await self._everybody.what_if(_files(body.files), body.delete))
+        body = await read_body(request, WhatIfBody, MAX_BODY_BYTES)
+        return await large_answer(await self._everybody.what_if(_files(body.files), body.delete))
 
     async def _matrix(self, request: web.Request) -> web.Response:
         query = request.query
-        if unknown := query.keys() - {"namespace", "label", "unused"}:
-            raise Invalid(f'"{min(unknown)[:60]}" narrows no matrix; expected namespace, label or unused')
+        refuse_others(query, ("namespace", "label", "unused"), "a matrix")
         whom = Whom(
             namespaces=frozenset(query.getall("namespace", [])),
             labels=frozenset(Label.parse(text) for text in query.getall("label", [])),
-            unused=query.get("unused", "") == "true",
+            unused=read_truth("unused", query.get("unused", "false")),
         )
-        return _json(await self._everybody.matrix(whom))
-
-
-def _json(value: Any) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
-
-
-async def _body(request: web.Request, shape: type[B]) -> B:
-    """Read and check a body; not by aiohttp's own limit, which is for requests that no person writes."""
-    raw = bytearray()
-    async for chunk in request.content.iter_any():
-        raw += chunk
-        if len(raw) > MAX_BODY_BYTES:
-            raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY_BYTES, actual_size=len(raw))
-    try:
-        return await asyncio.to_thread(msgspec.json.decode, bytes(raw), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"the body of {request.method} {request.path} cannot be read: {error}") from error
+        return await large_answer(await self._everybody.matrix(whom))
 
 
 def _files(found: list[FileBody]) -> list[File]:
@@ -191,13 +175,12 @@ def _end(body: str | NamedBody) -> str | Named:
     return body if isinstance(body, str) else Named(body.name, tuple(body.addresses))
 
 
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, "")
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise Invalid(f'{name} "{text[:40]}" is no number')
-    return int(text)
+def _bytes(text: str) -> bytes:
+    """Each character is a byte of its number: JSON has no bytes. Raises Invalid."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise Invalid(f"data has the character {text[error.start]!r}, expected those up to 0xff, one a byte") from None
 
 
 def _seconds(request: web.Request) -> float:

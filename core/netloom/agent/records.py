@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import TypeVar
 
 import msgspec
 
+from netloom.agent.decoding import decoded
 from netloom.model.address import parse_address, parse_network
 from netloom.model.bandwidth import Bandwidth, RateLimit
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
@@ -15,8 +15,7 @@ from netloom.model.identity import IdentityId
 from netloom.model.labels import Label
 from netloom.model.node import Node, RemoteAddress
 from netloom.model.ports import NamedPort
-
-T = TypeVar("T")
+from netloom.model.visibility import visibility_of
 
 
 class BandwidthRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +50,7 @@ class EndpointRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Empty in records of versions that did not keep it."""
     bandwidth: BandwidthRecord = BandwidthRecord()
     ports: list[str] = []
+    visibility: list[str] = []
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +76,6 @@ class AddressRecord(msgspec.Struct, frozen=True, kw_only=True):
     ports: list[str] = []
 
 
-def _decode(raw: bytes, kind: type[T], what: str) -> T:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"{what} cannot be read: {error}") from error
-
-
 def encode_endpoint(endpoint: Endpoint) -> bytes:
     """One line of JSON."""
     return msgspec.json.encode(
@@ -105,13 +98,14 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
             network=endpoint.network,
             bandwidth=_bandwidth_record(endpoint.bandwidth),
             ports=[str(port) for port in endpoint.ports],
+            visibility=[str(one) for one in endpoint.visibility],
         )
     )
 
 
 def decode_endpoint(raw: bytes, what: str) -> Endpoint:
     """Inverse of :func:`encode_endpoint`; raises Invalid naming ``what``."""
-    record = _decode(raw, EndpointRecord, what)
+    record = decoded(raw, EndpointRecord, what)
     try:
         return Endpoint(
             id=EndpointId(record.id),
@@ -130,6 +124,7 @@ def decode_endpoint(raw: bytes, what: str) -> Endpoint:
             network=record.network,
             bandwidth=_bandwidth(record.bandwidth),
             ports=_ports(record.ports),
+            visibility=visibility_of(",".join(record.visibility)),
         )
     except (ValueError, Invalid) as error:
         raise Invalid(f"{what} cannot be used: {error}") from error
@@ -181,7 +176,7 @@ def encode_node(node: Node) -> bytes:
 
 def decode_node(raw: bytes, what: str) -> Node:
     """Inverse of :func:`encode_node`; raises Invalid naming ``what``."""
-    record = _decode(raw, NodeRecord, what)
+    record = decoded(raw, NodeRecord, what)
     try:
         return Node(
             name=record.name,
@@ -212,7 +207,7 @@ def encode_address(remote: RemoteAddress) -> bytes:
 
 def decode_address(raw: bytes, what: str) -> RemoteAddress:
     """Inverse of :func:`encode_address`; raises Invalid naming ``what``."""
-    record = _decode(raw, AddressRecord, what)
+    record = decoded(raw, AddressRecord, what)
     try:
         return RemoteAddress(
             address=parse_address(record.address),

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from aiohttp import web
 
 from netloom.agent import views
-from netloom.agent.learned import LearnedRoutes
+from netloom.agent.answers import ROWS_AT_ONCE, large_answer, read_number, read_truth, refuse_others
+from netloom.agent.learned import WRITTEN, LearnedRoutes
 from netloom.agent.tables import Tables
-from netloom.model.errors import Invalid
-from netloom.plan.learned import addresses_of, in_order, prefix_of
+from netloom.plan.learned import Key, addresses_of, in_order, prefix_of
 
 if TYPE_CHECKING:
     from netloom.agent.core import Agent
 
 MOST: Final = 10_000
 """Routes in an answer unless more are asked for."""
-_MAX_DIGITS: Final = 9
-WRITTEN: Final = "written"
 
 
 class RouteApi:
@@ -36,19 +32,16 @@ class RouteApi:
         return [web.get("/v1/routes", self._list)]
 
     async def _list(self, request: web.Request) -> web.Response:
-        if unknown := request.query.keys() - {"learned", "limit"}:
-            raise Invalid(f'"{min(unknown)[:40]}" is no condition of routes; expected learned, limit')
-        most = _number(request.query.get("limit", str(MOST)))
-        only_learned = _truth(request.query.get("learned", "false"))
+        refuse_others(request.query, ("learned", "limit"), "routes")
+        most = read_number("limit", request.query.get("limit", str(MOST)))
+        only_learned = read_truth("learned", request.query.get("learned", "false"))
         learned = self._agent.routing.learned
         own = [] if only_learned else list(own_routes(self._agent.tables))
-        answer = {
-            "matching": len(own) + len(learned),
-            "routes": [*own[:most], *islice(learned_routes(learned), max(0, most - len(own)))],
-            "learned": learned.counts(),
-        }
-        body = await asyncio.to_thread(msgspec.json.encode, answer)
-        return web.Response(body=body, content_type="application/json")
+        keys = await asyncio.to_thread(in_order, learned.keys())
+        shown = [*own[:most], *await learned_routes(learned, keys[: max(0, most - len(own))])]
+        return await large_answer(
+            {"matching": len(own) + len(keys), "routes": shown, "learned": learned.counts()},
+        )
 
 
 def own_routes(tables: Tables) -> Iterator[views.Json]:
@@ -64,27 +57,16 @@ def own_routes(tables: Tables) -> Iterator[views.Json]:
         }
 
 
-def learned_routes(learned: LearnedRoutes) -> Iterator[views.Json]:
-    """Those of routers, in order."""
-    rows = {key: (router, hops, state) for key, router, hops, state in learned.routes()}
-    for key in in_order(rows):
-        router, hops, state = rows[key]
-        yield {
-            "prefix": str(prefix_of(key)),
-            "via": [str(hop) for hop in addresses_of(hops)],
-            "device": "",
-            "origin": router,
-            "state": state,
-        }
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise Invalid(f'limit "{text[:40]}" is no number')
-    return int(text)
-
-
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise Invalid(f'learned "{text[:40]}" is neither true nor false')
-    return text == "true"
+async def learned_routes(learned: LearnedRoutes, keys: Sequence[Key]) -> list[views.Json]:
+    """Those of routers that are still there, in turns with whatever else the event loop has to do."""
+    rows = []
+    for number, key in enumerate(keys, 1):
+        if found := learned.route(key):
+            router, hops, state = found
+            via = [str(hop) for hop in addresses_of(hops)]
+            rows.append(
+                {"prefix": str(prefix_of(key)), "via": via, "device": "", "origin": router, "state": state},
+            )
+        if number % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return rows

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from netloom.agent.answers import read_number
 from netloom.agent.flow_log import Item, Loss
 from netloom.agent.flow_views import flow_view, loss_view, monitor_view
 from netloom.agent.monitor import Monitor
@@ -43,8 +44,6 @@ def read_query(asked: Iterable[tuple[str, str]], now_ns: int) -> FlowQuery:
     asked = tuple(asked)
     words = dict(asked)
     last, since = words.get("last", ""), words.get("since", "")
-    if last and not (last.isascii() and last.isdigit()):
-        raise Invalid(f'last "{last[:40]}" is not a number of flows')
     try:
         age_s = float(since or "inf")
     except ValueError:
@@ -53,7 +52,7 @@ def read_query(asked: Iterable[tuple[str, str]], now_ns: int) -> FlowQuery:
         raise Invalid(f'since "{since[:40]}" is not a number of seconds')
     return FlowQuery(
         filter=read_filter((name, text) for name, text in asked if name not in _ASKED),
-        last=int(last[:12]) if last else None,
+        last=read_number("last", last) if last else None,
         since_ns=0 if age_s * 1e9 > now_ns else now_ns - int(age_s * 1e9),
         follow=words.get("follow", "") in ("1", "true"),
     )

@@ -169,8 +169,12 @@ class Tables:
                 await self._put_all(table, {key: value for key, value in entries.items() if value.device == UNDERLAY})
 
     async def _upsert(self, table: Table[Any, Any], owner: str | None) -> None:
-        """Where there is no room for a new entry there is none for the next either; what ``owner`` wants is tried."""
-        entries = table.delta.pending().upserts
+        """Where there is no room for a new entry there is none for the next either; what ``owner`` wants is tried.
+
+        What was refused in this pass is not tried again.
+        """
+        pending = table.delta.pending().upserts
+        entries = {key: value for key, value in pending.items() if key not in table.refused}
         if isinstance(table.driver, BatchDriver):
             await self._put_all(table, entries)
             return

@@ -6,12 +6,13 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from netloom.bpf import batch, libbpf, pins
+from netloom.bpf.held import Held
 from netloom.bpf.walk import raw_batches, raw_entries
 from netloom.datapath.layout import decode, encode
 from netloom.datapath.maps import MapKind, MapSpec
@@ -40,13 +41,13 @@ class MapStatus:
     """Room; for a ring buffer in bytes."""
 
 
-class BpfMap(Generic[K, V]):
+class BpfMap(Held, Generic[K, V]):
     """One map of the kernel. Safe to use from several threads; not after :meth:`close`."""
 
     def __init__(self, spec: MapSpec[K, V], fd: int) -> None:
         """Take ``fd`` over; its shape must be that of ``spec``: see :func:`check_layout`."""
+        super().__init__(fd)
         self.spec = spec
-        self._fd = fd
         self._percpu = spec.kind is MapKind.PERCPU_ARRAY
         # The kernel rounds each CPU's value up to 8 bytes (Documentation/bpf/map_array.rst).
         self._stride = -(-spec.value_bytes // 8) * 8 if self._percpu else spec.value_bytes
@@ -54,11 +55,6 @@ class BpfMap(Generic[K, V]):
 
     def __repr__(self) -> str:
         return f"BpfMap({self.spec.name!r}, fd={self._fd})"
-
-    @property
-    def fd(self) -> int:
-        """File descriptor; -1 after :meth:`close`."""
-        return self._fd
 
     def get(self, key: K) -> V | None:
         """The value at ``key``. Slots of a program array give the program's id. Raises KernelError."""
@@ -172,20 +168,6 @@ class BpfMap(Generic[K, V]):
         pins.pin(self._fd, path, self._object)
         return True
 
-    def close(self) -> None:
-        """Let go of the map; pinned, in another map or used by a program, it lives on. May be called twice."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @property
     def _object(self) -> str:
         return f'eBPF map "{self.spec.name}"'
@@ -279,6 +261,18 @@ def open_map(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:
         os.close(fd)
         raise
     return BpfMap(spec, fd)
+
+
+def open_pinned(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:
+    """Open the pin at ``path``, of whatever size it is. Raises MapLayoutMismatch or KernelError."""
+    fd = libbpf.check(libbpf.library().bpf_obj_get(os.fsencode(path)), "open", f"pinned map {path}")
+    try:
+        sized = replace(spec, max_entries=libbpf.map_info(fd, f"pinned map {path}").max_entries)
+        check_layout(fd, sized, path)
+    except (KernelError, MapLayoutMismatch):
+        os.close(fd)
+        raise
+    return BpfMap(sized, fd)
 
 
 def open_inner(number: int, spec: MapSpec[K, V]) -> BpfMap[K, V] | None:

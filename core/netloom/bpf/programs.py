@@ -7,10 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from netloom.bpf import libbpf, pins
+from netloom.bpf.held import Held
 from netloom.bpf.maps import MapSet
 from netloom.bpf.objects import INSTRUCTION_BYTES, ProgramKind, ProgramObject
 from netloom.datapath.maps import Index, Slot
@@ -24,15 +23,15 @@ LOG_BYTES = 16 << 20
 """Room for the verifier's words; kernels since 6.4 keep the last ones when there are more."""
 
 
-class LoadedProgram:
-    """A program in the kernel, held by its file descriptor."""
+class LoadedProgram(Held):
+    """A program in the kernel."""
 
-    __slots__ = ("_fd", "id", "kind", "name", "tag", "verified_insns")
+    __slots__ = ("id", "kind", "name", "tag", "verified_insns")
 
     def __init__(self, fd: int, name: str, kind: ProgramKind = ProgramKind.TC) -> None:
         """Take ``fd`` over. Raises KernelError when it is no program."""
         info = libbpf.prog_info(fd, f'eBPF program "{name}"')
-        self._fd = fd
+        super().__init__(fd)
         self.kind = kind
         self.name = name
         """Full name; the kernel shows a part of it, see :func:`kernel_program_name`."""
@@ -45,31 +44,12 @@ class LoadedProgram:
     def __repr__(self) -> str:
         return f"LoadedProgram({self.name!r}, id={self.id}, tag={self.tag})"
 
-    @property
-    def fd(self) -> int:
-        """File descriptor; -1 after :meth:`close`."""
-        return self._fd
-
     def pin(self, path: Path) -> bool:
         """See that the program is what is pinned at ``path``; says whether it was not. Raises KernelError."""
         if self._fd >= 0 and pins.pinned_id(path, "program") == self.id:
             return False
         pins.pin(self._fd, path, f'eBPF program "{self.name}"')
         return True
-
-    def close(self) -> None:
-        """Let go of it; attached, pinned or in a slot it lives on. May be called twice."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def load_program(program: ProgramObject, maps: MapSet) -> LoadedProgram:

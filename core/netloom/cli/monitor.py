@@ -58,7 +58,7 @@ def lost(event: dict[str, Any]) -> str:
     return f"!! {event['count']} {LOST.get(event['where'], 'events were lost')}"
 
 
-def asked_kinds(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+def _asked_kinds(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
     """Kinds of events, repeated or with commas between, each once."""
     found = tuple(dict.fromkeys(kind for word in words for kind in word.split(",")))
     for kind in found:
@@ -67,10 +67,24 @@ def asked_kinds(_ctx: click.Context, _param: click.Parameter, words: tuple[str, 
     return found
 
 
-def complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The last of the kinds that stand there."""
     before, comma, last = incomplete.rpartition(",")
     return [CompletionItem(before + comma + kind) for kind in KINDS if kind.startswith(last)]
+
+
+def kinds_option(text: str) -> Callable[[F], F]:
+    """``--type KIND``; ``text`` is its help."""
+    return click.option(
+        "-t",
+        "--type",
+        "kinds",
+        multiple=True,
+        metavar="KIND",
+        callback=_asked_kinds,
+        shell_complete=_complete_kinds,
+        help=text,
+    )
 
 
 def _endpoints(name: str, what: str) -> Callable[[F], F]:
@@ -93,16 +107,7 @@ def _endpoints(name: str, what: str) -> Callable[[F], F]:
         "netctl monitor --related-to 3 -o json",
     ),
 )
-@click.option(
-    "-t",
-    "--type",
-    "kinds",
-    multiple=True,
-    metavar="KIND",
-    callback=asked_kinds,
-    shell_complete=complete_kinds,
-    help=f"Only these: {', '.join(KINDS)}; may be repeated, or have commas between.",
-)
+@kinds_option(f"Only these: {', '.join(KINDS)}; may be repeated, or have commas between.")
 @_endpoints("--related-to", "from or to")
 @_endpoints("--from", "from")
 @_endpoints("--to", "to")

@@ -25,6 +25,13 @@ _ROUTE_GROUPS = (1, 4, 5, 7, 9, 11, 24, 25)
 _SO_ATTACH_FILTER: Final = 26
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 """struct sock_filter (linux/filter.h): code, jump if true, jump if false, operand."""
+
+
+def instruction(code: int, operand: int, yes: int = 0, no: int = 0) -> bytes:
+    """One of classic BPF; ``yes`` and ``no``: how many to leave out when a comparison says so."""
+    return _INSTRUCTION.pack(code, yes, no, operand)
+
+
 _LOAD_HALF: Final = 0x28
 _LOAD_BYTE: Final = 0x30
 _JUMP_IF_EQUAL: Final = 0x15
@@ -37,13 +44,13 @@ _NEW_ROUTE: Final = 24
 _DELETED_ROUTE: Final = 25
 _NO_LEARNED_ROUTES: Final = (
     # The type is in host byte order; what is loaded is taken for network byte order.
-    _INSTRUCTION.pack(_LOAD_HALF, 0, 0, _TYPE_AT),
-    _INSTRUCTION.pack(_JUMP_IF_EQUAL, 1, 0, socket.htons(_NEW_ROUTE)),
-    _INSTRUCTION.pack(_JUMP_IF_EQUAL, 0, 2, socket.htons(_DELETED_ROUTE)),
-    _INSTRUCTION.pack(_LOAD_BYTE, 0, 0, _PROTOCOL_AT),
-    _INSTRUCTION.pack(_JUMP_IF_EQUAL, 1, 0, LEARNED_PROTOCOL),
-    _INSTRUCTION.pack(_RETURN, 0, 0, 0xFFFFFFFF),
-    _INSTRUCTION.pack(_RETURN, 0, 0, 0),
+    instruction(_LOAD_HALF, _TYPE_AT),
+    instruction(_JUMP_IF_EQUAL, socket.htons(_NEW_ROUTE), yes=1),
+    instruction(_JUMP_IF_EQUAL, socket.htons(_DELETED_ROUTE), no=2),
+    instruction(_LOAD_BYTE, _PROTOCOL_AT),
+    instruction(_JUMP_IF_EQUAL, LEARNED_PROTOCOL, yes=1),
+    instruction(_RETURN, 0xFFFFFFFF),
+    instruction(_RETURN, 0),
 )
 """A program of classic BPF: of a hundred thousand learnt routes nobody needs to hear, and their notices would leave no
 room for others."""

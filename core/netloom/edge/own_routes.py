@@ -11,7 +11,7 @@ from netloom.edge.answers import LinkInfo, address_info, link_info
 from netloom.edge.ownership import ROUTE_PROTOCOL
 from netloom.edge.routes import NO_WAY, Route, RouteInfo, add_route, delete_route, list_routes, route_info
 from netloom.edge.rtnl import RtnlSocket
-from netloom.model.address import Address, Network
+from netloom.model.address import Network
 from netloom.model.errors import Conflict, KernelError, NetloomError, NotFound
 from netloom.plugins.contract import UNDERLAY, RouteSpec
 
@@ -101,9 +101,9 @@ class OwnRoutes:
     def _explained(self, route: Route, error: KernelError) -> KernelError:
         if route.ifindex or error.errno not in NO_WAY:
             return error
-        segments = _list(self._segments(route.prefix.version))
+        segments = ", ".join(map(str, self._segments(route.prefix.version))) or "none"
         hint = f"a next hop must stand in a segment of this node ({segments}), and be no address of its own"
-        return KernelError("add", f"route {route.prefix} via {_list((route.via, *route.more))}", error.errno, hint)
+        return KernelError(error.op, error.obj, error.errno, hint)
 
     def _segments(self, version: int) -> list[Network]:
         found = [address_info(message) for message in self._socket.dump(requests.list_addresses())]
@@ -114,15 +114,20 @@ class OwnRoutes:
         ]
 
     def _spec(self, info: RouteInfo, link: LinkInfo | None) -> RouteSpec:
-        whose = link is not None and not link.ours and info.via is not None and info.prefix not in self._by_name
         return RouteSpec(
             prefix=info.prefix,
-            device=UNDERLAY if whose else link.name if link else "",
+            device=self._device_asked_for(info, link),
             via=info.via,
             source=info.source,
             mtu_bytes=info.mtu_bytes,
             more=tuple(hop.via for hop in info.hops[1:] if hop.via is not None),
         )
+
+    def _device_asked_for(self, info: RouteInfo, link: LinkInfo | None) -> str:
+        if link is None:
+            return ""
+        found_by_kernel = info.via is not None and not link.ours and info.prefix not in self._by_name
+        return UNDERLAY if found_by_kernel else link.name
 
     def _link(self, name: str) -> LinkInfo | None:
         answer = self._socket.call(requests.get_link(name))
@@ -137,7 +142,3 @@ def _taken(prefix: Network) -> Conflict:
     return Conflict(
         f"the node has a route to {prefix} already that is not Netloom's; remove it, or choose other pod prefixes"
     )
-
-
-def _list(values: Iterable[Network | Address | None]) -> str:
-    return ", ".join(str(value) for value in values) or "none"

@@ -130,9 +130,9 @@ def delete_route(prefix: Network) -> Request:
     return Request("delete", f"route {prefix}", RTM_DELROUTE, body + _destination(prefix), accept=GONE)
 
 
-def list_routes(family: Family, protocol: int = 0) -> Request:
-    """For a dump of the main table's unicast routes, of everybody or of one protocol, sorted out by the kernel."""
-    body = route_header(family=_af(family), protocol=protocol, kind=RTN_UNICAST)
+def list_routes(family: Family, protocol: int = 0, kind: int = RTN_UNICAST) -> Request:
+    """For a dump of the main table, sorted out by the kernel; 0 stands for any protocol, or any kind (RTN_*)."""
+    body = route_header(family=_af(family), protocol=protocol, kind=kind)
     # A node without IPv6 has no such routes.
     accept = frozenset({errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT})
     return Request("list", f"IPv{family} routes", RTM_GETROUTE, body, accept=accept)
@@ -156,16 +156,22 @@ def route_info(raw: bytes) -> RouteInfo:
 
 
 def gateways(found: dict[int, bytes]) -> tuple[bytes, ...]:
-    """The next hops among a route's attributes, each as its 4 or 16 bytes; those of another IP version are left out."""
+    """The next hops among a route's attributes, each as its 4 or 16 bytes.
+
+    Those of another IP version are left out; of some that do not have equal shares none is given.
+    """
     if RTA_GATEWAY in found:
         return (found[RTA_GATEWAY],)
-    return tuple(hop[RTA_GATEWAY] for _, hop in _parts(found.get(RTA_MULTIPATH, b"")) if RTA_GATEWAY in hop)
+    hops = list(_parts(found.get(RTA_MULTIPATH, b"")))
+    if len({weight for _, weight, _ in hops}) > 1:
+        return ()
+    return tuple(hop[RTA_GATEWAY] for _, _, hop in hops if RTA_GATEWAY in hop)
 
 
 def _hops(found: dict[int, bytes]) -> Iterator[Hop]:
     if RTA_MULTIPATH not in found:
         yield _hop(_u32(found.get(RTA_OIF)), found)
-    for ifindex, attributes_ in _parts(found.get(RTA_MULTIPATH, b"")):
+    for ifindex, _, attributes_ in _parts(found.get(RTA_MULTIPATH, b"")):
         yield _hop(ifindex, attributes_)
 
 
@@ -174,14 +180,14 @@ def _hop(ifindex: int, found: dict[int, bytes]) -> Hop:
     return Hop(ifindex, ip_address(via) if via else None)
 
 
-def _parts(raw: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
-    """Index of the device and attributes of each next hop of a list."""
+def _parts(raw: bytes) -> Iterator[tuple[int, int, dict[int, bytes]]]:
+    """Index of the device, weight less one, and attributes of each next hop of a list."""
     offset = 0
     while offset + _HOP.size <= len(raw):
-        length, _, _, ifindex = _HOP.unpack_from(raw, offset)
+        length, _, weight, ifindex = _HOP.unpack_from(raw, offset)
         if not _HOP.size <= length <= len(raw) - offset:
             return
-        yield ifindex, dict(attributes(raw[: offset + length], offset + _HOP.size))
+        yield ifindex, weight, dict(attributes(raw[: offset + length], offset + _HOP.size))
         offset += (length + 3) & ~3
 
 

@@ -6,7 +6,7 @@ from netloom.lab.inside import ip_batch, output_of
 from netloom.lab.journal import Journal
 from netloom.lab.racks import SPINE_V4, SPINE_V6, Cable, LabTor
 from netloom.lab.topology import UNDERLAY_MTU_BYTES, LabNode, Topology
-from netloom.lab.underlay import BRIDGE, DEVICE, bridge, make_namespaces
+from netloom.lab.underlay import bridge, far_end, make_namespaces, port
 
 _ADDRESS_SYSCTLS = ("net.ipv6.conf.all.keep_addr_on_down=1", "net.ipv6.conf.default.keep_addr_on_down=1")
 """A port that goes down and up again would otherwise come back without its IPv6 address."""
@@ -28,11 +28,11 @@ def build(topology: Topology, journal: Journal) -> None:
         _set(netns, *_ROUTER_SYSCTLS, *_HASH_SYSCTLS)
     ip_batch(
         topology.underlay_netns,
-        [*bridge(SPINE_V4, SPINE_V6), *(line for tor in topology.tors for line in _spine_port(tor))],
+        [*bridge(SPINE_V4, SPINE_V6), *(line for tor in topology.tors for line in port(tor))],
     )
     for tor in topology.tors:
         nodes = topology.rack(tor)
-        ip_batch(tor.netns, [*_tor_side(tor), *(line for node in nodes for line in _ports(node))])
+        ip_batch(tor.netns, [*far_end(tor, SPINE_V4, SPINE_V6), *(line for node in nodes for line in _ports(node))])
         for node in nodes:
             ip_batch(node.netns, _node_side(node))
             _set(
@@ -67,25 +67,6 @@ def _carrier_counts(cable: Cable) -> tuple[str, str]:
         f"net.ipv4.conf.{cable.device}.ignore_routes_with_linkdown=1",
         f"net.ipv6.conf.{cable.device}.ignore_routes_with_linkdown=1",
     )
-
-
-def _spine_port(tor: LabTor) -> list[str]:
-    peer = f"peer name {DEVICE} mtu {UNDERLAY_MTU_BYTES} netns {tor.netns}"
-    return [
-        f"link add name {tor.port} mtu {UNDERLAY_MTU_BYTES} type veth {peer}",
-        f"link set {tor.port} master {BRIDGE} up",
-    ]
-
-
-def _tor_side(tor: LabTor) -> list[str]:
-    return [
-        "link set lo up",
-        f"address add {tor.ipv4} dev {DEVICE}",
-        f"address add {tor.ipv6} dev {DEVICE} nodad",
-        f"link set {DEVICE} up",
-        f"route add default via {SPINE_V4.ip}",
-        f"route add default via {SPINE_V6.ip}",
-    ]
 
 
 def _ports(node: LabNode) -> list[str]:

@@ -163,6 +163,16 @@ def up(spec: LabSpec, settings: Tree | None = None, say: Say = silent) -> Lab:
         raise
 
 
+@contextmanager
+def running(spec: LabSpec, settings: Tree | None = None) -> Iterator[Lab]:
+    """A lab that is there while the block runs. Raises as :func:`up` does."""
+    lab = up(spec, settings)
+    try:
+        yield lab
+    finally:
+        down(spec.name)
+
+
 def find(name: str) -> Lab:
     """The lab of that name; raises NotFound, naming those there are."""
     _require_root()

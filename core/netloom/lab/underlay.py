@@ -7,6 +7,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from netloom.edge.netns import create_named_netns
 from netloom.lab.inside import ip_batch
 from netloom.lab.journal import Journal
+from netloom.lab.racks import LabTor
 from netloom.lab.topology import (
     GATEWAY_V4,
     GATEWAY_V6,
@@ -27,10 +28,10 @@ def build(topology: Topology, journal: Journal) -> None:
     make_namespaces(topology, journal)
     ip_batch(
         topology.underlay_netns,
-        [*bridge(GATEWAY_V4, GATEWAY_V6), *(line for node in topology.nodes for line in _port(node))],
+        [*bridge(GATEWAY_V4, GATEWAY_V6), *(line for node in topology.nodes for line in port(node))],
     )
     for node in topology.nodes:
-        ip_batch(node.netns, _node_side(node))
+        ip_batch(node.netns, far_end(node, GATEWAY_V4, GATEWAY_V6))
 
 
 def make_namespaces(topology: Topology, journal: Journal) -> None:
@@ -66,20 +67,22 @@ def bridge(ipv4: IPv4Interface, ipv6: IPv6Interface) -> list[str]:
     ]
 
 
-def _port(node: LabNode) -> list[str]:
-    peer = f"peer name {DEVICE} mtu {UNDERLAY_MTU_BYTES} netns {node.netns}"
+def port(host: LabNode | LabTor) -> list[str]:
+    """Lines of ``ip`` that plug somebody into the bridge."""
+    peer = f"peer name {DEVICE} mtu {UNDERLAY_MTU_BYTES} netns {host.netns}"
     return [
-        f"link add name {node.port} mtu {UNDERLAY_MTU_BYTES} type veth {peer}",
-        f"link set {node.port} master {BRIDGE} up",
+        f"link add name {host.port} mtu {UNDERLAY_MTU_BYTES} type veth {peer}",
+        f"link set {host.port} master {BRIDGE} up",
     ]
 
 
-def _node_side(node: LabNode) -> list[str]:
+def far_end(host: LabNode | LabTor, ipv4: IPv4Interface, ipv6: IPv6Interface) -> list[str]:
+    """Lines of ``ip`` for its own end, with the bridge's addresses as gateways."""
     return [
         "link set lo up",
-        f"address add {node.ipv4} dev {DEVICE}",
-        f"address add {node.ipv6} dev {DEVICE} nodad",
+        f"address add {host.ipv4} dev {DEVICE}",
+        f"address add {host.ipv6} dev {DEVICE} nodad",
         f"link set {DEVICE} up",
-        f"route add default via {GATEWAY_V4.ip}",
-        f"route add default via {GATEWAY_V6.ip}",
+        f"route add default via {ipv4.ip}",
+        f"route add default via {ipv6.ip}",
     ]

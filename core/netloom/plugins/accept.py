@@ -52,6 +52,8 @@ ADDRESSES = (IPv4Address, IPv6Address)
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,14}")
 """BPF_OBJ_NAME_LEN (linux/bpf.h) is 16 with its ending zero."""
 _ABSENT = object()
+MAX_NEXT_HOPS = 128
+"""Of one route: what so many routes of that size need as go to the kernel at once fits into a socket's buffer."""
 OPEN_SLOTS = (CallSlot.ENCAP, CallSlot.NATIVE, CallSlot.CUSTOM_FROM_CONTAINER)
 """Slots that plugins may fill; the others are the agent's own."""
 
@@ -276,13 +278,15 @@ def route_changes(value: Any) -> RouteChanges | None:
 
 
 def _next_hops(route: LearnedRoute | RouteSpec) -> None:
-    """Raises Junk unless the route leads by addresses of its own IP version."""
+    """Raises Junk unless the route leads by some addresses of its own IP version."""
     hops = (*(() if route.via is None else (route.via,)), *route.more)
     whole = isinstance(route.prefix, NETWORKS) and all(isinstance(hop, ADDRESSES) for hop in hops)
     if not whole or (isinstance(route, LearnedRoute) and route.via is None):
         raise Junk(f"returned a route {route.prefix!r} via {hops!r}"[:120] + ", expected a prefix and an address")
     if any(hop.version != route.prefix.version for hop in hops):
         raise Junk(f"returned a route {route.prefix} via {_list(hops)}, expected next hops of the same IP version")
+    if len(hops) > MAX_NEXT_HOPS:
+        raise Junk(f"returned a route {route.prefix} via {len(hops)} next hops, expected at most {MAX_NEXT_HOPS}")
 
 
 def protocols(value: Any) -> tuple[L7Protocol, ...]:

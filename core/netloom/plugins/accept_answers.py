@@ -63,12 +63,24 @@ def _below(value: Any) -> Iterable[Any]:
         for key in value:
             if not isinstance(key, str):
                 raise Junk(f"returned a mapping with a key of type {type(key).__name__}, expected text")
+            _check_text(key)
         return value.values()
     if isinstance(value, float) and not math.isfinite(value):
         raise Junk(f"returned {value}, which JSON cannot hold")
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, str):
+        _check_text(value)
+        return ()
+    if value is None or isinstance(value, (bool, int, float)):
         return ()
     raise Junk(f"returned a {type(value).__name__}, expected what JSON can hold: lists, mappings, text, numbers, None")
+
+
+def _check_text(text: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Junk(f"returned text {text[:40]!a}, which UTF-8 cannot hold") from error
 
 
 def samples(value: Any) -> tuple[Sample, ...]:

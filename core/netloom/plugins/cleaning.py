@@ -10,7 +10,7 @@ from typing import Any, Final
 from netloom.config.settings import Settings
 from netloom.model.errors import NetloomError
 from netloom.plugins import accept
-from netloom.plugins.contract import Context
+from netloom.plugins.contexts import context_of
 from netloom.plugins.discovery import Plugin
 
 HOOK: Final = "netloom_clean"
@@ -32,12 +32,7 @@ def clean_plugins(plugins: Iterable[Plugin], settings: Settings, sections: Mappi
     for plugin in plugins:
         if HOOK not in plugin.hooks:
             continue
-        context = Context(
-            node_name=settings.node.name,
-            config=sections.get(plugin.name),
-            node_labels=settings.node.labels,
-            run_dir=settings.paths.run_dir / settings.node.name,
-        )
+        context = context_of(plugin.name, settings, sections)
         try:
             removed += plugin.guard.call(HOOK, partial(plugin.hooks[HOOK], context=context), partial(accept.items, str))
         except NetloomError as error:

@@ -174,7 +174,7 @@ class RouteSpec:
     source: Address | None = None
     mtu_bytes: int | None = None
     more: tuple[Address, ...] = ()
-    """Further next hops, as good as ``via``: the kernel spreads connections over all of them. Since contract 1.3."""
+    """Further next hops, as good as ``via``, at most 127: connections are spread over all. Since contract 1.3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +273,7 @@ class LearnedRoute:
     via: Address
     """A neighbour on the underlay."""
     more: tuple[Address, ...] = ()
-    """Further neighbours, as good as ``via``. Since contract 1.3."""
+    """Further neighbours, as good as ``via``; at most 127. Since contract 1.3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

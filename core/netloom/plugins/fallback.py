@@ -103,7 +103,6 @@ class Modes:
 
 def _refuse_discord(modes: Mapping[str, NetworkMode]) -> None:
     """Raises PluginError."""
-    owners: dict[str, str] = {}
     tunnels = [name for name, mode in modes.items() if mode.tunnel is not None]
     if len(tunnels) > 1:
         raise PluginError(
@@ -117,6 +116,7 @@ def _refuse_discord(modes: Mapping[str, NetworkMode]) -> None:
                 f"makes workload interfaces of kind {modes[name].workload}, "
                 f'but "{first}" makes {modes[first].workload}; choose another fallback_mode',
             )
+    owners: dict[str, str] = {}
     for name, mode in modes.items():
         for device in mode.devices():
             if device.name in owners:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from netloom.model.address import Address, Family, Network
 from netloom.model.errors import Invalid, NetloomError, StoreError
@@ -25,6 +26,8 @@ from netloom.plugins.contract import (
     WorkloadKind,
 )
 from netloom.plugins.guard import Guard, Junk, PluginFailure
+
+T = TypeVar("T")
 
 IPV6_MIN_MTU = 1280
 """RFC 8200, section 5; Linux turns IPv6 off on an interface with less."""
@@ -194,23 +197,18 @@ class GuardedStore:
         await self._call("delete", partial(self._store.delete, key), accept.nothing)
 
     async def watch(self, prefix: str) -> AsyncIterator[tuple[StoreEvent, ...]]:
-        """Raises StoreError. Waits without limit between batches; the plugin's own iterator is closed at the end."""
-        iterator: Any = await self._call("watch", partial(self._store.watch, prefix), accept.iterator)
+        """Raises StoreError."""
+        begin = partial(self._store.watch, prefix)
         try:
-            while (batch := await self._next(iterator)) is not None:
-                yield batch
-        finally:
-            self._guard.post(partial(close_iterator, iterator))
+            async with aclosing(watched(self._guard, "Store.watch", begin, accept.events_or_end)) as batches:
+                async for batch in batches:
+                    yield batch
+        except PluginFailure as failure:
+            raise StoreError(str(failure)) from failure
 
     async def close(self) -> None:
         """Raises StoreError."""
         await self._call("close", self._store.close, accept.nothing)
-
-    async def _next(self, iterator: Any) -> tuple[StoreEvent, ...] | None:
-        try:
-            return await self._guard.wait("Store.watch", partial(anext, iterator, None), accept.events_or_end)
-        except PluginFailure as failure:
-            raise StoreError(str(failure)) from failure
 
     async def _call(self, method: str, work: Callable[[], Any], check: Callable[[Any], Any]) -> Any:
         try:
@@ -219,7 +217,23 @@ class GuardedStore:
             raise StoreError(str(failure)) from failure
 
 
-async def close_iterator(iterator: Any) -> None:
+async def watched(
+    guard: Guard, what: str, begin: Callable[[], Any], check: Callable[[Any], T | None]
+) -> AsyncGenerator[T, None]:
+    """What the asynchronous iterator that ``begin`` gives tells, until ``check`` makes None of it: its end.
+
+    Waits without limit between two; the plugin's own iterator is closed at the end. Raises PluginFailure, and what the
+    plugin raises on purpose.
+    """
+    iterator: Any = await guard.acall(what, begin, accept.iterator)
+    try:
+        while (told := await guard.wait(what, partial(anext, iterator, None), check)) is not None:
+            yield told
+    finally:
+        guard.post(partial(_close, iterator))
+
+
+async def _close(iterator: Any) -> None:
     """Let a plugin's own iterator clean up."""
     if hasattr(iterator, "aclose"):
         await iterator.aclose()

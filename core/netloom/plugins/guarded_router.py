@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from netloom.model.errors import NetloomError
 from netloom.plugins import accept
 from netloom.plugins.contract import LearnedRoute, RouteChanges, Router, RouteWatcher
 from netloom.plugins.guard import Guard, PluginFailure
-from netloom.plugins.guarded import close_iterator
+from netloom.plugins.guarded import watched
 
 
 class _Announcer:
@@ -56,14 +57,9 @@ class GuardedWatcher(_Announcer):
     async def changes(self) -> AsyncIterator[RouteChanges]:
         """Batches as they come, for ever. Raises PluginFailure when the plugin fails, or ends them."""
         what = "RouteWatcher.changes"
-        iterator: Any = await self._guard.acall(what, self._changes, accept.iterator)
-        try:
-            while (
-                batch := await self._guard.wait(what, partial(anext, iterator, None), accept.route_changes)
-            ) is not None:
+        async with aclosing(watched(self._guard, what, self._changes, accept.route_changes)) as batches:
+            async for batch in batches:
                 yield batch
-        finally:
-            self._guard.post(partial(close_iterator, iterator))
         text = "ended, expected it to go on until the agent stops"
         self._guard.fail(what, text)
         raise PluginFailure(self._guard.plugin, what, text)

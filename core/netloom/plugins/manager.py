@@ -22,6 +22,7 @@ from netloom.plugins.answering import Sample
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.capabilities import capabilities
 from netloom.plugins.cleaning import Cleaned, clean_plugins
+from netloom.plugins.contexts import context_of
 from netloom.plugins.contract import (
     CHOSEN_ROLES,
     BpfProgram,
@@ -38,6 +39,7 @@ from netloom.plugins.guarded_query import GuardedQuery
 from netloom.plugins.guarded_router import AnyRouter, guarded_router
 from netloom.plugins.owned import OwnedProgram, refuse_doubles, refuse_programs
 from netloom.plugins.protocols import L7Protocol
+from netloom.plugins.spoken import fingerprint, spoken
 
 T = TypeVar("T")
 FALLBACK: Final = "fallback_mode"
@@ -162,6 +164,14 @@ class PluginManager:
     def clean(self, settings: Settings, sections: Mapping[str, Any]) -> Cleaned:
         """Have plugins remove what they left on the node; as :func:`clean_plugins`."""
         return clean_plugins(self._plugins, settings, sections)
+
+    async def spoken(self, settings: Settings, sections: Mapping[str, Any]) -> list[tuple[str, L7Protocol]]:
+        """As :func:`~netloom.plugins.spoken.spoken`; :meth:`activate` need not have been called."""
+        return await spoken(self._plugins, settings, sections)
+
+    def fingerprint(self, loaded: Loaded) -> str:
+        """As :func:`~netloom.plugins.spoken.fingerprint`."""
+        return fingerprint(self._plugins, loaded)
 
     def listen_to(self, hook: str) -> bool:
         """Whether any active plugin has this notification hook."""
@@ -339,16 +349,10 @@ class _Activation:
         return found or ()
 
     def _context(self, plugin: Plugin) -> Context:
-        config = self._sections.get(plugin.name)
-        if config is None and plugin.section_type is not NoSection:
+        context = context_of(plugin.name, self._settings, self._sections)
+        if context.config is None and plugin.section_type is not NoSection:
             raise PluginError(plugin.name, f"needs settings: write a section plugins.{plugin.name} in the node config")
-        name = self._settings.node.name
-        return Context(
-            node_name=name,
-            config=config,
-            node_labels=self._settings.node.labels,
-            run_dir=self._settings.paths.run_dir / name,
-        )
+        return context
 
 
 def _no_start(context: Context) -> None:

@@ -1,4 +1,4 @@
-"""What a network mode may be able to do besides: leave some of the world pods' own addresses."""
+"""What a network mode may be able to do besides: have pods keep their own addresses in some of the world."""
 
 from __future__ import annotations
 

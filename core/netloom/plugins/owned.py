@@ -52,14 +52,13 @@ def refuse_programs(programs: Iterable[OwnedProgram], modes: Modes) -> None:
     programs = tuple(programs)
     for owned in programs:
         _refuse_foreign_device(owned, modes)
-    behind = modes.names[1:]
-    refuse_doubles(
-        (owned.plugin, f"{place_of(owned.program)}{' as fallback' if owned.plugin in behind else ''}")
-        if owned.at_underlay
-        else (owned.plugin, place_of(owned.program))
-        for owned in programs
-    )
+    refuse_doubles((owned.plugin, _place_among(owned, modes)) for owned in programs)
     refuse_doubles((owned.plugin, f'program name "{owned.program.name}"') for owned in programs)
+
+
+def _place_among(owned: OwnedProgram, modes: Modes) -> str:
+    is_behind = owned.at_underlay is not None and owned.plugin in modes.names[1:]
+    return f"{place_of(owned.program)}{' as fallback' if is_behind else ''}"
 
 
 def _refuse_foreign_device(owned: OwnedProgram, modes: Modes) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 
 class OpKind(StrEnum):
     """What a parser wants done with bytes of a stream."""
@@ -28,8 +30,7 @@ class OpKind(StrEnum):
     """Not the protocol: break the connection, after what was passed and injected. ``data`` says why, in UTF-8."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Op:
+class Op(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One instruction of a parser; PASS and DROP may reach past the bytes at hand."""
 
     kind: OpKind

@@ -7,7 +7,7 @@ out once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +37,10 @@ class Reach:
     """Ports, or types of ICMP; 0 and 65535 when the protocol is ANY."""
     audited: bool
     """Whether they pass only because who would deny them is an audit policy."""
+
+
+State = bool | None
+"""Of a port: whether it passes only for being audited; None: it does not pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def matrix(repository: Repository, ends: Sequence[End]) -> tuple[Cell, ...]:
                 sides.append(_side(tables[destination.identity].ingress, remotes[source]))
             key = tuple((isolation, tuple(map(id, slices))) for isolation, slices in sides)
             if key not in known:
-                known[key] = tuple(_reach(sides))
+                known[key] = put_together({protocol: tuple(_ranges(protocol, sides)) for protocol in PROTOCOLS})
             cells.append(Cell(source, destination, known[key]))
     return tuple(cells)
 
@@ -79,28 +83,24 @@ def _side(one: DirectionTable, remote: Remote) -> _Side:
     return one.isolation, tuple(one.slices[peer] for peer in remote.peers if peer in one.slices)
 
 
-def _reach(sides: Sequence[_Side]) -> Iterator[Reach]:
-    found = {protocol: tuple(_ranges(protocol, sides)) for protocol in PROTOCOLS}
-    whole = {tuple(one.audited for one in ranges) for ranges in found.values()}
-    if len(whole) == 1 and all(_is_whole(protocol, ranges) for protocol, ranges in found.items()):
-        yield Reach(ANY, 0, LAST_PORT, next(iter(whole))[0])
-        return
-    for protocol in sorted(found):
-        yield from found[protocol]
+def put_together(found: Mapping[int, tuple[Reach, ...]]) -> tuple[Reach, ...]:
+    """Ranges of every protocol, sorted; all protocols in one where they are alike."""
+    audited = {one.audited for ranges in found.values() for one in ranges}
+    if len(audited) == 1 and all(_is_whole(protocol, ranges) for protocol, ranges in found.items()):
+        return (Reach(ANY, 0, LAST_PORT, audited.pop()),)
+    return tuple(reach for protocol in sorted(found) for reach in found[protocol])
 
 
 def _is_whole(protocol: int, ranges: tuple[Reach, ...]) -> bool:
     return len(ranges) == 1 and (ranges[0].first, ranges[0].last) == (0, LAST_OF[protocol])
 
 
-def _ranges(protocol: int, sides: Sequence[_Side]) -> Iterator[Reach]:
-    """Ports that pass, neighbours of the same verdict put together."""
+def ranges_of(protocol: int, edges: Iterable[int], state: Callable[[int], State]) -> Iterator[Reach]:
+    """Ports that pass, neighbours of the same state put together; states change at ``edges`` and nowhere else."""
     last = LAST_OF[protocol]
-    starts = sorted(start for start in {0, *_edges(protocol, sides)} if start <= last)
     begun: tuple[int, bool] | None = None
-    for start in starts:
-        verdict = _verdict(sides, protocol, start)
-        now = None if not verdict.passes else verdict is not Verdict.ALLOWED
+    for start in sorted(start for start in {0, *edges} if start <= last):
+        now = state(start)
         if begun is not None and now != begun[1]:
             yield Reach(protocol, begun[0], start - 1, begun[1])
             begun = None
@@ -108,6 +108,14 @@ def _ranges(protocol: int, sides: Sequence[_Side]) -> Iterator[Reach]:
             begun = start, now
     if begun is not None:
         yield Reach(protocol, begun[0], last, begun[1])
+
+
+def _ranges(protocol: int, sides: Sequence[_Side]) -> Iterator[Reach]:
+    def state(port: int) -> State:
+        verdict = _verdict(sides, protocol, port)
+        return verdict.is_audited if verdict.passes else None
+
+    return ranges_of(protocol, _edges(protocol, sides), state)
 
 
 def _edges(protocol: int, sides: Sequence[_Side]) -> Iterable[int]:

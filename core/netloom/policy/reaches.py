@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from netloom.policy.matrix import ANY, LAST_OF, PROTOCOLS, Reach
-from netloom.policy.ports import LAST_PORT
+from netloom.policy.matrix import ANY, LAST_OF, PROTOCOLS, Reach, State, put_together, ranges_of
 
-_State = bool | None
-"""Whether it passes only for being audited; None: it does not pass."""
 _Ranges = Mapping[int, list[tuple[int, int, bool]]]
 
 
@@ -50,35 +47,17 @@ def _expanded(found: Iterable[Reach]) -> _Ranges:
     return ranges
 
 
-def _where(one: _Ranges, other: _Ranges, chosen: Callable[[_State, _State], _State]) -> tuple[Reach, ...]:
-    """Ranges of which ``chosen`` says something, all protocols in one where they are alike."""
-    found = {protocol: tuple(_of_protocol(protocol, one, other, chosen)) for protocol in PROTOCOLS}
-    states = {ranges[0].audited for ranges in found.values() if ranges}
-    if len(states) == 1 and all(_is_whole(protocol, ranges) for protocol, ranges in found.items()):
-        return (Reach(ANY, 0, LAST_PORT, states.pop()),)
-    return tuple(reach for protocol in sorted(found) for reach in found[protocol])
-
-
-def _is_whole(protocol: int, ranges: tuple[Reach, ...]) -> bool:
-    return len(ranges) == 1 and (ranges[0].first, ranges[0].last) == (0, LAST_OF[protocol])
+def _where(one: _Ranges, other: _Ranges, chosen: Callable[[State, State], State]) -> tuple[Reach, ...]:
+    """Ranges of which ``chosen`` says something."""
+    return put_together({protocol: tuple(_of_protocol(protocol, one, other, chosen)) for protocol in PROTOCOLS})
 
 
 def _of_protocol(
-    protocol: int, one: _Ranges, other: _Ranges, chosen: Callable[[_State, _State], _State]
+    protocol: int, one: _Ranges, other: _Ranges, chosen: Callable[[State, State], State]
 ) -> Iterator[Reach]:
-    ranges = (*one[protocol], *other[protocol])
-    starts = sorted({0, *(first for first, _, _ in ranges), *(last + 1 for _, last, _ in ranges)})
-    begun: tuple[int, bool] | None = None
-    for start in (start for start in starts if start <= LAST_OF[protocol]):
-        now = chosen(_state(one[protocol], start), _state(other[protocol], start))
-        if begun is not None and now != begun[1]:
-            yield Reach(protocol, begun[0], start - 1, begun[1])
-            begun = None
-        if begun is None and now is not None:
-            begun = start, now
-    if begun is not None:
-        yield Reach(protocol, begun[0], LAST_OF[protocol], begun[1])
+    edges = {edge for first, last, _ in (*one[protocol], *other[protocol]) for edge in (first, last + 1)}
+    return ranges_of(protocol, edges, lambda port: chosen(_state(one[protocol], port), _state(other[protocol], port)))
 
 
-def _state(ranges: Iterable[tuple[int, int, bool]], port: int) -> _State:
+def _state(ranges: Iterable[tuple[int, int, bool]], port: int) -> State:
     return next((audited for first, last, audited in ranges if first <= port <= last), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from netloom.model.address import Address, Family, Network, family_of, host_prefix
@@ -71,16 +71,21 @@ class NativeMode:
         if self._routed:
             return None
         raise Invalid(
-            f'node "{remote.name}" has IPv{family} underlay address {underlay or "none"}, which is '
-            f"{self._fault(local)}; where the network or a routing plugin knows a way to its pods, set "
+            f"{self._fault(local, remote, family)}; where the network or a routing plugin knows a way to its pods, set "
             f"plugins.{NAME}.routed, elsewhere a fallback_mode"
         )
 
-    def _fault(self, local: Node) -> str:
+    def _fault(self, local: Node, remote: Node, family: Family) -> str:
+        """Why there is no route to a node, in half a sentence."""
         if not self._direct_node_routes:
-            return f"given no route (plugins.{NAME}.direct_node_routes is false)"
-        own = _list(map(str, local.underlays))
-        return f"on no segment of this node ({_list(map(str, local.segments))}; its own addresses: {own})"
+            return f'node "{remote.name}" is given no route: plugins.{NAME}.direct_node_routes is false'
+        for node in (remote, local):
+            if node.underlay(family) is None:
+                return f'node "{node.name}" has no IPv{family} underlay address'
+        return (
+            f'node "{remote.name}" has IPv{family} underlay address {remote.underlay(family)}, which is on no segment '
+            f"of this node ({_list(map(str, local.segments))})"
+        )
 
 
 def _own_addresses(local: Node, remote: Node) -> Iterator[Network]:
@@ -97,5 +102,5 @@ def _is_neighbor(local: Node, address: Address) -> bool:
     return any(segment.version == address.version and address in segment for segment in local.segments)
 
 
-def _list(names: Iterator[str] | tuple[str, ...]) -> str:
+def _list(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"

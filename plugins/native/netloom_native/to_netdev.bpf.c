@@ -1,14 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * tc egress of an underlay device: a guard. While masquerading is on, no workload's address leaves the cluster, whatever
- * became of the rules that should have replaced it.
+ * became of the rules that should have replaced it. Answers do: the world has asked by that address.
  */
+#include "lib/admit.h"
 #include "lib/endpoint.h"
 #include "lib/next_hop.h"
 #include "lib/remote.h"
 #include "lib/report.h"
 
-/* Whether a frame has a workload's address, and goes where that is not to be seen. Cost: 1 hash; 1 LPM for workloads'. */
+/* Whether somebody else began: who has asked a workload by its own address is answered with it. Cost: 1 LRU hash. */
+static __always_inline bool is_answer(struct __sk_buff *skb, struct flow *flow, struct packet *packet)
+{
+	struct admission *admission = admission_beside(packet);
+
+	if (parse_packet(skb, flow, packet) || read_l4(skb, flow, packet, &admission->l4))
+		return false;
+	return track(admission, packet) && admission->is_reply;
+}
+
+/*
+ * Whether a frame has a workload's address, and goes where that is not to be seen. Cost: 1 hash; for workloads' 1 LPM,
+ * and is_answer() for those that leave the cluster.
+ */
 static __always_inline bool is_leak(struct __sk_buff *skb, struct flow *flow)
 {
 	const struct node_config *node = this_node();
@@ -25,7 +39,7 @@ static __always_inline bool is_leak(struct __sk_buff *skb, struct flow *flow)
 	flow->source_identity = endpoint->identity;
 	flow->endpoint_id = endpoint->id;
 	flow->destination_identity = entry ? entry->identity : IDENTITY_WORLD;
-	return !entry || !(entry->flags & IPCACHE_FLAG_NATIVE);
+	return (!entry || !(entry->flags & IPCACHE_FLAG_NATIVE)) && !is_answer(skb, flow, packet);
 }
 
 int to_netdev(struct __sk_buff *skb)

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from netloom.agent import views
+from netloom.agent.decoding import decoded
 from netloom.agent.generation import Generation
 from netloom.agent.walk.ends import from_wire, from_world, leave_host, leave_pod
 from netloom.agent.walk.node import NodeFacts, NodeSurroundings
@@ -82,10 +83,7 @@ class WalkRequest:
 
 def read_walk(raw: bytes) -> WalkRequest:
     """Decode and check; raises Invalid."""
-    try:
-        body = msgspec.json.decode(raw, type=WalkBody)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"the walk cannot be read: {error}") from error
+    body = decoded(raw, WalkBody, "the walk")
     if body.start == "wire":
         return WalkRequest(
             start="wire", endpoint=0, probe=None, source=None, frame=_frame(body.frame), is_reply=body.reply

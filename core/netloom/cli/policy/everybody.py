@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from netloom.cli.commands import Command
 from netloom.cli.errors import EXIT_CHANGES, Unusable
 from netloom.cli.options import output_option, with_agent
 from netloom.cli.output import show
+from netloom.cli.pictures import picture_option, write_picture
 from netloom.cli.policy.change import complete_names
 from netloom.cli.policy.everybody_text import render_matrix, render_what_if
 from netloom.cli.policy.files import bodies
@@ -62,18 +62,6 @@ def what_if(client: Client, /, files: tuple[str, ...], deleted: tuple[str, ...],
         click.get_current_context().exit(EXIT_CHANGES)
 
 
-def _writable(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Said before anybody is asked."""
-    del ctx, param
-    if value is not None and value.suffix not in PICTURES:
-        raise Unusable(
-            f'"{value}" is no kind of picture that is drawn; expected a name ending in {" or ".join(PICTURES)}'
-        )
-    if value is not None and not os.access(value if value.exists() else value.parent, os.W_OK):
-        raise Unusable(f'"{value}" cannot be written: its folder is not there, or not ours')
-    return value
-
-
 @click.command(
     cls=Command,
     examples=(
@@ -92,14 +80,7 @@ def _writable(ctx: click.Context, param: click.Parameter, value: Path | None) ->
     help="Only identities with this label, as in k8s:app=web; with several, those that have all.",
 )
 @click.option("--unused", is_flag=True, help="Also identities that no endpoint is known of.")
-@click.option(
-    "--picture",
-    "picture_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=_writable,
-    help="Draw it, as .svg or .html.",
-)
+@picture_option("Draw it, as .svg or .html.", endings=PICTURES)
 @output_option
 @with_agent
 def matrix(
@@ -123,7 +104,7 @@ def matrix(
     view = client.get("policies", "matrix", query=query, timeout_s=TIMEOUT_S)
     show(view, form, render_matrix)
     if picture_file is not None:
-        _draw(picture_file, view)
+        write_picture(picture_file, PICTURES[picture_file.suffix](view))
 
 
 def _label(text: str) -> str:
@@ -131,10 +112,3 @@ def _label(text: str) -> str:
         return str(Label.parse(text))
     except Invalid as error:
         raise Unusable(str(error)) from error
-
-
-def _draw(file: Path, view: View) -> None:
-    try:
-        file.write_text(PICTURES[file.suffix](view), encoding="utf-8")
-    except OSError as error:
-        raise Unusable(f'"{file}" cannot be written: {error.strerror}') from error

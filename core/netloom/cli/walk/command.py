@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
 from netloom.cli.commands import Command
-from netloom.cli.errors import EXIT_AWAY, EXIT_DROPPED, Ambiguous, Unusable
+from netloom.cli.errors import EXIT_AWAY, EXIT_DROPPED, Ambiguous
 from netloom.cli.options import chosen_client, output_option, target_options
 from netloom.cli.output import show
+from netloom.cli.pictures import picture_option, write_picture
 from netloom.cli.sockets import agents, several
 from netloom.cli.walk.ends import Words, find_destination, find_start, source_of
 from netloom.cli.walk.picture import picture
@@ -25,14 +24,6 @@ PROTOCOLS = ("icmp", "tcp", "udp")
 DEFAULT_TTL = 64
 
 View = dict[str, Any]
-
-
-def _writable(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Said before anything is walked."""
-    del ctx, param
-    if value is not None and not os.access(value if value.exists() else value.parent, os.W_OK):
-        raise Unusable(f'"{value}" cannot be written: its folder is not there, or not ours')
-    return value
 
 
 @click.command(
@@ -63,14 +54,7 @@ def _writable(ctx: click.Context, param: click.Parameter, value: Path | None) ->
 @click.option("-6", "six", is_flag=True, help="Send IPv6 where the names leave it open.")
 @click.option("--reply", is_flag=True, help="Walk the answer's way back too.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every lookup, and the packet after each hop.")
-@click.option(
-    "--picture",
-    "picture_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=_writable,
-    help="Draw it as SVG.",
-)
+@picture_option("Draw it as SVG.")
 @output_option
 @target_options()
 @click.pass_context
@@ -85,15 +69,8 @@ def walk(ctx: click.Context, /, source: str, destination: str, **options: Any) -
     found = _document(ctx, words, options)
     show(found, options["form"], lambda view: render(view, verbose=options["verbose"]))
     if options["picture_file"]:
-        _draw(options["picture_file"], found)
+        write_picture(options["picture_file"], picture(found))
     ctx.exit({"dropped": EXIT_DROPPED, UNKNOWN: EXIT_AWAY}.get(found["outcome"]["fate"], 0))
-
-
-def _draw(file: Path, found: View) -> None:
-    try:
-        file.write_text(picture(found), encoding="utf-8")
-    except OSError as error:
-        raise Unusable(f'"{file}" cannot be written: {error.strerror}') from error
 
 
 def _document(ctx: click.Context, words: Words, options: View) -> View:

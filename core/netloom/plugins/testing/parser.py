@@ -11,9 +11,8 @@ from itertools import cycle
 from random import Random
 from typing import Any
 
-from netloom.config.document import compose
-from netloom.config.schema import Reader
 from netloom.plugins.l7.driver import HELD_BYTES_MAX, Broken, Driver, Send
+from netloom.plugins.l7.rules import read_rule
 from netloom.plugins.protocols import L7Protocol
 
 SPLITS = 200
@@ -71,7 +70,7 @@ class Wire:
 
     def __init__(self, protocol: L7Protocol, rules: Iterable[Mapping[str, Any]]) -> None:
         self._protocol = protocol
-        self._matchers = [protocol.matcher(read_rule(protocol, rule)) for rule in rules]
+        self._matchers = [protocol.matcher(read_rule(protocol, json.dumps(rule))) for rule in rules]
         self.account = Account()
         self.driver = Driver(protocol.new_parser(self._judge))
 
@@ -92,14 +91,6 @@ class Wire:
                 self.account.to_client += action.data
             elif isinstance(action, Send):
                 self.account.to_server += action.data
-
-
-def read_rule(protocol: L7Protocol, rule: Mapping[str, Any]) -> Any:
-    """An instance of the protocol's rule type, read as from a policy. Raises ConfigError."""
-    reader = Reader("policy")
-    found = reader.section(protocol.rule_type, compose(json.dumps(rule), "policy"), protocol.name)
-    reader.finish()
-    return found
 
 
 class ParserConformance:
