@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from netloom.plugins.protocols import Op, OpKind, Parser
 
@@ -16,23 +18,21 @@ HELD_BYTES_MAX: Final = 1 << 16
 """Of one direction, waiting for a parser to decide."""
 
 
-class Send(NamedTuple):
-    """Bytes that go on; a tuple, since one is made for every message."""
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """Bytes that go on."""
 
     reply: bool
     """To the client; else to the server."""
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """A direction has come to its end: whoever reads it is told."""
 
     reply: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """The connection cannot go on; nothing follows."""
 
     why: str
@@ -94,7 +94,10 @@ class Driver:
             return (Send(reply, data),) if side.passes else ()
         actions: list[Action] = []
         try:
-            self._feed(side, actions, data, reply=reply, end=end)
+            if end or side.held or side.decided_bytes or len(data) < side.wanted_bytes:
+                self._feed(side, actions, data, reply=reply, end=end)
+            else:
+                self._feed_first(side, actions, data, reply=reply)
         except _Unspoken as error:
             actions.append(self._break(Broken(str(error))))
         except _Breach as error:
@@ -105,6 +108,18 @@ class Driver:
         self.broken = True
         return action
 
+    def _feed_first(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool) -> None:
+        """As :meth:`_feed` where nothing is left of what came before; most often all of it passes, as it is."""
+        side.held = data
+        ops = self._ask(side, reply=reply, end=False)
+        if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count >= len(data):
+            side.held, side.wanted_bytes = b"", 1
+            side.decided_bytes, side.passes = ops[0].count - len(data), True
+            actions.append(Send(reply, data))
+        else:
+            actions.extend(self._obey(side, ops, reply=reply))
+            _refuse_hoard(side, reply=reply)
+
     def _feed(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool, end: bool) -> None:
         if taken := data[: side.decided_bytes]:
             side.decided_bytes -= len(taken)
@@ -114,13 +129,8 @@ class Driver:
         side.held += data
         if end or len(side.held) >= side.wanted_bytes:
             ops = self._ask(side, reply=reply, end=end)
-            if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count == len(side.held) > 0:  # most messages
-                actions.append(Send(reply, side.held))
-                side.held, side.wanted_bytes = b"", 1
-            else:
-                actions.extend(self._obey(side, ops, reply=reply))
-        if len(side.held) > HELD_BYTES_MAX:
-            raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
+            actions.extend(self._obey(side, ops, reply=reply))
+        _refuse_hoard(side, reply=reply)
         if end and not side.ended:
             actions.append(self._end(side))
 
@@ -170,6 +180,11 @@ class Driver:
             raise _Breach("wanted to inject into the midst of what it has passed")
         if into.ended:
             raise _Breach("wanted to inject into what has come to its end")
+
+
+def _refuse_hoard(side: _Direction, *, reply: bool) -> None:
+    if len(side.held) > HELD_BYTES_MAX:
+        raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
 
 
 def _joined(actions: list[Action]) -> Iterator[Action]:
