@@ -47,7 +47,6 @@ static __always_inline int assign(struct __sk_buff *skb, struct flow *flow, stru
 /* Cost: 1 socket lookup, and for what begins a connection 1 array. */
 static __always_inline int find_socket(struct __sk_buff *skb, struct flow *flow, const struct packet *packet)
 {
-	__u32 key = packet->is_ipv6 ? PROXY_IPV6 : PROXY_IPV4;
 	struct bpf_sock *socket;
 	struct tcp_start tcp;
 
@@ -63,7 +62,7 @@ static __always_inline int find_socket(struct __sk_buff *skb, struct flow *flow,
 			return assign(skb, flow, socket);
 		bpf_sk_release(socket);
 	}
-	socket = (struct bpf_sock *)proxy_listeners.lookup(&key);
+	socket = listener_of(packet->is_ipv6);
 	return socket ? assign(skb, flow, socket) : drop(flow, DROP_PROXY_AWAY);
 }
 

@@ -462,7 +462,9 @@ _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
 #define EFFECT_ALLOW 2U /*  */
 #define EFFECT_AUDIT_DENY 4U /*  */
 #define EFFECT_AUDIT_ALLOW 8U /*  */
-#define EFFECT_REDIRECT 16U /* Allowed by way of the proxy, unless something else allows or denies it. */
+#define EFFECT_REDIRECT 16U /* Allowed by way of the proxy, which is asked about each request; a plain ALLOW leaves nothing to ask. */
+#define EFFECT_INSPECT 32U /* What passes goes by way of the proxy, whoever allows it: some requests are denied. */
+#define EFFECT_WATCH 64U /* What passes goes by way of the proxy, if there is one: it tells of requests and denies none. */
 
 #define POLICY_FLAG_KEEP_CONNECTIONS 1U /* What was allowed when it began goes on, whatever policies say later. */
 
@@ -492,7 +494,7 @@ enum policy_verdict {
 	POLICY_VERDICT_ALLOWED = 0,
 	POLICY_VERDICT_AUDITED = 1, /* An audit policy's entry would have denied it. */
 	POLICY_VERDICT_AUDITED_BY_DEFAULT = 2, /* An audit policy isolates the endpoint, and nothing allows it. */
-	POLICY_VERDICT_REDIRECTED = 3, /* It is allowed by way of the proxy, which judges each request. */
+	POLICY_VERDICT_REDIRECTED = 3, /* It goes by way of the proxy, which judges its requests. */
 };
 
 enum identity {

@@ -27,7 +27,7 @@ struct admission {
 	__u8 is_known;		/* there is a connection */
 	__u8 is_reply;		/* and this packet is sent by the end that did not begin it */
 	__u16 known_flags;	/* of that connection */
-	__u8 is_redirected;	/* policies let it pass by way of the proxy */
+	__u8 proxy_need;	/* of the end that needs it most */
 };
 _Static_assert(sizeof(struct admission) <= sizeof(((struct scratch *)0)->admission), "room for an admission");
 
@@ -107,12 +107,13 @@ static __always_inline bool is_current(const struct connection_info *entry, cons
 static __always_inline int ask_end(struct __sk_buff *skb, struct flow *flow, const struct node_config *node,
 				   const struct question *question, struct admission *admission)
 {
-	int verdict = ask(flow, question);
+	__u8 need = PROXY_UNNEEDED;
+	int verdict = ask(flow, question, &need);
 
 	if (verdict < 0)
 		return verdict;
-	if (verdict == POLICY_VERDICT_REDIRECTED)
-		admission->is_redirected = true;
+	if (need > admission->proxy_need)
+		admission->proxy_need = need;
 	/* One that was judged before and is allowed still is no news. */
 	if (!admission->is_known || (verdict != POLICY_VERDICT_ALLOWED && verdict != POLICY_VERDICT_REDIRECTED))
 		tell(skb, flow, node, admission->now_ns, verdict);
@@ -131,7 +132,7 @@ static __always_inline int ask_ends(struct __sk_buff *skb, struct flow *flow, co
 	__u8 direction = flow->direction;
 	int rc;
 
-	admission->is_redirected = false;
+	admission->proxy_need = PROXY_UNNEEDED;
 #pragma clang loop unroll(disable)
 	for (__u32 end = LOCAL_SOURCE; end <= LOCAL_DESTINATION; end++) {
 		bool is_sender = end == LOCAL_SOURCE;
@@ -239,6 +240,14 @@ static __always_inline int begin(struct flow *flow, struct admission *admission,
 	return rc ? drop(flow, DROP_CONNECTION_NOT_MADE) : 0;
 }
 
+/* Whether a connection that begins is the proxy's; whoever only watches is not waited for. */
+static __always_inline bool goes_to_proxy(const struct packet *packet, const struct admission *admission)
+{
+	if (likely(admission->proxy_need == PROXY_UNNEEDED))
+		return false;
+	return admission->proxy_need == PROXY_JUDGES || proxy_is_there(packet->is_ipv6);
+}
+
 /* Ask about what is new or has changed; leaves in `entry` what the packet is to be noted in, if anything. */
 static __always_inline int admit_by_policy(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
 					   const struct node_config *node, struct connection_info **entry)
@@ -259,13 +268,14 @@ static __always_inline int admit_by_policy(struct __sk_buff *skb, struct flow *f
 	}
 	rc = ask_ends(skb, flow, packet, node, admission);
 	if (admission->is_known) {
-		if (!rc && admission->is_redirected && !(admission->known_flags & CONNECTION_FLAG_PROXIED))
+		if (!rc && admission->proxy_need == PROXY_JUDGES && !(admission->known_flags & CONNECTION_FLAG_PROXIED))
 			rc = drop(flow, DROP_PROXY_TOO_LATE);
 		*entry = renew(admission, epoch, rc);
 	} else if (!rc && (role == ROLE_EITHER || role == ROLE_QUERY)) {
-		rc = begin(flow, admission, epoch, skb->len - flow->outer_bytes,
-			   admission->is_redirected ? CONNECTION_FLAG_PROXIED : 0);
-		if (!rc && admission->is_redirected)
+		bool is_proxied = goes_to_proxy(packet, admission);
+
+		rc = begin(flow, admission, epoch, skb->len - flow->outer_bytes, is_proxied ? CONNECTION_FLAG_PROXIED : 0);
+		if (!rc && is_proxied)
 			rc = send_to_proxy(skb, flow, node);
 	}
 	return rc;

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from netloom.datapath.connections import ConnectionFlag
 from netloom.datapath.enforcement import Isolation, PolicyEffect
-from netloom.datapath.proxy import MARK_FROM_PROXY, MARK_TO_PROXY
+from netloom.datapath.maps import Index
+from netloom.datapath.proxy import (
+    MARK_FROM_PROXY,
+    MARK_TO_PROXY,
+    PROXY_IPV4,
+    PROXY_IPV6,
+    PROXY_LISTENERS,
+    Socket,
+)
 from netloom.datapath.reasons import DropReason, Observation
 from netloom.datapath.registry import PolicyVerdict, TraceFlag
 from netloom.policy.table import ALLOW, AUDIT_ALLOW, AUDIT_DENY, DENY, Direction
@@ -18,7 +30,7 @@ from support.talk import EPOCH, A, B, C, End, H, Talk, W, to_port
 
 pytestmark = pytest.mark.bpf
 
-REDIRECT = PolicyEffect.REDIRECT
+REDIRECT, INSPECT, WATCH = PolicyEffect.REDIRECT, PolicyEffect.INSPECT, PolicyEffect.WATCH
 REDIRECTED, SHOT, LEFT = 7, 2, -1
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 WEB = to_port(IN, 80)
@@ -35,6 +47,17 @@ def is_for_proxy(outcome: Outcome) -> bool:
     """Whether it was handed to the host's stack with the mark that to_proxy looks for."""
     to_host = outcome.packet[:12] == HOST_MAC + HOST_MAC
     return (outcome.verdict, outcome.mark, to_host, outcome.reason) == (REDIRECTED, MARK_TO_PROXY, True, None)
+
+
+@contextmanager
+def listener(talk: Talk) -> Iterator[None]:
+    """Where a proxy would take connections."""
+    family, place = (socket.AF_INET6, PROXY_IPV6) if talk.six else (socket.AF_INET, PROXY_IPV4)
+    with socket.socket(family, socket.SOCK_STREAM) as made:
+        made.bind(("::1" if talk.six else "127.0.0.1", 0))
+        made.listen()
+        talk.pipeline.maps.of(PROXY_LISTENERS).put(Index(place), Socket(made.fileno()))
+        yield
 
 
 def by_proxy(talk: Talk, source: End, destination: End, flags: int, ports: tuple[int, int]) -> Outcome:
@@ -76,17 +99,28 @@ def test_it_is_told_as_a_verdict_and_seen_on_its_way(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("effects", "verdict"),
+    ("effects", "verdict", "judged"),
     [
-        (REDIRECT | ALLOW, PolicyVerdict.ALLOWED),
-        (REDIRECT | AUDIT_ALLOW, PolicyVerdict.REDIRECTED),
-        (REDIRECT | AUDIT_DENY, PolicyVerdict.REDIRECTED),
+        (REDIRECT | ALLOW, PolicyVerdict.ALLOWED, False),
+        (REDIRECT | AUDIT_ALLOW, PolicyVerdict.REDIRECTED, True),
+        (REDIRECT | AUDIT_DENY, PolicyVerdict.AUDITED, True),
+        (INSPECT | ALLOW, PolicyVerdict.REDIRECTED, True),
+        (INSPECT | REDIRECT, PolicyVerdict.REDIRECTED, True),
     ],
 )
-def test_what_else_is_said_of_it_counts_too(talk: Talk, effects: int, verdict: PolicyVerdict) -> None:
+def test_what_else_is_said_of_it_counts_too(talk: Talk, effects: int, verdict: PolicyVerdict, judged: bool) -> None:
     """Allowed without more ado, nothing is judged; what an audit policy says lets nothing pass unjudged."""
     talk.pipeline.write_policy(BOB.identity, {WEB: effects}, egress=0)
-    assert talk.tcp(A, B, SYN).verdicts[-1].code == verdict
+    done = talk.tcp(A, B, SYN)
+    assert (done.verdicts[-1].code, is_for_proxy(done)) == (verdict, judged)
+
+
+def test_who_is_only_watched_does_not_need_a_proxy(talk: Talk) -> None:
+    talk.pipeline.write_policy(BOB.identity, {WEB: WATCH | ALLOW}, egress=0)
+    assert talk.tcp(A, B, SYN).packet[:12] == BOB.mac + BOB.node_mac
+    with listener(talk):
+        assert not is_for_proxy(talk.tcp(A, B, ACK))
+        assert is_for_proxy(talk.tcp(A, B, SYN, ports=(40001, 80)))
 
 
 def test_what_is_denied_is_not_even_asked(talk: Talk) -> None:

@@ -40,6 +40,7 @@ class Node:
             argv=self.lab.router.argv(*argv), directory=self.run_dir, fingerprint=fingerprint, drain_timeout_s=60
         )
         started = ProxySupervisor(wanted, self.heard.append)
+        started.tell(TABLES)
         await started.start()
         return started
 
@@ -73,7 +74,7 @@ async def at_work(agent: ProxySupervisor) -> dict[str, Any]:
 async def test_one_is_started_and_judges(node: Node) -> None:
     agent = await node.agent()
     await at_work(agent)
-    assert await agent.put_tables(TABLES)
+    assert await agent.at_work()
     client, server = await asyncio.to_thread(node.lab.pair)
     client.sendall(b"set a\nget b\n")
     assert await asyncio.to_thread(receive, client, 13) == b"denied set a\n"
@@ -86,11 +87,11 @@ async def test_one_is_started_and_judges(node: Node) -> None:
 async def test_the_next_agent_takes_it_over_with_its_connections(node: Node) -> None:
     first = await node.agent()
     pid = (await at_work(first))["pid"]
-    await first.put_tables(TABLES)
+    await first.at_work()
     client, server = await asyncio.to_thread(node.lab.pair)
     await first.stop()
     second = await node.agent()
-    assert await second.put_tables(TABLES)
+    assert await second.at_work()
     assert (await at_work(second))["pid"] == pid
     client.sendall(b"get b\n")
     assert await asyncio.to_thread(receive, server, 6) == b"get b\n"
@@ -100,7 +101,7 @@ async def test_the_next_agent_takes_it_over_with_its_connections(node: Node) -> 
 async def test_one_that_was_killed_is_started_again_with_its_tables(node: Node) -> None:
     agent = await node.agent()
     pid = (await at_work(agent))["pid"]
-    await agent.put_tables(TABLES)
+    await agent.at_work()
     os.kill(pid, 9)
     await until(lambda: agent.summary()["restarts"] == 1)
     assert (await at_work(agent))["pid"] != pid
@@ -113,11 +114,11 @@ async def test_one_that_was_killed_is_started_again_with_its_tables(node: Node) 
 async def test_another_program_takes_its_place_and_no_connection_is_cut(node: Node) -> None:
     first = await node.agent("old")
     old = (await at_work(first))["pid"]
-    await first.put_tables(TABLES)
+    await first.at_work()
     client, server = await asyncio.to_thread(node.lab.pair)
     await first.stop()
     second = await node.agent("new")
-    await second.put_tables(TABLES)
+    await second.at_work()
     await until(lambda: second.summary()["draining"] == 1)
     assert (await at_work(second))["pid"] != old
     client.sendall(b"get b\n")
@@ -131,9 +132,10 @@ async def test_another_program_takes_its_place_and_no_connection_is_cut(node: No
 async def test_a_program_that_is_not_there_is_said(node: Node) -> None:
     wanted = Wanted(argv=("/nonexistent",), directory=node.run_dir, fingerprint="f", drain_timeout_s=1)
     agent = ProxySupervisor(wanted, node.heard.append)
+    agent.tell(TABLES)
     await agent.start()
     await until(lambda: bool(agent.summary()["problems"]))
-    assert not await agent.put_tables(TABLES)
+    assert not await agent.at_work()
     assert agent.summary()["state"] == "away"
     assert "/nonexistent cannot be started" in agent.summary()["problems"][0]
     await agent.stop()

@@ -135,6 +135,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "network": "netloom",
         "bandwidth": {"ingress": {"rate_bps": 20_000_000, "burst_bits": 1_048_576}, "egress": None},
         "ports": ["http:TCP:80"],
+        "visibility": ["<Ingress/80/TCP/HTTP>"],
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
     {
@@ -157,6 +158,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "network": "",
         "bandwidth": {"ingress": None, "egress": None},
         "ports": [],
+        "visibility": [],
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
 ]

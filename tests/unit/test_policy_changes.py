@@ -12,6 +12,7 @@ from netloom.agent.policies import Policies
 from netloom.agent.policy_changes import Change, File, PolicyChanges
 from netloom.model.errors import Invalid, NotFound
 from netloom.model.policy import Policy, PolicyName
+from netloom.policy.fields import Protocols
 from netloom.policy.repository import Repository
 from support.policies import written
 
@@ -23,6 +24,7 @@ class Slowly:
 
     def __init__(self) -> None:
         self.repository = Repository()
+        self.protocols: Protocols = {}
         self.order: list[str] = []
         self.begun = asyncio.Event()
 

@@ -6,10 +6,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netloom.model.address import parse_address
 from netloom.model.l7 import L7Entry, L7Prefix, L7Rule, L7Table
 from netloom.model.l7_messages import Tables
+from netloom.policy.l7_verdicts import decide
 from netloom.proxy.rules import Applied, Ends, Rulebook
 from support.line_protocol import LINES, Line
 
@@ -44,7 +47,7 @@ def applying(
 
 def may(applied: Applied | None, text: str) -> bool:
     assert applied is not None
-    return applied.judge(Line(size_bytes=1, text=text))[0]
+    return applied.judge(Line(size_bytes=1, text=text))[0] != "denied"
 
 
 def test_what_no_rule_allows_is_denied() -> None:
@@ -160,3 +163,29 @@ def test_a_whole_set_replaces_everything() -> None:
     book.put(Tables(revision=1, tables=(L7Table(subject=SHOP, ingress=(entry(),)),)))
     book.put(Tables(revision=2, whole=True))
     assert book.applying(ENDS) is None
+
+
+@given(
+    entries=st.lists(
+        st.builds(
+            lambda begins, denies, audit, default: replace(
+                entry(*(rule(word, denies=no) for word, no in zip(begins, denies, strict=False))),
+                audit=audit,
+                default=default,
+            ),
+            begins=st.lists(st.sampled_from(["get", "set", "put"]), max_size=3),
+            denies=st.lists(st.booleans(), min_size=3, max_size=3),
+            audit=st.booleans(),
+            default=st.booleans(),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    text=st.sampled_from(["get a", "set a", "put a", "cut a"]),
+)
+def test_it_says_what_traces_say(entries: list[L7Entry], text: str) -> None:
+    """Of one end; of two, both must let the request go on."""
+    applied = applying(ingress=tuple(entries))
+    assert applied is not None
+    expected = decide(entries, lambda one: text.startswith(json.loads(one.rule)["begins"]))
+    assert applied.judge(Line(size_bytes=1, text=text))[0] == expected.verdict

@@ -33,9 +33,10 @@ from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, LOSS_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
-from netloom.agent.policies import Policies
+from netloom.agent.policies import Policies, Requests
 from netloom.agent.policy_tables import PolicyTables
 from netloom.agent.prefilter.manager import Prefilter, prefilter_of
+from netloom.agent.proxy.wanted import proxy_of
 from netloom.agent.repairs import RepairJournal
 from netloom.agent.residents import Resident
 from netloom.agent.routing import Routing
@@ -117,6 +118,7 @@ class Agent:
         stack.callback(self.routing.close)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
+        stack.push_async_callback(self.proxy.stop)
         stack.push_async_callback(self.walker.close)
         stack.push_async_callback(self.endpoints.finish)
         stack.push_async_callback(self._controllers.stop)
@@ -139,8 +141,14 @@ class Agent:
     def _build(self, state_dir: Path, socket: Path) -> None:
         policy_tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
         policy_tables.restore()
-        bump_epoch = self.datapath.bump_policy_epoch
-        self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
+        self.proxy = proxy_of(self.loaded, self.plugins, lambda access: self.monitor.hear(access))  # noqa: PLW0108
+        self.policies = Policies(
+            self._active.store,
+            policy_tables,
+            self._settings.policy,
+            self.datapath.bump_policy_epoch,
+            Requests(protocols=self._active.protocols, tell=self.proxy.tell),
+        )
         self.connections = Connections(self.datapath.maps, lambda: self._controllers.succeeded("connections"))
         self.cluster = self._cluster()
         directory = state_dir / "endpoints"
@@ -253,6 +261,7 @@ class Agent:
             await self.datapath.raise_mtu(self.endpoints.ready())
             await self.datapath.retire_others()
             await self.endpoints.announce_restored()
+            await self.proxy.start()
             self._ready = True
 
     async def _finish_detachments(self) -> None:
@@ -306,7 +315,10 @@ class Agent:
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
         missing, policy = self._upkeep.missing, policy_views.status_view(self.policies)
-        failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
+        proxy = self.proxy.summary()
+        failing = bool(self.prefilter.problem or proxy["problems"]) or any(
+            each["state"] == "failing" for each in controllers
+        )
         return {
             "node": self.node.name,
             "version": __version__,
@@ -323,6 +335,7 @@ class Agent:
             **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
             "prefilter": self.prefilter.summary(),
+            "proxy": proxy,
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
             "store": self._store_view(),

@@ -49,7 +49,7 @@ class Everybody:
 
     async def what_if(self, files: Sequence[File], delete: Sequence[str]) -> views.Json:
         """Other policies in the place of those that stand. Raises ConfigError, NotFound or Invalid; changes nothing."""
-        found = await read_aside(files)
+        found = await read_aside(files, self._policies.protocols)
         standing = snapshot(self._policies.repository)
         without = find_policies(delete, (policy.name for policy in standing.policies))
         if not found.policies and not without:

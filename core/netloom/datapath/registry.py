@@ -232,7 +232,7 @@ class PolicyVerdict(IntEnum):
     AUDITED_BY_DEFAULT = 2
     """An audit policy isolates the endpoint, and nothing allows it."""
     REDIRECTED = 3
-    """It is allowed by way of the proxy, which judges each request."""
+    """It goes by way of the proxy, which judges its requests."""
 
 
 VERDICTS_PER_S = 1000

@@ -2,7 +2,7 @@
 
 A table is about one identity that has endpoints on the node. An entry of it is about peers and ports, and applies to a
 connection when both fit. Of the entries that apply, one rule that denies decides; else one that allows; else the
-request is denied.
+request is denied. :mod:`netloom.policy.l7_verdicts` says it exactly.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ class L7Entry:
     """Name of the protocol, as a plugin gives it."""
     rules: tuple[L7Rule, ...] = ()
     """None at all: every request of the protocol may go on, and is told of."""
+    audit: bool = False
+    """Of a policy under audit: it decides nothing; what would become of requests if it did is told."""
+    default: bool = False
+    """What passes because nothing isolates: counts only where no other entry that applies allows anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import msgspec
 
 from netloom.model.l7 import L7Table
 
-Verdict = Literal["allowed", "denied", "error"]
+Verdict = Literal["allowed", "denied", "audited", "error"]
 MESSAGE_BYTES_MAX: Final = 1 << 28
 """Of one line; what is longer is no message of ours."""
 

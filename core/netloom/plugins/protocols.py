@@ -24,8 +24,10 @@ class OpKind(StrEnum):
     DROP = "drop"
     INJECT = "inject"
     """Send ``data``: to the client, or with ``reply`` false to the server."""
+    CLOSE = "close"
+    """All is said: both directions end, after what was passed and injected so far."""
     ERROR = "error"
-    """Not the protocol: close the connection. ``data`` says why, in UTF-8."""
+    """Not the protocol: break the connection, after what was passed and injected. ``data`` says why, in UTF-8."""
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True, gc=False):

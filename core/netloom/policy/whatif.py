@@ -28,6 +28,8 @@ class Becomes(StrEnum):
     ALLOWED = "would pass"
     AUDITED = "would pass, and be reported by an audit policy"
     UNAUDITED = "would pass without a report"
+    REDIRECTED = "would pass by way of the proxy, which judges requests"
+    UNREDIRECTED = "would pass without anybody judging its requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,11 @@ def becomes(before: Verdict, after: Verdict) -> Becomes | None:
     """None: nothing that anybody notices."""
     if before.passes != after.passes:
         return Becomes.ALLOWED if after.passes else Becomes.DENIED
-    if not before.passes or (before is Verdict.ALLOWED) == (after is Verdict.ALLOWED):
+    if not before.passes or before is after or (before.is_audited and after.is_audited):
         return None
-    return Becomes.UNAUDITED if after is Verdict.ALLOWED else Becomes.AUDITED
+    if before.is_audited != after.is_audited:
+        return Becomes.AUDITED if after.is_audited else Becomes.UNAUDITED
+    return Becomes.REDIRECTED if after is Verdict.REDIRECTED else Becomes.UNREDIRECTED
 
 
 def _urgency(change: FlowChange) -> tuple[int, int]:

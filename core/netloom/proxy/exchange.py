@@ -10,7 +10,7 @@ from netloom.model.l7 import L7Rule
 from netloom.model.l7_messages import Access
 from netloom.plugins.protocols import L7Protocol
 from netloom.proxy.access import AccessLog
-from netloom.proxy.rules import Applied, Ends
+from netloom.proxy.rules import Applied, Ends, Judgement
 
 _NO_RULE: Final = L7Rule(rule="", policy="", origin="")
 
@@ -18,11 +18,15 @@ _NO_RULE: Final = L7Rule(rule="", policy="", origin="")
 class Asked:
     """An Exchange of the parsers' contract."""
 
-    __slots__ = ("_applied", "_at_ns", "_done", "_request", "_rule", "_rules", "allowed")
+    __slots__ = ("_applied", "_at_ns", "_done", "_request", "_rule", "_rules", "_verdict", "allowed")
 
     def __init__(self, applied: Applied | None, request: Any, done: Callable[[Asked, dict[str, str]], None]) -> None:
         """``applied`` None: nothing is asked of it any more. ``done`` is called once."""
-        self.allowed, self._rule = applied.judge(request) if applied else (True, None)
+        self._verdict: Judgement = "allowed"
+        self._rule = None
+        if applied:
+            self._verdict, self._rule = applied.judge(request)
+        self.allowed = self._verdict != "denied"
         self._applied = applied
         self._rules: tuple[Any, ...] | None = None
         self._request = request
@@ -44,7 +48,7 @@ class Asked:
 
     def record(self, log: AccessLog, protocol: L7Protocol, ends: Ends, said: dict[str, str], why: str = "") -> None:
         """Count it, and tell of it; of one that nothing is asked of only the count."""
-        log.count(protocol.name, "allowed" if self.allowed else "denied")
+        log.count(protocol.name, self._verdict)
         if self._applied is None:
             return
         if not log.has_room:
@@ -55,7 +59,7 @@ class Asked:
             Access(
                 at=time.time(),
                 protocol=protocol.name,
-                verdict="allowed" if self.allowed else "denied",
+                verdict=self._verdict,
                 policy=rule.policy,
                 origin=rule.origin,
                 source_identity=ends.source_identity,

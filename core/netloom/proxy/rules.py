@@ -6,9 +6,9 @@ Whatever cannot be read closes: an entry of a protocol nobody speaks, or with a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from netloom.model.address import Address, Network, parse_network
 from netloom.model.identity import Reserved
@@ -20,6 +20,7 @@ from netloom.plugins.protocols import L7Protocol
 WORLD: Final = frozenset({Reserved.WORLD, Reserved.WORLD_IPV4, Reserved.WORLD_IPV6})
 """Identities of addresses that no endpoint and no node has."""
 RULES_KEPT: Final = 4096
+Judgement = Literal["allowed", "denied", "audited"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +61,24 @@ class Applied:
     """As in :class:`~netloom.model.l7_messages.Access`."""
     problem: str = ""
     """Why no request may go on."""
+    wished: Applied | None = None
+    """The same with what audit policies say, where they say anything."""
 
-    def judge(self, request: Any) -> tuple[bool, Rule | None]:
-        """Whether it may go on, and the rule that decided; whatever a matcher raises comes through."""
+    def judge(self, request: Any) -> tuple[Judgement, Rule | None]:
+        """What becomes of it, and the rule that decided; whatever a matcher raises comes through.
+
+        As :func:`netloom.policy.l7_verdicts.decide` at each end that is asked, made for speed.
+        """
+        may, rule = self._may(request)
+        if not may:
+            return "denied", rule
+        if self.wished is not None:
+            wished, denying = self.wished._may(request)  # noqa: SLF001 - its own kind
+            if not wished:
+                return "audited", denying
+        return "allowed", rule
+
+    def _may(self, request: Any) -> tuple[bool, Rule | None]:
         for rule in self.denies:
             if rule.holds(request):
                 return False, rule
@@ -103,6 +119,8 @@ class _Entry:
     denies: tuple[Rule, ...] = ()
     allows: tuple[Rule, ...] | None = None
     """None: every request may go on."""
+    audit: bool = False
+    default: bool = False
     problem: str = ""
 
     def fits(self, address: Address, identity: int, port: int) -> bool:
@@ -174,7 +192,7 @@ class Rulebook:
             return _Entry(entry.protocol, peers, prefixes, entry.ports, problem=problem)
         denies = tuple(rule for rule in rules if rule.said.denies)
         allows = tuple(rule for rule in rules if not rule.said.denies) if rules else None
-        return _Entry(entry.protocol, peers, prefixes, entry.ports, denies, allows)
+        return _Entry(entry.protocol, peers, prefixes, entry.ports, denies, allows, entry.audit, entry.default)
 
     def _read_rule(self, name: str, rule: L7Rule) -> Rule:
         protocol = self._protocols[name]
@@ -190,17 +208,21 @@ def _applied(asked: list[list[_Entry]], direction: str) -> Applied:
         problem = problem or f"policies want it judged as {' and as '.join(names)} at once"
     if problem:
         return Applied(protocol=names[0], allows=((),), direction=direction, problem=problem)
-    return Applied(
-        protocol=names[0],
-        denies=tuple(rule for entry in every for rule in entry.denies),
-        allows=tuple(_allowing(asked)),
-        direction=direction,
-    )
+    in_force = [[entry for entry in entries if not entry.audit] for entries in asked]
+    applied = _made(names[0], in_force, direction)
+    return applied if in_force == asked else replace(applied, wished=_made(names[0], asked, direction))
+
+
+def _made(protocol: str, asked: list[list[_Entry]], direction: str) -> Applied:
+    denies = tuple(rule for entries in asked for entry in entries for rule in entry.denies)
+    return Applied(protocol=protocol, denies=denies, allows=tuple(_allowing(asked)), direction=direction)
 
 
 def _allowing(asked: Iterable[list[_Entry]]) -> Iterator[tuple[Rule, ...]]:
+    """What is allowed because nothing isolates counts where nothing else allows anything."""
     for entries in asked:
-        allows = [entry.allows for entry in entries]
+        found = [entry for entry in entries if entry.allows is None or entry.allows]
+        allows = [entry.allows for entry in [entry for entry in found if not entry.default] or found]
         if None not in allows:
             yield tuple(rule for rules in allows for rule in rules or ())
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -57,6 +59,19 @@ async def ended(pid: int) -> None:
 def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):  # an earlier agent's is no child of ours
         os.waitpid(pid, os.WNOHANG)
+
+
+def end_all(directory: Path) -> tuple[str, ...]:
+    """End every proxy that answers by a socket of the directory; says which. A number alone proves nothing."""
+    ended = []
+    for named in found(directory):
+        with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
+            asking.connect(os.fspath(socket_of(directory, named)))
+            credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            pid = int(struct.unpack("3i", credentials)[0])
+            end(pid)
+            ended.append(f"proxy {pid}")
+    return tuple(ended)
 
 
 def end(pid: int) -> None:

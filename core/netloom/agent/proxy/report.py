@@ -35,9 +35,9 @@ class Totals:
 
 
 def summary(
-    current: Life | None, lives: Iterable[Life], past: Totals, *, restarts: int, trouble: str
+    current: Life | None, lives: Iterable[Life], past: Totals, *, restarts: int, trouble: str, off: bool = False
 ) -> dict[str, Any]:
-    """``state``: ``at work``, or ``away`` while new connections are refused."""
+    """``state``: ``at work``, ``away`` while new connections are refused, or ``off`` where nothing is to be judged."""
     everyone = tuple(lives)
     totals = deepcopy(past)
     for life in everyone:
@@ -45,7 +45,7 @@ def summary(
             totals.add(life.counters)
     problems = current.applied.problems if current and current.applied else ()
     return {
-        "state": "at work" if current and current.applied else "away",
+        "state": "off" if off else "at work" if current and current.applied else "away",
         "pid": current.pid if current else None,
         "protocols": list(current.hello.protocols) if current and current.hello else [],
         "connections": sum(life.counters.open for life in everyone if life.counters),

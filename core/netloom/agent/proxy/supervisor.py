@@ -56,6 +56,7 @@ class ProxySupervisor:
         self._lives: dict[int, Life] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._keeping: asyncio.Task[None] | None = None
+        self._started = False
         self._totals = Totals()
         self._restarts = 0
         self._trouble = ""
@@ -64,13 +65,23 @@ class ProxySupervisor:
         self._log = structlog.get_logger()
 
     async def start(self) -> None:
-        """Take over what runs, and see from now on that one runs."""
+        """Take over what runs; without any, one is started with the first tables.
+
+        Call it when all tables were told: whatever is taken over forgets the others.
+        """
         self._wanted.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for pid in process.found(self._wanted.directory):
             self._watch(pid)
         for life in tuple(self._lives.values()):
             await self._greet(life)
-        self._keeping = asyncio.create_task(self._keep(), name="proxy")
+        self._started = True
+        if self._tables or self._lives:
+            self._begin()
+
+    def _begin(self) -> None:
+        """See from now on that one runs."""
+        if self._started and self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep(), name="proxy")
 
     async def stop(self, *, leave_running: bool = True) -> None:
         """Look after it no longer; it goes on by the last tables, unless it is to end."""
@@ -83,27 +94,39 @@ class ProxySupervisor:
                 process.end(life.pid)
                 await process.ended(life.pid)
 
-    async def put_tables(self, tables: Mapping[int, L7Table]) -> bool:
-        """Have requests judged by these, which are all, by subject; returns when they are.
+    def tell(self, change: Mapping[int, L7Table | None]) -> None:
+        """Have requests judged by other tables, by subject; None: it has none any more. The first starts a proxy.
 
-        False: no proxy is at work that could say so; it gets them before its first connection.
+        A proxy that cannot be told at the moment gets all of them before its first connection.
         """
-        changed = tuple(table for subject, table in tables.items() if self._tables.get(subject) != table)
-        gone = tuple(sorted(self._tables.keys() - tables.keys()))
-        self._tables = dict(tables)
+        changed = tuple(table for subject, table in change.items() if table and self._tables.get(subject) != table)
+        gone = tuple(sorted(subject for subject, table in change.items() if table is None and subject in self._tables))
+        self._tables |= {table.subject: table for table in changed}
+        for subject in gone:
+            del self._tables[subject]
         if changed or gone:
             self._revision += 1
             for life in self._lives.values():
                 life.tell(Tables(revision=self._revision, tables=changed, gone=gone))
-        return await self._at_work(self._revision)
+        if self._tables:
+            self._begin()
+
+    async def at_work(self) -> bool:
+        """Wait until requests are judged by all that was told; False: no proxy is at work that could say so."""
+        return await self._is_at(self._revision)
 
     def summary(self) -> dict[str, Any]:
         """For ``netctl status`` and metrics."""
         return summary(
-            self._serving, self._lives.values(), self._totals, restarts=self._restarts, trouble=self._trouble
+            self._serving,
+            self._lives.values(),
+            self._totals,
+            restarts=self._restarts,
+            trouble=self._trouble,
+            off=self._keeping is None,
         )
 
-    async def _at_work(self, revision: int) -> bool:
+    async def _is_at(self, revision: int) -> bool:
         """Every proxy that lives has them, those included that drain: their connections are judged too."""
         lives = [life for life in self._lives.values() if life.hello is not None]
         try:

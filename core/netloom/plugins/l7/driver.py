@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from netloom.plugins.protocols import Op, OpKind, Parser
 
@@ -18,21 +16,23 @@ HELD_BYTES_MAX: Final = 1 << 16
 """Of one direction, waiting for a parser to decide."""
 
 
-class Send(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that go on."""
+class Send(NamedTuple):
+    """Bytes that go on; a tuple, since one is made for every message."""
 
     reply: bool
     """To the client; else to the server."""
     data: bytes
 
 
-class End(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class End:
     """A direction has come to its end: whoever reads it is told."""
 
     reply: bool
 
 
-class Broken(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Broken:
     """The connection cannot go on; nothing follows."""
 
     why: str
@@ -92,33 +92,20 @@ class Driver:
         if len(data) <= side.decided_bytes and not end:  # the body of something large
             side.decided_bytes -= len(data)
             return (Send(reply, data),) if side.passes else ()
-        try:
-            if end or side.held or side.decided_bytes or len(data) < side.wanted_bytes:
-                return tuple(_joined(self._feed(side, data, reply=reply, end=end)))
-            return self._feed_first(side, data, reply=reply)
-        except _Unspoken as error:
-            return self._break(Broken(str(error)))
-        except _Breach as error:
-            return self._break(Broken(str(error), fault=True))
-
-    def _break(self, action: Broken) -> tuple[Action, ...]:
-        self.broken = True
-        return (action,)
-
-    def _feed_first(self, side: _Direction, data: bytes, *, reply: bool) -> tuple[Action, ...]:
-        """As :meth:`_feed` where nothing is left of what came before; most often all of it passes, as it is."""
-        side.held = data
-        ops = self._ask(side, reply=reply, end=False)
-        if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count >= len(data):
-            side.held, side.wanted_bytes = b"", 1
-            side.decided_bytes, side.passes = ops[0].count - len(data), True
-            return (Send(reply, data),)
-        actions = list(self._obey(side, ops, reply=reply))
-        _refuse_hoard(side, reply=reply)
-        return tuple(_joined(actions))
-
-    def _feed(self, side: _Direction, data: bytes, *, reply: bool, end: bool) -> list[Action]:
         actions: list[Action] = []
+        try:
+            self._feed(side, actions, data, reply=reply, end=end)
+        except _Unspoken as error:
+            actions.append(self._break(Broken(str(error))))
+        except _Breach as error:
+            actions.append(self._break(Broken(str(error), fault=True)))
+        return tuple(actions) if len(actions) < 2 else tuple(_joined(actions))
+
+    def _break(self, action: Broken) -> Broken:
+        self.broken = True
+        return action
+
+    def _feed(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool, end: bool) -> None:
         if taken := data[: side.decided_bytes]:
             side.decided_bytes -= len(taken)
             data = data[len(taken) :]
@@ -127,13 +114,15 @@ class Driver:
         side.held += data
         if end or len(side.held) >= side.wanted_bytes:
             ops = self._ask(side, reply=reply, end=end)
-            actions += self._obey(side, ops, reply=reply)
-        _refuse_hoard(side, reply=reply)
-        if end:
-            # What was not judged by now goes nowhere.
-            side.held, side.decided_bytes, side.ended = b"", 0, True
-            actions.append(End(reply))
-        return actions
+            if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count == len(side.held) > 0:  # most messages
+                actions.append(Send(reply, side.held))
+                side.held, side.wanted_bytes = b"", 1
+            else:
+                actions.extend(self._obey(side, ops, reply=reply))
+        if len(side.held) > HELD_BYTES_MAX:
+            raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
+        if end and not side.ended:
+            actions.append(self._end(side))
 
     def _ask(self, side: _Direction, *, reply: bool, end: bool) -> tuple[Op, ...]:
         try:
@@ -141,27 +130,32 @@ class Driver:
         except Exception as error:
             raise _Breach(f"raised {type(error).__name__}: {error}"[:200]) from error
 
+    def _end(self, side: _Direction) -> End:
+        """What was not judged by now goes nowhere."""
+        side.held, side.decided_bytes, side.ended = b"", 0, True
+        return End(side is self._replies)
+
     def _obey(self, side: _Direction, ops: tuple[Op, ...], *, reply: bool) -> Iterator[Action]:
         at, more = 0, 1
         for op in ops:
-            match op:
-                case Op(kind=OpKind.PASS | OpKind.DROP, count=count):
-                    taken = self._decided(side, at, op)
-                    at += len(taken)
-                    side.decided_bytes, side.passes = count - len(taken), op.kind is OpKind.PASS
-                    if taken and side.passes:
-                        yield Send(reply, taken)
-                case Op(kind=OpKind.INJECT, data=data):
-                    self._refuse_midst(op.reply)
-                    yield Send(op.reply, data)
-                case Op(kind=OpKind.MORE, count=count) if count > 0 and op is ops[-1]:
-                    more = count
-                case Op(kind=OpKind.ERROR, data=data):
-                    raise _Unspoken(data.decode(errors="replace") or "not the protocol")
-                case _:
-                    raise _Breach(
-                        f"returned {op!r}"[:200] + ", expected an instruction about at least 1 byte, MORE last"
-                    )
+            if op.kind is OpKind.PASS or op.kind is OpKind.DROP:
+                taken = self._decided(side, at, op)
+                at += len(taken)
+                side.decided_bytes, side.passes = op.count - len(taken), op.kind is OpKind.PASS
+                if taken and side.passes:
+                    yield Send(reply, taken)
+            elif op.kind is OpKind.INJECT:
+                self._refuse_midst(op.reply)
+                yield Send(op.reply, op.data)
+            elif op.kind is OpKind.ERROR:
+                raise _Unspoken(op.data.decode(errors="replace") or "not the protocol")
+            elif op.kind is OpKind.CLOSE and op is ops[-1]:
+                yield from (self._end(one) for one in (self._replies, self._requests) if not one.ended)
+                return
+            elif op.kind is OpKind.MORE and op.count > 0 and op is ops[-1]:
+                more = op.count
+            else:
+                raise _Breach(f"returned {op!r}"[:200] + ", expected one about at least 1 byte, MORE or CLOSE last")
         side.held = side.held[at:]
         side.wanted_bytes = len(side.held) + more
 
@@ -176,11 +170,6 @@ class Driver:
             raise _Breach("wanted to inject into the midst of what it has passed")
         if into.ended:
             raise _Breach("wanted to inject into what has come to its end")
-
-
-def _refuse_hoard(side: _Direction, *, reply: bool) -> None:
-    if len(side.held) > HELD_BYTES_MAX:
-        raise _Unspoken(f"more than {HELD_BYTES_MAX} bytes without a {'reply' if reply else 'request'} among them")
 
 
 def _joined(actions: list[Action]) -> Iterator[Action]:
