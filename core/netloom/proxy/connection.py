@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,8 +23,10 @@ from netloom.proxy.rules import Applied, Ends, Rulebook
 
 TICK_S: Final = 1.0
 """Between two looks at each connection."""
-EVENT_BYTES_MAX: Final = 1 << 15
+EVENT_BYTES_MAX: Final = 1 << 13
 """Given to a parser at once: its time is for as many requests as fit in."""
+TURN_S: Final = 0.005
+"""A connection works through what has come at once, before others get theirs."""
 LINGER_TICKS: Final = 2
 """What a client is told last is not lost with a reset: so long it may go on sending, unheard."""
 ENDED_FIRST: Final = "the connection ended first"
@@ -163,8 +166,7 @@ class Connection:
     def came(self, end: End, data: bytes, *, is_last: bool) -> None:
         """As :class:`~netloom.proxy.end.Owner`."""
         if len(data) > EVENT_BYTES_MAX:
-            for at in range(0, len(data), EVENT_BYTES_MAX):
-                self.came(end, data[at : at + EVENT_BYTES_MAX], is_last=False)
+            self._came_much(end, data, 0)
             return
         self._moved = True
         if self._ticks_closing:
@@ -190,6 +192,18 @@ class Connection:
                 self._end(self._client if action.reply else self._server)
             else:
                 self._break(action)
+
+    def _came_much(self, end: End, data: bytes, at: int) -> None:
+        """From ``at`` on, piece by piece; where that takes long, others get their turn in between."""
+        until = time.monotonic() + TURN_S
+        while at < len(data):
+            if time.monotonic() > until:
+                end.wait(waits=True)
+                asyncio.get_running_loop().call_soon(self._came_much, end, data, at)
+                return
+            self.came(end, data[at : at + EVENT_BYTES_MAX], is_last=False)
+            at += EVENT_BYTES_MAX
+        end.wait(waits=False)
 
     def _judge(self, request: Any) -> Asked:
         if self._changes != self._shared.book.changes:

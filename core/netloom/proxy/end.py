@@ -22,7 +22,7 @@ class Owner(Protocol):
 class End(asyncio.Protocol):
     """Client or server. Calls of the loop come here, and go on to the connection."""
 
-    __slots__ = ("_choked", "_full", "_held", "_owner", "_transport", "came", "is_server", "other", "shut")
+    __slots__ = ("_choked", "_full", "_held", "_owner", "_transport", "_waits", "came", "is_server", "other", "shut")
 
     def __init__(self, owner: Owner, *, is_server: bool) -> None:
         self._owner = owner
@@ -36,7 +36,7 @@ class End(asyncio.Protocol):
         """It does not take what it is sent fast enough."""
         self._choked = False
         """It was sent something because of what came from it, though it was full."""
-        self._held = False
+        self._held = self._waits = False
         self.shut = False
         """It was told that nothing more will come."""
 
@@ -96,11 +96,17 @@ class End(asyncio.Protocol):
         if self._transport is not None:
             self._transport.pause_reading()
 
+    def wait(self, *, waits: bool) -> None:
+        """Whether what has come is still being worked through."""
+        if waits is not self._waits:
+            self._waits = waits
+            self.steer()
+
     def steer(self) -> None:
         """Read, or do not, as there is room for what may come of it."""
         if self._transport is None or self._transport.is_closing():
             return
-        hold = self._choked or self.other.is_full
+        hold = self._choked or self._waits or self.other.is_full
         if hold is not self._held:
             self._held = hold
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
