@@ -36,10 +36,11 @@ SUITE = (
 )
 NOT_OF_THE_KERNEL = (
     "tests/bpf/test_connections_kept.py",
+    "tests/bpf/test_native_receive.py",
     "tests/bpf/test_toolchain_compiler.py",
     "tests/bpf/test_toolchain_maps.py",
 )
-"""What proves something of our compiler and readers, which is the same under any kernel."""
+"""What proves something of our compiler and readers, or of decisions in C, which are the same under any kernel."""
 COMPILING = (
     "tests/bpf/test_configurations.py",
     "tests/bpf/test_pipeline.py",
