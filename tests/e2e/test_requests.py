@@ -1,0 +1,345 @@
+"""Policies about requests, obeyed by real clients and servers, whatever becomes of agents and proxies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netloom.datapath.reasons import DropReason
+from netloom.lab.agents import wait_until
+from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
+from netloom.lab.inside import program
+from support.cluster import WITHIN_S, Cluster, PodView, cluster_of
+from support.given import Given
+from support.leaks import MARK
+from support.observing import between, the_last
+from support.requests import DENIED, POSTING, Service, Talk, asks, connects, serving
+from support.spare_pods import SparePods
+from support.walked import walk
+
+pytestmark = pytest.mark.e2e
+
+BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
+SERVER, NEAR, FAR, NOBODY = "busybox1", "busybox2", "busybox3", "busybox4"
+"""The service; a client on its node, one on the other node, and one there that may not come at all."""
+CLIENTS = pytest.mark.parametrize("client", [NEAR, FAR, "world"])
+RECEIVER = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: receiver}
+spec:
+  endpointSelector: {matchLabels: {app: busybox1}}
+  ingress:
+  - fromEndpoints: [{matchExpressions: [{key: app, operator: In, values: [busybox2, busybox3]}]}]
+    toPorts: &reading
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{method: GET, path: "/jobs(/[0-9]+)?"}]}
+  - fromEntities: [world]
+    toPorts: *reading
+"""
+SENDER = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: sender}
+spec:
+  endpointSelector: {matchExpressions: [{key: app, operator: In, values: [busybox2, busybox3]}]}
+  egress:
+  - toEndpoints: [{matchLabels: {app: busybox1}}]
+    toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{method: GET, path: "/(jobs/.*|healthz)"}, {method: POST, path: /jobs}]}
+"""
+WIDER = RECEIVER.replace("method: GET, path", "method: GET|POST, path")
+UNASKED = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: unasked}
+spec:
+  endpointSelector: {matchLabels: {app: busybox1}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: busybox2}}]
+  ingressDeny:
+  - toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{method: DELETE}]}
+"""
+VISIBLE = {"io.kubernetes.cri.pod-annotations": {"policy.cilium.io/proxy-visibility": "<Egress/80/TCP/HTTP>"}}
+
+
+@pytest.fixture(scope="module")
+def lab(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
+    """Two nodes with two pods each; the world knows the way to pods."""
+    with cluster_of(LabSpec(name=f"{MARK}-l7")) as cluster:
+        for node in cluster.lab.topology.nodes:
+            cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
+            cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def service(lab: Cluster) -> Iterator[Service]:
+    with serving(lab.pod(SERVER)) as services:
+        yield services[SERVER]
+
+
+class Standing(Given):
+    """Policies of the module's lab: a test that asks for those of the last one finds them there."""
+
+    _text: str | None = None
+    """Which stand; None: nobody knows."""
+
+    def only(self, text: str) -> None:
+        """These and no others."""
+        if text == self._text:
+            return
+        if self._text != "":
+            self.delete("--all")
+        if text:
+            self.put(text)
+        self._text = text
+
+    def put(self, text: str, node: str = "node1") -> None:
+        """Each in the place of the one of its name."""
+        self._text = None
+        super().put(text, node)
+
+
+@pytest.fixture(scope="module")
+def policies(lab: Cluster, service: Service, tmp_path_factory: pytest.TempPathFactory) -> Standing:
+    return Standing(lab, tmp_path_factory.mktemp("policies"))
+
+
+@pytest.fixture
+def killed(lab: Cluster) -> Iterator[Callable[[], None]]:
+    """Kills the agent of the service's node; it runs again after the test."""
+    yield lambda: lab.lab.kill_agent("node1")
+    lab.lab.start_agent("node1")
+    lab.lab.wait_converged()
+
+
+@pytest.fixture
+def annotated(lab: Cluster) -> Iterator[PodView]:
+    """A pod of the other node, whose requests somebody wants to see."""
+    pods = SparePods(lab)
+    yield pods.attached("node2", **VISIBLE)
+    pods.close()
+
+
+def netctl(lab: Cluster, node: str) -> tuple[str, ...]:
+    return (str(program("netctl")), "--socket", str(lab.lab.files.socket(node)))
+
+
+def status(lab: Cluster, node: str = "node1") -> dict[str, Any]:
+    """What ``netctl status`` tells of a node's proxy."""
+    found: dict[str, Any] = json.loads(lab.netctl(node, "status", "-o", "json"))["proxy"]
+    return found
+
+
+def talk(lab: Cluster, client: str, version: int) -> Talk:
+    """A connection to the service."""
+    server = lab.pod(SERVER).address(version)
+    if client == "world":
+        return Talk(lab.outside, server, OUTSIDE_V4 if version == 4 else OUTSIDE_V6)
+    return Talk(lab.pod(client), server)
+
+
+@BOTH
+@CLIENTS
+def test_a_denied_request_is_answered_by_the_proxy_and_the_connection_goes_on(
+    lab: Cluster, policies: Standing, client: str, version: int
+) -> None:
+    policies.only(RECEIVER)
+    with talk(lab, client, version) as connection:
+        assert connection.ask().status == 200
+        assert connection.ask("DELETE") == DENIED
+        assert connection.ask("POST", "/jobs", POSTING) == DENIED
+        assert connection.ask().status == 200
+
+
+@BOTH
+@CLIENTS
+def test_the_server_sees_the_clients_own_address_and_port(
+    lab: Cluster, service: Service, policies: Standing, client: str, version: int
+) -> None:
+    policies.only(RECEIVER)
+    with talk(lab, client, version) as connection:
+        assert connection.ask().status == 200
+        assert service.peers[-1] == connection.end
+
+
+@BOTH
+def test_the_node_itself_is_not_asked(lab: Cluster, policies: Standing, version: int) -> None:
+    policies.only(RECEIVER)
+    assert asks(lab.node("node1"), lab.pod(SERVER).address(version), "POST", "/jobs", POSTING).status == 201
+
+
+def test_curl_is_denied_and_goes_on(lab: Cluster, policies: Standing) -> None:
+    policies.only(RECEIVER)
+    url = f"http://{lab.pod(SERVER).ipv4}/jobs/1"
+    told = ("-s", "-w", "%{http_code} %{num_connects}\n", "-o", "/dev/null")
+    said = lab.pod(FAR).run("curl", *told, "-X", "DELETE", url, "--next", *told, url)
+    assert said.splitlines() == ["403 1", "200 0"]
+
+
+@BOTH
+def test_who_is_not_allowed_at_all_does_not_get_to_the_proxy(lab: Cluster, policies: Standing, version: int) -> None:
+    policies.only(RECEIVER)
+    client, server = lab.pod(NOBODY), lab.pod(SERVER)
+    accepted = status(lab)["accepted"]
+    assert not connects(client, server.address(version))
+    drop = the_last(lab, "node1", *between(client, server, "--type", "drop"))
+    assert drop["code"] == DropReason.POLICY
+    assert status(lab)["accepted"] == accepted
+
+
+@BOTH
+@pytest.mark.parametrize("client", [NEAR, FAR])
+def test_the_sender_is_asked_too(lab: Cluster, policies: Standing, client: str, version: int) -> None:
+    """On its own node. What is on both nodes' ways must be allowed by both."""
+    policies.only(SENDER)
+    with talk(lab, client, version) as connection:
+        assert connection.ask("POST", "/jobs", POSTING).status == 201
+        assert connection.ask("PUT", "/jobs/1", POSTING) == DENIED
+        assert connection.ask("GET", "/healthz").status == 200
+
+
+@BOTH
+@pytest.mark.parametrize("client", [NEAR, FAR])
+def test_both_ends_must_allow_a_request(
+    lab: Cluster, service: Service, policies: Standing, client: str, version: int
+) -> None:
+    policies.only(f"{RECEIVER}---{SENDER}")
+    with talk(lab, client, version) as connection:
+        assert connection.ask("GET", "/jobs/1").status == 200
+        assert connection.ask("GET", "/healthz") == DENIED
+        assert connection.ask("GET", "/jobs") == DENIED
+        assert connection.ask("GET", "/jobs/1").status == 200
+        assert service.peers[-1] == connection.end
+
+
+def test_a_request_is_told_of_with_the_rule_that_judged_it(lab: Cluster, policies: Standing) -> None:
+    policies.only(RECEIVER)
+    client, server = lab.pod(FAR), lab.pod(SERVER)
+    with Talk(client, server.ipv4) as connection:
+        connection.ask("GET", "/jobs/1")
+        connection.ask("DELETE", "/jobs/7")
+    options = between(client, server, "--type", "l7")
+    denied = the_last(lab, "node1", *options, "--verdict", "dropped")
+    allowed = the_last(lab, "node1", *options, "--verdict", "forwarded")
+    assert (denied, allowed) == ({}, {})
+
+
+@pytest.mark.parametrize(("request_line", "passes"), [("GET /jobs/1", True), ("DELETE /jobs/1", False)])
+def test_a_trace_says_what_becomes_of_a_request(
+    lab: Cluster, policies: Standing, request_line: str, passes: bool
+) -> None:
+    policies.only(RECEIVER)
+    method, path = request_line.split()
+    argv = ("--src", f"default/{FAR}", "--dst", f"default/{SERVER}", "--dport", "80", "--http", request_line)
+    ended = lab.node("node1").attempt(*netctl(lab, "node1"), "policy", "trace", *argv)
+    assert ended.returncode == (0 if passes else 5), ended.stderr
+    assert (asks(lab.pod(FAR), lab.pod(SERVER).ipv4, method, path) == DENIED) is not passes
+
+
+@BOTH
+@pytest.mark.parametrize("client", [NEAR, FAR])
+def test_a_walk_ends_at_the_proxy(lab: Cluster, policies: Standing, client: str, version: int) -> None:
+    policies.only(RECEIVER)
+    server = str(lab.pod(SERVER).address(version))
+    walked = walk(lab, lab.pod(client).node, client, server, "--proto", "tcp", "--port", "80")
+    assert (walked["outcome"]["fate"], walked["outcome"]["node"]) == ("proxy", "node1")
+
+
+def test_the_next_request_is_judged_by_the_rules_of_then(lab: Cluster, policies: Standing) -> None:
+    policies.only(RECEIVER)
+    with talk(lab, FAR, 4) as connection:
+        assert connection.ask("POST", "/jobs", POSTING) == DENIED
+        policies.put(WIDER)
+        assert connection.ask("POST", "/jobs", POSTING).status == 201
+        policies.put(RECEIVER)
+        assert connection.ask("POST", "/jobs", POSTING) == DENIED
+
+
+def test_a_connection_goes_on_when_its_policy_is_deleted(lab: Cluster, policies: Standing) -> None:
+    policies.only(RECEIVER)
+    with talk(lab, FAR, 4) as connection:
+        assert connection.ask("POST", "/jobs", POSTING) == DENIED
+        policies.only("")
+        assert connection.ask("POST", "/jobs", POSTING).status == 201
+
+
+def test_a_denied_request_is_denied_whoever_allows_it(lab: Cluster, policies: Standing) -> None:
+    policies.only(UNASKED)
+    with talk(lab, NEAR, 4) as connection:
+        assert connection.ask("POST", "/jobs", POSTING).status == 201
+        assert connection.ask("DELETE") == DENIED
+        assert connection.ask().status == 200
+
+
+def test_requests_are_seen_by_annotation_and_all_pass(
+    lab: Cluster, policies: Standing, annotated: PodView
+) -> None:
+    policies.only("")
+    assert asks(annotated, lab.pod(SERVER).ipv4, "POST", "/jobs", POSTING).status == 201
+    told = the_last(lab, "node2", *between(annotated, lab.pod(SERVER), "--type", "l7"))
+    assert told == {}
+
+
+def test_the_proxy_enforces_while_the_agent_is_dead(
+    lab: Cluster, policies: Standing, killed: Callable[[], None]
+) -> None:
+    """The next agent takes it over, and no connection ends."""
+    policies.only(RECEIVER)
+    pid = status(lab)["pid"]
+    with talk(lab, FAR, 4) as connection, talk(lab, NEAR, 6) as other:
+        killed()
+        for one in (connection, other):
+            assert one.ask().status == 200
+            assert one.ask("DELETE") == DENIED
+        assert asks(lab.pod(FAR), lab.pod(SERVER).ipv6, "DELETE") == DENIED
+        lab.lab.start_agent("node1")
+        lab.lab.wait_converged()
+        assert status(lab)["pid"] == pid
+        for one in (connection, other):
+            assert one.ask("DELETE") == DENIED
+            assert one.ask().status == 200
+
+
+def test_without_a_proxy_its_ports_are_closed_and_nothing_else(
+    lab: Cluster, policies: Standing, killed: Callable[[], None]
+) -> None:
+    """No agent starts it again here, so that the test sees it away."""
+    policies.only(RECEIVER)
+    client, server = lab.pod(FAR), lab.pod(SERVER)
+    before = lab.drops("node1").get("PROXY_AWAY", 0)
+    with talk(lab, FAR, 4) as connection:
+        pid = status(lab)["pid"]
+        killed()
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises((OSError, HTTPException)):
+            connection.ask()
+    assert not connects(client, server.ipv4)
+    assert not connects(client, server.ipv6)
+    assert asks(lab.node("node1"), server.ipv4).status == 200
+    lab.pod(NEAR).ping(client.ipv4)
+    lab.lab.start_agent("node1")
+    assert wait_until(lambda: status(lab)["state"] == "at work", WITHIN_S)
+    assert lab.drops("node1")["PROXY_AWAY"] > before
+    assert asks(client, server.ipv4, "DELETE") == DENIED
+    assert asks(client, server.ipv4).status == 200
+
+
+def test_a_proxy_that_ends_is_started_again(lab: Cluster, policies: Standing) -> None:
+    policies.only(RECEIVER)
+    pid = status(lab)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: status(lab)["state"] == "at work" and status(lab)["pid"] != pid, WITHIN_S)
+    assert asks(lab.pod(FAR), lab.pod(SERVER).ipv6).status == 200
+    assert asks(lab.pod(FAR), lab.pod(SERVER).ipv6, "DELETE") == DENIED
