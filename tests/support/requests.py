@@ -41,7 +41,8 @@ class Service:
         with open_netns(netns_path(place.netns)) as fd:
             self._server = call_in_netns(fd, lambda: made("::", PORT))
         self._server.verify_request = self._came
-        self._server.handle_error = lambda *_: None  # a client that is killed is no news
+        self._server.handle_error = lambda *_: None  # connections are broken on purpose
+        self._server.RequestHandlerClass.log_message = lambda *_: None
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
         self.peers: list[tuple[Address, int]] = []
