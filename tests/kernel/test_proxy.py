@@ -177,3 +177,17 @@ def test_what_is_sent_before_the_server_is_reached_is_not_lost(lab: World, is_la
     assert receive(server, 6) == b"get b\n"
     server.sendall(b"found\n")
     assert receive(client, 6) == b"found\n"
+
+
+AWAY = "add table inet away; add chain inet away in { type filter hook input priority 0; policy drop; }"
+
+
+def test_what_is_not_the_protocol_may_come_before_the_server_is_reached(lab: World, agent: ControlSocket) -> None:
+    """It is a reset for the server, which answers when the kernel asks again, and told of once."""
+    listener = lab.listen()
+    lab.server.run("nft", AWAY)
+    lab.dial().sendall(b"junk")
+    lab.server.run("nft", "delete table inet away")
+    assert is_reset(lab.accept(listener))
+    agent.closed("not the protocol")
+    assert [record.why for record in agent.heard.access] == ["junk"]

@@ -141,7 +141,8 @@ class Connection:
         try:
             made = await sockets.connect(source, destination, self._shared.settings.connect_timeout_s)
             await asyncio.get_running_loop().create_connection(lambda: self._server, sock=made)
-            sockets.keep(made)
+            if self._server.is_open:
+                sockets.keep(made)
         except (OSError, TimeoutError) as error:
             self._connecting = None
             self._told(f"the server cannot be reached: {str(error) or 'no answer'}")

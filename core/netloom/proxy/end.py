@@ -104,12 +104,17 @@ class End(asyncio.Protocol):
 
     def steer(self) -> None:
         """Read, or do not, as there is room for what may come of it."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.is_open:
             return
         hold = self._choked or self._waits or self.other.is_full
         if hold is not self._held:
             self._held = hold
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected, and nobody has begun to end it."""
+        return self._transport is not None and not self._transport.is_closing()
 
     @property
     def is_full(self) -> bool:
