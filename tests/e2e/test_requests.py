@@ -59,9 +59,7 @@ spec:
       rules: {http: [{method: GET, path: "/(jobs/.*|healthz)"}, {method: POST, path: /jobs}]}
 """
 WIDER = RECEIVER.replace("method: GET, path", "method: GET|POST, path")
-NATIVE_RECEIVER, NATIVE_SENDER = (
-    text.replace("[busybox2, busybox3]", "[busybox2]") for text in (RECEIVER, SENDER)
-)
+NATIVE_RECEIVER, NATIVE_SENDER = (text.replace("[busybox2, busybox3]", "[busybox2]") for text in (RECEIVER, SENDER))
 UNASKED = """
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
@@ -253,12 +251,32 @@ def test_a_request_is_told_of_with_the_rule_that_judged_it(lab: Cluster, policie
         connection.ask("GET", "/jobs/1")
         connection.ask("DELETE", "/jobs/7")
     options = between(client, server, "--type", "l7")
+    allowed = the_last(lab, "node1", *options, "--policy", "receiver")
+    assert (allowed["verdict"], allowed["direction"]) == ("forwarded", "ingress")
+    (rule,) = allowed["policy"]["rules"]
+    assert rule["path"] == "spec.ingress[0].toPorts[0].rules.http[0]"
+    fields = {"host": str(server.ipv4), "method": "GET", "path": "/jobs/1"}
+    assert (allowed["request"]["fields"], allowed["request"]["answer"]) == (fields, {"status": "200"})
     denied = the_last(lab, "node1", *options, "--verdict", "dropped")
-    allowed = the_last(lab, "node1", *options, "--verdict", "forwarded")
-    assert "receiver" in allowed["because"]["policies"] + [one["policy"] for one in allowed["because"]["rules"]]
-    assert (allowed["request"]["fields"], allowed["request"]["answer"]) == ({}, {})
-    assert (denied["direction"], denied["request"]["fields"]) == ("ingress", {})
-    assert denied["because"] == {}
+    assert denied["request"]["fields"]["path"] == "/jobs/7"
+    assert denied["policy"] is None, "a rule decided, where none holds"
+
+
+def test_a_denied_request_is_denied_whoever_allows_it(lab: Cluster, policies: Standing) -> None:
+    policies.only(UNASKED)
+    with talk(lab, NEAR, 4) as connection:
+        assert connection.ask("POST", "/jobs", POSTING).status == 201
+        assert connection.ask("DELETE") == DENIED
+        assert connection.ask().status == 200
+
+
+def test_a_rule_that_denies_is_told_of(lab: Cluster, policies: Standing) -> None:
+    policies.only(UNASKED)
+    client, server = lab.pod(NEAR), lab.pod(SERVER)
+    assert asks(client, server.ipv6, "DELETE") == DENIED
+    denied = the_last(lab, "node1", *between(client, server, "--type", "l7", "--policy", "unasked"))
+    assert (denied["verdict"], denied["request"]["fields"]["method"]) == ("dropped", "DELETE")
+    assert denied["policy"]["rules"][0]["path"] == "spec.ingressDeny[0].toPorts[0].rules.http[0]"
 
 
 @pytest.mark.parametrize(("request_line", "passes"), [("GET /jobs/1", True), ("DELETE /jobs/1", False)])
@@ -300,17 +318,7 @@ def test_a_connection_goes_on_when_its_policy_is_deleted(lab: Cluster, policies:
         assert connection.ask("POST", "/jobs", POSTING).status == 201
 
 
-def test_a_denied_request_is_denied_whoever_allows_it(lab: Cluster, policies: Standing) -> None:
-    policies.only(UNASKED)
-    with talk(lab, NEAR, 4) as connection:
-        assert connection.ask("POST", "/jobs", POSTING).status == 201
-        assert connection.ask("DELETE") == DENIED
-        assert connection.ask().status == 200
-
-
-def test_requests_are_seen_by_annotation_and_all_pass(
-    lab: Cluster, policies: Standing, annotated: PodView
-) -> None:
+def test_requests_are_seen_by_annotation_and_all_pass(lab: Cluster, policies: Standing, annotated: PodView) -> None:
     policies.only("")
     assert asks(annotated, lab.pod(SERVER).ipv4, "POST", "/jobs", POSTING).status == 201
     told = the_last(lab, "node2", *between(annotated, lab.pod(SERVER), "--type", "l7"))
@@ -370,7 +378,9 @@ def test_a_proxy_that_ends_is_started_again(lab: Cluster, policies: Standing) ->
     assert asks(lab.pod(FAR), lab.pod(SERVER).ipv6, "DELETE") == DENIED
 
 
-def test_a_nodes_cleaning_ends_its_proxy_and_a_labs_end_all_others(_nothing_left_by_the_run: None, tmp_path: Path) -> None:
+def test_a_nodes_cleaning_ends_its_proxy_and_a_labs_end_all_others(
+    _nothing_left_by_the_run: None, tmp_path: Path
+) -> None:
     """In native mode, where packets for a pod come by another program."""
     with (
         cluster_of(LabSpec(name=f"{MARK}-l7n", pods_per_node=1), {"network_mode": "native"}) as lab,

@@ -111,9 +111,7 @@ class Talk:
         return Answer(answer.status, answer.read())
 
 
-def asks(
-    client: Place, server: Address, method: str = "GET", path: str = "/jobs/1", body: object = None
-) -> Answer:
+def asks(client: Place, server: Address, method: str = "GET", path: str = "/jobs/1", body: object = None) -> Answer:
     """One request over a connection of its own. Raises as :class:`Talk`."""
     with Talk(client, server) as talk:
         return talk.ask(method, path, body)
