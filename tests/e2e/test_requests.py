@@ -73,6 +73,30 @@ spec:
     - ports: [{port: "80", protocol: TCP}]
       rules: {http: [{method: DELETE}]}
 """
+AWAY = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: away}
+spec:
+  endpointSelector: {matchExpressions: [{key: app, operator: In, values: [busybox2, busybox3]}]}
+  egress:
+  - toEntities: [world, host, remote-node]
+    toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{method: GET}]}
+"""
+NODES = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: nodes}
+spec:
+  endpointSelector: {matchLabels: {app: busybox1}}
+  ingress:
+  - fromEntities: [remote-node]
+    toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{method: GET}]}
+"""
 VISIBLE = {"io.kubernetes.cri.pod-annotations": {"policy.cilium.io/proxy-visibility": "<Egress/80/TCP/HTTP>"}}
 
 
@@ -242,6 +266,54 @@ def test_both_ends_must_allow_a_request(
         assert connection.ask("GET", "/jobs") == DENIED
         assert connection.ask("GET", "/jobs/1").status == 200
         assert service.peers[-1] == connection.end
+
+
+@BOTH
+@pytest.mark.parametrize("server", ["world", "own node", "other node"])
+def test_requests_to_what_is_no_pod_are_judged_too(lab: Cluster, policies: Standing, server: str, version: int) -> None:
+    """The world sees the node, as without a proxy."""
+    policies.only(AWAY)
+    client, address = (
+        lab.pod(NEAR),
+        {
+            "world": OUTSIDE_V4 if version == 4 else OUTSIDE_V6,
+            "own node": lab.gateway("node1", version),
+            "other node": lab.underlay("node2", version),
+        }[server],
+    )
+    place = {"world": lab.outside, "own node": lab.node("node1"), "other node": lab.node("node2")}[server]
+    with serving(place) as services, Talk(client, address) as connection:
+        assert connection.ask().status == 200
+        assert connection.ask("DELETE") == DENIED
+        assert connection.ask().status == 200
+        (peer,) = services[place.name].peers
+    assert peer[0] == (lab.underlay("node1", version) if server != "own node" else client.address(version))
+
+
+@BOTH
+def test_another_nodes_requests_are_judged(lab: Cluster, service: Service, policies: Standing, version: int) -> None:
+    policies.only(NODES)
+    with Talk(lab.node("node2"), lab.pod(SERVER).address(version)) as connection:
+        assert connection.ask().status == 200
+        assert connection.ask("DELETE") == DENIED
+        assert connection.ask().status == 200
+        assert service.peers[-1] == connection.end
+
+
+@BOTH
+def test_a_connection_that_is_older_than_its_rules_must_be_made_anew(
+    lab: Cluster, policies: Standing, version: int
+) -> None:
+    policies.only("")
+    client, server = lab.pod(FAR), lab.pod(SERVER)
+    with talk(lab, FAR, version) as connection:
+        assert connection.ask("POST", "/jobs", POSTING).status == 201
+        policies.only(RECEIVER)
+        with pytest.raises(TimeoutError):
+            connection.ask(within_s=0.5)
+    drop = the_last(lab, "node1", *between(client, server, "--type", "drop"))
+    assert drop["code"] == DropReason.PROXY_TOO_LATE
+    assert asks(client, server.address(version)).status == 200
 
 
 def test_a_request_is_told_of_with_the_rule_that_judged_it(lab: Cluster, policies: Standing) -> None:

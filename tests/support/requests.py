@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.lab.inside import netns_path
 from netloom.model.address import Address
-from support.cluster import Place
+from support.cluster import WITHIN_S, Place
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "job-postings"
 PORT = 80
@@ -104,8 +104,11 @@ class Talk:
         host, port, *_ = self._socket.getsockname()
         return ip_address(host), port
 
-    def ask(self, method: str = "GET", path: str = "/jobs/1", body: object = None) -> Answer:
-        """One request. Raises OSError or HTTPException when the connection has ended."""
+    def ask(
+        self, method: str = "GET", path: str = "/jobs/1", body: object = None, within_s: float = WITHIN_S
+    ) -> Answer:
+        """One request. Raises OSError or HTTPException when the connection has ended, or nothing comes."""
+        self._socket.settimeout(within_s)
         self._http.request(method, path, None if body is None else json.dumps(body))
         answer = self._http.getresponse()
         return Answer(answer.status, answer.read())
