@@ -271,7 +271,7 @@ def test_both_ends_must_allow_a_request(
 @BOTH
 @pytest.mark.parametrize("server", ["world", "own node", "other node"])
 def test_requests_to_what_is_no_pod_are_judged_too(lab: Cluster, policies: Standing, server: str, version: int) -> None:
-    """The world sees the node, as without a proxy."""
+    """They see the node, as the world does without a proxy; a server of the node itself does for the proxy's sake."""
     policies.only(AWAY)
     client, address = (
         lab.pod(NEAR),
@@ -287,7 +287,7 @@ def test_requests_to_what_is_no_pod_are_judged_too(lab: Cluster, policies: Stand
         assert connection.ask("DELETE") == DENIED
         assert connection.ask().status == 200
         (peer,) = services[place.name].peers
-    assert peer[0] == (lab.underlay("node1", version) if server != "own node" else client.address(version))
+    assert peer[0] == (address if server == "own node" else lab.underlay("node1", version))
 
 
 @BOTH
