@@ -16,8 +16,8 @@ import pytest
 
 from netloom.datapath.reasons import DropReason
 from netloom.lab.agents import wait_until
-from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from netloom.lab.inside import program
+from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from support.cluster import WITHIN_S, Cluster, PodView, cluster_of
 from support.given import Given
 from support.leaks import MARK
@@ -100,20 +100,29 @@ spec:
 VISIBLE = {"io.kubernetes.cri.pod-annotations": {"policy.cilium.io/proxy-visibility": "<Egress/80/TCP/HTTP>"}}
 
 
-@pytest.fixture(scope="module")
-def lab(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
-    """Two nodes with two pods each; the world knows the way to pods."""
-    with cluster_of(LabSpec(name=f"{MARK}-l7")) as cluster:
-        for node in cluster.lab.topology.nodes:
-            cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
-            cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
-        yield cluster
+def tell_ways_to_pods(cluster: Cluster) -> None:
+    """To the world."""
+    for node in cluster.lab.topology.nodes:
+        cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
+        cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
 
 
 @pytest.fixture(scope="module")
-def service(lab: Cluster) -> Iterator[Service]:
-    with serving(lab.pod(SERVER)) as services:
-        yield services[SERVER]
+def served(_nothing_left_by_the_run: None) -> Iterator[tuple[Cluster, Service]]:
+    """Two nodes with two pods each, one of which serves; the world knows the way to pods."""
+    with cluster_of(LabSpec(name=f"{MARK}-l7")) as cluster, serving(cluster.pod(SERVER)) as services:
+        tell_ways_to_pods(cluster)
+        yield cluster, services[SERVER]
+
+
+@pytest.fixture
+def lab(served: tuple[Cluster, Service]) -> Cluster:
+    return served[0]
+
+
+@pytest.fixture
+def service(served: tuple[Cluster, Service]) -> Service:
+    return served[1]
 
 
 class Standing(Given):
@@ -139,8 +148,8 @@ class Standing(Given):
 
 
 @pytest.fixture(scope="module")
-def policies(lab: Cluster, service: Service, tmp_path_factory: pytest.TempPathFactory) -> Standing:
-    return Standing(lab, tmp_path_factory.mktemp("policies"))
+def policies(served: tuple[Cluster, Service], tmp_path_factory: pytest.TempPathFactory) -> Standing:
+    return Standing(served[0], tmp_path_factory.mktemp("policies"))
 
 
 @pytest.fixture
@@ -450,26 +459,34 @@ def test_a_proxy_that_ends_is_started_again(lab: Cluster, policies: Standing) ->
     assert asks(lab.pod(FAR), lab.pod(SERVER).ipv6, "DELETE") == DENIED
 
 
-def test_a_nodes_cleaning_ends_its_proxy_and_a_labs_end_all_others(
-    _nothing_left_by_the_run: None, tmp_path: Path
+@pytest.fixture
+def native(_nothing_left_by_the_run: None) -> Iterator[Cluster]:
+    """Where packets for a pod come by another program; the service and a client on two nodes."""
+    with cluster_of(LabSpec(name=f"{MARK}-l7n", pods_per_node=1), {"network_mode": "native"}) as cluster:
+        tell_ways_to_pods(cluster)
+        yield cluster
+    assert proxies(cluster) == [], "a lab's end left them"
+
+
+def test_in_native_mode_requests_are_judged_and_a_nodes_cleaning_ends_its_proxy(
+    native: Cluster, tmp_path: Path
 ) -> None:
-    """In native mode, where packets for a pod come by another program."""
-    with (
-        cluster_of(LabSpec(name=f"{MARK}-l7n", pods_per_node=1), {"network_mode": "native"}) as lab,
-        serving(lab.pod("busybox1")) as services,
-    ):
-        Given(lab, tmp_path).put(f"{NATIVE_RECEIVER}---{NATIVE_SENDER}")
-        client, server = lab.pod("busybox2"), lab.pod("busybox1")
+    server = native.pod(SERVER)
+    with serving(server) as services:
+        Given(native, tmp_path).put(f"{NATIVE_RECEIVER}---{NATIVE_SENDER}")
         for version in (4, 6):
-            with Talk(client, server.address(version)) as connection:
+            with Talk(native.pod(NEAR), server.address(version)) as connection:
                 assert connection.ask("GET", "/healthz") == DENIED
                 assert connection.ask("GET", "/jobs") == DENIED
                 assert connection.ask().status == 200
-                assert services["busybox1"].peers[-1] == connection.end
-        both = {status(lab, node)["pid"] for node in ("node1", "node2")}
-        assert both == set(proxies(lab))
-        gone = status(lab, "node1")["pid"]
-        lab.lab.stop_agent("node1")
-        lab.node("node1").run(str(program("netloom-agent")), "--config", str(lab.lab.files.config("node1")), "--clean")
-        assert wait_until(lambda: set(proxies(lab)) == both - {gone}, WITHIN_S)
-    assert proxies(lab) == []
+                assert services[SERVER].peers[-1] == connection.end
+            with talk(native, "world", version) as connection:
+                assert connection.ask("GET", "/healthz") == DENIED
+                assert connection.ask().status == 200
+                assert services[SERVER].peers[-1] == connection.end
+    here, there = (status(native, node)["pid"] for node in ("node1", "node2"))
+    assert set(proxies(native)) == {here, there}
+    native.lab.stop_agent("node1")
+    config = str(native.lab.files.config("node1"))
+    native.node("node1").run(str(program("netloom-agent")), "--config", config, "--clean")
+    assert wait_until(lambda: proxies(native) == [there], WITHIN_S)

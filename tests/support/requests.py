@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.lab.inside import netns_path
@@ -92,7 +92,7 @@ class Talk:
         self._http.sock = self._socket
         self._http.auto_open = 0  # an end of the connection is to be seen
 
-    def __enter__(self) -> Talk:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
