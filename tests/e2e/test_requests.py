@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +14,28 @@ from netloom.lab.inside import program
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
 from support.cluster import WITHIN_S, Cluster, PodView, cluster_of
 from support.given import Given
+from support.judged import (
+    AWAY,
+    FAR,
+    NATIVE_RECEIVER,
+    NATIVE_SENDER,
+    NEAR,
+    NOBODY,
+    NODES,
+    RECEIVER,
+    SENDER,
+    SERVER,
+    UNASKED,
+    VISIBLE,
+    WIDER,
+    Standing,
+    kill,
+    netctl,
+    proxies,
+    status,
+    talk,
+    tell_ways_to_pods,
+)
 from support.leaks import MARK
 from support.observing import between, the_last
 from support.requests import DENIED, POSTING, Service, Talk, asks, connects, serving
@@ -29,82 +45,7 @@ from support.walked import walk
 pytestmark = pytest.mark.e2e
 
 BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
-SERVER, NEAR, FAR, NOBODY = "busybox1", "busybox2", "busybox3", "busybox4"
-"""The service; a client on its node, one on the other node, and one there that may not come at all."""
 CLIENTS = pytest.mark.parametrize("client", [NEAR, FAR, "world"])
-RECEIVER = """
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: receiver}
-spec:
-  endpointSelector: {matchLabels: {app: busybox1}}
-  ingress:
-  - fromEndpoints: [{matchExpressions: [{key: app, operator: In, values: [busybox2, busybox3]}]}]
-    toPorts: &reading
-    - ports: [{port: "80", protocol: TCP}]
-      rules: {http: [{method: GET, path: "/jobs(/[0-9]+)?"}]}
-  - fromEntities: [world]
-    toPorts: *reading
-"""
-SENDER = """
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: sender}
-spec:
-  endpointSelector: {matchExpressions: [{key: app, operator: In, values: [busybox2, busybox3]}]}
-  egress:
-  - toEndpoints: [{matchLabels: {app: busybox1}}]
-    toPorts:
-    - ports: [{port: "80", protocol: TCP}]
-      rules: {http: [{method: GET, path: "/(jobs/.*|healthz)"}, {method: POST, path: /jobs}]}
-"""
-WIDER = RECEIVER.replace("method: GET, path", "method: GET|POST, path")
-NATIVE_RECEIVER, NATIVE_SENDER = (text.replace("[busybox2, busybox3]", "[busybox2]") for text in (RECEIVER, SENDER))
-UNASKED = """
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: unasked}
-spec:
-  endpointSelector: {matchLabels: {app: busybox1}}
-  ingress:
-  - fromEndpoints: [{matchLabels: {app: busybox2}}]
-  ingressDeny:
-  - toPorts:
-    - ports: [{port: "80", protocol: TCP}]
-      rules: {http: [{method: DELETE}]}
-"""
-AWAY = """
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: away}
-spec:
-  endpointSelector: {matchExpressions: [{key: app, operator: In, values: [busybox2, busybox3]}]}
-  egress:
-  - toEntities: [world, host, remote-node]
-    toPorts:
-    - ports: [{port: "80", protocol: TCP}]
-      rules: {http: [{method: GET}]}
-"""
-NODES = """
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: nodes}
-spec:
-  endpointSelector: {matchLabels: {app: busybox1}}
-  ingress:
-  - fromEntities: [remote-node]
-    toPorts:
-    - ports: [{port: "80", protocol: TCP}]
-      rules: {http: [{method: GET}]}
-"""
-VISIBLE = {"io.kubernetes.cri.pod-annotations": {"policy.cilium.io/proxy-visibility": "<Egress/80/TCP/HTTP>"}}
-
-
-def tell_ways_to_pods(cluster: Cluster) -> None:
-    """To the world."""
-    for node in cluster.lab.topology.nodes:
-        cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v4), "via", str(node.ipv4.ip))
-        cluster.outside.run("ip", "route", "add", str(node.pod_cidr_v6), "via", str(node.ipv6.ip))
 
 
 @pytest.fixture(scope="module")
@@ -123,28 +64,6 @@ def lab(served: tuple[Cluster, Service]) -> Cluster:
 @pytest.fixture
 def service(served: tuple[Cluster, Service]) -> Service:
     return served[1]
-
-
-class Standing(Given):
-    """Policies of the module's lab: a test that asks for those of the last one finds them there."""
-
-    _text: str | None = None
-    """Which stand; None: nobody knows."""
-
-    def only(self, text: str) -> None:
-        """These and no others."""
-        if text == self._text:
-            return
-        if self._text != "":
-            self.delete("--all")
-        if text:
-            self.put(text)
-        self._text = text
-
-    def put(self, text: str, node: str = "node1") -> None:
-        """Each in the place of the one of its name."""
-        self._text = None
-        super().put(text, node)
 
 
 @pytest.fixture(scope="module")
@@ -166,43 +85,6 @@ def annotated(lab: Cluster) -> Iterator[PodView]:
     pods = SparePods(lab)
     yield pods.attached("node2", **VISIBLE)
     pods.close()
-
-
-def netctl(lab: Cluster, node: str) -> tuple[str, ...]:
-    return (str(program("netctl")), "--socket", str(lab.lab.files.socket(node)))
-
-
-def status(lab: Cluster, node: str = "node1") -> dict[str, Any]:
-    """What ``netctl status`` tells of a node's proxy."""
-    found: dict[str, Any] = json.loads(lab.netctl(node, "status", "-o", "json"))["proxy"]
-    return found
-
-
-def kill(pid: int) -> None:
-    """End a proxy, and wait until all that it had is closed."""
-    fd = os.pidfd_open(pid)
-    signal.pidfd_send_signal(fd, signal.SIGKILL)
-    assert select.select([fd], [], [], WITHIN_S)[0]
-    os.close(fd)
-
-
-def proxies(lab: Cluster) -> list[int]:
-    """All that run by configs of the lab."""
-    wanted = f"netloom.proxy.main\0--config\0{lab.lab.files.directory}/".encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if wanted in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
-
-
-def talk(lab: Cluster, client: str, version: int) -> Talk:
-    """A connection to the service."""
-    server = lab.pod(SERVER).address(version)
-    if client == "world":
-        return Talk(lab.outside, server, OUTSIDE_V4 if version == 4 else OUTSIDE_V6)
-    return Talk(lab.pod(client), server)
 
 
 @BOTH
@@ -248,8 +130,7 @@ def test_who_is_not_allowed_at_all_does_not_get_to_the_proxy(lab: Cluster, polic
     policies.only(RECEIVER)
     client, server = lab.pod(NOBODY), lab.pod(SERVER)
     assert not connects(client, server.address(version))
-    drop = the_last(lab, "node1", *between(client, server, "--type", "drop"))
-    assert drop["code"] == DropReason.POLICY
+    assert the_last(lab, "node1", *between(client, server, "--type", "drop"))["code"] == DropReason.POLICY
 
 
 @BOTH
@@ -320,8 +201,8 @@ def test_a_connection_that_is_older_than_its_rules_must_be_made_anew(
         policies.only(RECEIVER)
         with pytest.raises(TimeoutError):
             connection.ask(within_s=0.5)
-    drop = the_last(lab, "node1", *between(client, server, "--type", "drop"))
-    assert drop["code"] == DropReason.PROXY_TOO_LATE
+    told = the_last(lab, "node1", *between(client, server, "--type", "drop", "--ip", str(client.address(version))))
+    assert told["code"] == DropReason.PROXY_TOO_LATE
     assert asks(client, server.address(version)).status == 200
 
 
@@ -329,15 +210,15 @@ def test_a_request_is_told_of_with_the_rule_that_judged_it(lab: Cluster, policie
     policies.only(RECEIVER)
     client, server = lab.pod(FAR), lab.pod(SERVER)
     with Talk(client, server.ipv4) as connection:
-        connection.ask("GET", "/jobs/1")
+        connection.ask("GET", "/jobs/6")
         connection.ask("DELETE", "/jobs/7")
-    options = between(client, server, "--type", "l7")
+        options = between(client, server, "--type", "l7", "--port", str(connection.end[1]))
     allowed = the_last(lab, "node1", *options, "--policy", "receiver")
     assert (allowed["verdict"], allowed["direction"]) == ("forwarded", "ingress")
     (rule,) = allowed["policy"]["rules"]
     assert rule["path"] == "spec.ingress[0].toPorts[0].rules.http[0]"
-    fields = {"host": str(server.ipv4), "method": "GET", "path": "/jobs/1"}
-    assert (allowed["request"]["fields"], allowed["request"]["answer"]) == (fields, {"status": "200"})
+    fields = {"host": str(server.ipv4), "method": "GET", "path": "/jobs/6"}
+    assert (allowed["request"]["fields"], allowed["request"]["answer"]) == (fields, {"status": "404"})
     denied = the_last(lab, "node1", *options, "--verdict", "dropped")
     assert denied["request"]["fields"]["path"] == "/jobs/7"
     assert denied["policy"] is None, "a rule decided, where none holds"
