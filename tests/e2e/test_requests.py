@@ -210,15 +210,15 @@ def test_a_request_is_told_of_with_the_rule_that_judged_it(lab: Cluster, policie
     policies.only(RECEIVER)
     client, server = lab.pod(FAR), lab.pod(SERVER)
     with Talk(client, server.ipv4) as connection:
-        connection.ask("GET", "/jobs/6")
+        connection.ask("GET", "/jobs/1")
         connection.ask("DELETE", "/jobs/7")
         options = between(client, server, "--type", "l7", "--port", str(connection.end[1]))
     allowed = the_last(lab, "node1", *options, "--policy", "receiver")
     assert (allowed["verdict"], allowed["direction"]) == ("forwarded", "ingress")
     (rule,) = allowed["policy"]["rules"]
     assert rule["path"] == "spec.ingress[0].toPorts[0].rules.http[0]"
-    fields = {"host": str(server.ipv4), "method": "GET", "path": "/jobs/6"}
-    assert (allowed["request"]["fields"], allowed["request"]["answer"]) == (fields, {"status": "404"})
+    fields = {"host": str(server.ipv4), "method": "GET", "path": "/jobs/1"}
+    assert (allowed["request"]["fields"], allowed["request"]["answer"]) == (fields, {"status": "200"})
     denied = the_last(lab, "node1", *options, "--verdict", "dropped")
     assert denied["request"]["fields"]["path"] == "/jobs/7"
     assert denied["policy"] is None, "a rule decided, where none holds"
