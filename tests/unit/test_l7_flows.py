@@ -7,12 +7,14 @@ from ipaddress import ip_address
 
 import pytest
 
+from netloom.agent.flow_log import RequestRecord
 from netloom.agent.flow_views import flow_view
 from netloom.cli.observe.lines import as_dict, compact
 from netloom.datapath.event_lines import format_flow
 from netloom.datapath.flow_filter import read_filter
 from netloom.datapath.l7_flows import l7_flow
 from netloom.model.flow import Flow, FlowKind, FlowVerdict, L7Request, Packet
+from netloom.model.l7_messages import Access
 from netloom.model.policy import PolicyKind, PolicyName
 
 PACKET = Packet(
@@ -43,6 +45,27 @@ def test_a_request_is_printed_with_its_ends_its_answer_and_the_rule_that_decided
         "l7 http allowed 10.0.0.1:40000 -> 10.0.0.2:80 method=GET path=/jobs/1 => status=200, 1.2 ms, "
         "identity 300->301 [allowed by CiliumNetworkPolicy/jobs/service (spec.ingress[0].toPorts[0].rules.http[0])]"
     )
+
+
+def test_what_the_proxy_tells_names_the_policy_that_decided() -> None:
+    access = Access(
+        at=0.0,
+        protocol=GET.protocol,
+        verdict="allowed",
+        policy=GET.policy,
+        origin=GET.origin,
+        source_identity=300,
+        destination_identity=301,
+        source="10.0.0.1",
+        destination="10.0.0.2",
+        source_port=40000,
+        destination_port=80,
+        direction=GET.direction,
+        latency_ns=GET.latency_ns,
+        request=dict(GET.fields),
+        answer=dict(GET.answer),
+    )
+    assert RequestRecord(access=access).flow() == flow()
 
 
 def test_observe_shows_the_request_in_the_place_of_the_packet() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from netloom.config.settings import ProxySettings
+from netloom.model.identity import Reserved
 from netloom.plugins.l7.driver import Broken, Driver, Send
 from netloom.plugins.l7.driver import End as Ended
 from netloom.plugins.protocols import L7Protocol
@@ -139,7 +140,9 @@ class Connection:
 
     async def _connect(self, source: sockets.SocketAddress, destination: sockets.SocketAddress) -> None:
         try:
-            made = await sockets.connect(source, destination, self._shared.settings.connect_timeout_s)
+            # A server of this host would have the addresses and ports of the socket that took the client: in our name.
+            name = None if self._ends.destination_identity == Reserved.HOST else source
+            made = await sockets.connect(name, destination, self._shared.settings.connect_timeout_s)
             await asyncio.get_running_loop().create_connection(lambda: self._server, sock=made)
             if self._server.is_open:
                 sockets.keep(made)

@@ -68,25 +68,32 @@ def listen(family: socket.AddressFamily, port: int) -> socket.socket:
     return listener
 
 
-async def connect(source: SocketAddress, destination: SocketAddress, timeout_s: float) -> socket.socket:
+async def connect(source: SocketAddress | None, destination: SocketAddress, timeout_s: float) -> socket.socket:
     """A connection in the name of ``source``; until :func:`keep` is called its end is a reset. Raises OSError.
+
+    None: in the name of this host.
 
     Where the source is this host, whoever asks has the port already: then from the same address and any port.
     """
     connecting = _transparent(socket.AF_INET6 if ":" in destination[0] else socket.AF_INET)
     try:
         connecting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
-        try:
-            connecting.bind(source)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            connecting.bind((source[0], 0, *source[2:]))
+        if source is not None:
+            _bind(connecting, source)
         await _established(connecting, destination, timeout_s)
     except BaseException:
         connecting.close()
         raise
     return connecting
+
+
+def _bind(connecting: socket.socket, source: SocketAddress) -> None:
+    try:
+        connecting.bind(source)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        connecting.bind((source[0], 0, *source[2:]))
 
 
 async def _established(connecting: socket.socket, destination: SocketAddress, timeout_s: float) -> None:
