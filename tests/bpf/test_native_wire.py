@@ -59,7 +59,7 @@ def way(wire: WireNode, make_netns: Callable[[str], Namespace]) -> Iterator[Wire
         namespace.run("ip", "link", "set", "under", "up")
     for address, bits, hop in ((CAROL.ipv4, 32, HERE[0]), (CAROL.ipv6, 128, HERE[1])):
         other.run("ip", "link", "set", "lo", "up")
-        other.run("ip", "address", "add", f"{address}/{bits}", "dev", "lo")
+        other.run("ip", "address", "add", f"{address}/{bits}", "dev", "lo", *(["nodad"] if bits == 128 else []))
         prefix = "10.244.1.0/24" if address.version == 4 else "fd00:10:244:1::/64"
         other.run("ip", "route", "add", prefix, "via", str(hop), "src", str(address))
     wire.netns.run("ip", "route", "add", "10.244.2.0/24", "via", str(THERE[0]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from netloom.agent.policies import Policies, key_of
+from netloom.agent.policies import Policies, Requests, key_of
 from netloom.agent.policy_tables import PolicyTables
 from netloom.bpf.maps import MapSet
 from netloom.config.load import NoSection
@@ -95,7 +95,7 @@ class Node:
         self.maps = maps
         self.tables = PolicyTables(maps, 64)
         self.tables.restore()
-        self.policies = Policies(store, self.tables, settings, self._bump, protocols)
+        self.policies = Policies(store, self.tables, settings, self._bump, Requests(protocols=tuple(protocols)))
 
     def _bump(self) -> None:
         self.epochs += 1

@@ -42,13 +42,11 @@ from netloom.agent.residents import Resident
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
-from netloom.agent.walk.node import NodeFacts
-from netloom.agent.walk.walker import Sources, Walker
+from netloom.agent.walk.facts import walker_of
 from netloom.agent.watch import Watch
 from netloom.agent.witness import witness_of
 from netloom.bpf import features
 from netloom.config.load import Loaded
-from netloom.datapath.maps import by_name
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
@@ -139,16 +137,8 @@ class Agent:
         )
 
     def _build(self, state_dir: Path, socket: Path) -> None:
-        policy_tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
-        policy_tables.restore()
         self.proxy = proxy_of(self.loaded, self.plugins, lambda access: self.monitor.hear(access))  # noqa: PLW0108
-        self.policies = Policies(
-            self._active.store,
-            policy_tables,
-            self._settings.policy,
-            self.datapath.bump_policy_epoch,
-            Requests(protocols=self._active.protocols, tell=self.proxy.tell),
-        )
+        self.policies = self._policies()
         self.connections = Connections(self.datapath.maps, lambda: self._controllers.succeeded("connections"))
         self.cluster = self._cluster()
         directory = state_dir / "endpoints"
@@ -169,11 +159,7 @@ class Agent:
         self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
         witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
         self.monitor = observe.monitor_of(self.datapath, witness, self.plugins, self._settings.observe.flows)
-        self.walker = Walker(
-            Sources(
-                generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
-            )
-        )
+        self.walker = walker_of(self)
         self.routing = Routing(self._active.routers, lambda: self.datapath.node, unheard=self._active.unheard)
         self._upkeep = Upkeep(
             datapath=self.datapath,
@@ -185,6 +171,13 @@ class Agent:
             prefilter=self.prefilter,
             journal=self.repairs,
         )
+
+    def _policies(self) -> Policies:
+        tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
+        tables.restore()
+        requests = Requests(protocols=self._active.protocols, tell=self.proxy.tell)
+        bump_epoch = self.datapath.bump_policy_epoch
+        return Policies(self._active.store, tables, self._settings.policy, bump_epoch, requests)
 
     def _cluster(self) -> Cluster:
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
@@ -280,21 +273,6 @@ class Agent:
 
     def _all_nodes(self) -> tuple[Node, ...]:
         return (self.node, *(known.node for known in self.cluster.nodes().values()))
-
-    def _walk_facts(self) -> NodeFacts:
-        return NodeFacts(
-            node=self.node,
-            endpoints=tuple(self.endpoints.all()),
-            others=tuple(known.node for known in self.cluster.nodes().values()),
-            unmasqueraded=self.cluster.unmasqueraded,
-            uplinks=self.datapath.underlay.names,
-            doors=self.datapath.plan.doors,
-            tunnel=self._active.mode.tunnel,
-            masquerade=self._settings.masquerade,
-            programs={program.id: program.name for program in self.datapath.generation.programs()},
-            specs=by_name(item.spec for item in self.datapath.maps.values()),
-            prefiltered=self.prefilter.refusing,
-        )
 
     def require_ready(self) -> None:
         """Raises Unavailable while the agent starts or stops."""

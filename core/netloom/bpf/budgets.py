@@ -20,6 +20,7 @@ VERIFIED_INSTRUCTIONS: Final = {
     "native": 5_000,
     "neighbor": 15_000,
     "prefilter": 500,
-    "to_netdev": 1_000,
+    "to_netdev": 10_000,
+    "to_proxy": 10_000,
 }
 """Most instructions the verifier may walk for a program, by its name."""

@@ -19,6 +19,7 @@ from netloom.edge.sysctl import (
     loosen_reverse_path,
     read_sysctl,
     require_ipv6,
+    reuse_waiting_ports,
 )
 from netloom.model.address import Address, Family, family_of
 from netloom.plugins.contract import DeviceSpec
@@ -80,6 +81,7 @@ def prepare_host(netlink: Netlink, spec: HostSpec) -> HostLinks:
             enable_ipv6(name)
     netlink.ensure_addresses(HOST_DEVICE, spec.gateways)
     accept_own_addresses(HOST_DEVICE)
+    reuse_waiting_ports()
     ensure_steering(netlink.socket, spec.families, host.ifindex)
     enable_forwarding(ipv4=4 in families, ipv6=6 in families)
     return HostLinks(host=host, net=netlink.require_link(NET_DEVICE), devices=devices)
@@ -103,7 +105,7 @@ def observe_host(netlink: Netlink, spec: HostSpec) -> HostState:
     """What :func:`prepare_host` looks after, in a few reads. Call it as that."""
     names = (HOST_DEVICE, NET_DEVICE, *(device.name for device in spec.devices))
     links = {name: link for name in names if (link := netlink.link(name))}
-    settings = ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/conf/all/rp_filter"]
+    settings = ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/conf/all/rp_filter", "ipv4/tcp_tw_reuse"]
     for name in links:
         settings += [f"ipv4/conf/{name}/rp_filter", f"ipv6/conf/{name}/disable_ipv6"]
     if HOST_DEVICE in links:
