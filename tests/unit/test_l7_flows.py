@@ -7,12 +7,14 @@ from ipaddress import ip_address
 
 import pytest
 
+from netloom.agent.flow_log import RequestRecord
 from netloom.agent.flow_views import flow_view
 from netloom.cli.observe.lines import as_dict, compact
 from netloom.datapath.event_lines import format_flow
 from netloom.datapath.flow_filter import read_filter
 from netloom.datapath.l7_flows import l7_flow
 from netloom.model.flow import Flow, FlowKind, FlowVerdict, L7Request, Packet
+from netloom.model.l7_messages import Access
 from netloom.model.policy import PolicyKind, PolicyName
 
 PACKET = Packet(
@@ -56,6 +58,34 @@ def test_all_that_is_known_of_a_request_is_shown_line_by_line() -> None:
     shown = as_dict(flow_view(flow()))
     assert "PACKET: method=GET path=/jobs/1 => status=200, 1.2 ms" in shown
     assert "RULE: CiliumNetworkPolicy/jobs/service spec.ingress[0].toPorts[0].rules.http[0]" in shown
+
+
+def test_what_the_proxy_tells_names_pods_and_the_rule_that_decided() -> None:
+    access = Access(
+        at=1.5,
+        protocol="http",
+        verdict="allowed",
+        policy=GET.policy,
+        origin=GET.origin,
+        source_identity=300,
+        destination_identity=301,
+        source="10.0.0.1",
+        destination="10.0.0.2",
+        source_port=40000,
+        destination_port=80,
+        direction="ingress",
+        latency_ns=GET.latency_ns,
+        request=dict(GET.fields),
+        answer=dict(GET.answer),
+    )
+    found = RequestRecord(access=access, source_pod="jobs/seeker", destination_pod="jobs/service", endpoint_id=7).flow()
+    assert found == replace(
+        l7_flow(GET, PACKET, (300, 301), 1_500_000_000),
+        source_pod="jobs/seeker",
+        destination_pod="jobs/service",
+        endpoint_id=7,
+    )
+    assert found.because is not None
 
 
 @pytest.mark.parametrize(

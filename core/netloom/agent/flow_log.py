@@ -13,7 +13,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 
 from netloom.datapath.events import decode_event
-from netloom.model.flow import L7_VERDICTS, Because, Flow, FlowKind, L7Request, Packet
+from netloom.datapath.l7_flows import l7_flow
+from netloom.model.flow import Because, Flow, L7Request, Packet
 from netloom.model.l7_messages import Access
 from netloom.model.labels import Labels
 
@@ -67,42 +68,31 @@ class RequestRecord:
     def flow(self) -> Flow:
         """As other flows."""
         access = self.access
-        return Flow(
-            kind=FlowKind.L7,
-            at_ns=self.at_ns,
-            code=tuple(L7_VERDICTS).index(access.verdict),
-            text=access.verdict,
-            direction="egress" if access.direction == "egress" else "ingress",
-            source_identity=access.source_identity,
-            destination_identity=access.destination_identity,
+        packet = Packet(
+            protocol="tcp",
+            source=ip_address(access.source),
+            destination=ip_address(access.destination),
+            source_port=access.source_port,
+            destination_port=access.destination_port,
+        )
+        request = L7Request(
+            protocol=access.protocol,
+            verdict=access.verdict,
+            policy=access.policy,
+            origin=access.origin,
+            direction=access.direction,
+            fields=access.request,
+            answer=access.answer,
+            latency_ns=access.latency_ns,
+            why=access.why,
+        )
+        return replace(
+            l7_flow(request, packet, (access.source_identity, access.destination_identity), self.at_ns),
             endpoint_id=self.endpoint_id,
-            ifindex=0,
-            hash=0,
-            packet_bytes=0,
-            packet=Packet(
-                protocol="tcp",
-                source=ip_address(access.source),
-                destination=ip_address(access.destination),
-                source_port=access.source_port,
-                destination_port=access.destination_port,
-            ),
-            line=0,
-            service=access.destination_port,
             source_labels=self.source_labels,
             destination_labels=self.destination_labels,
             source_pod=self.source_pod,
             destination_pod=self.destination_pod,
-            request=L7Request(
-                protocol=access.protocol,
-                verdict=access.verdict,
-                policy=access.policy,
-                origin=access.origin,
-                direction=access.direction,
-                fields=access.request,
-                answer=access.answer,
-                latency_ns=access.latency_ns,
-                why=access.why,
-            ),
         )
 
 

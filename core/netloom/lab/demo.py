@@ -208,7 +208,7 @@ def requests(stage: Stage) -> None:
         denied is answered, and the connection stays; the service sees the job seeker's own address as before."""
     )
     denied = ["HTTP/1.1 403 Forbidden", "Access denied"]
-    seen = ["GET path=/jobs/1 .*", "DELETE path=/jobs/1 .*", "GET path=/healthz .*"]
+    seen = ["GET path=/jobs/1.*allowed by .*", "DELETE path=/jobs/1.*denied by .*", "GET path=/healthz.*"]
     observe = listener(stage, "node2", "netctl observe --type l7 --follow")
     with stage.watch("node2", observe, expect=seen, lines=3):
         stage.show("busybox1", f"curl -sS {service}/jobs/1", expect=["Fool"])
