@@ -158,15 +158,22 @@ plain_entries = st.builds(
     st.one_of(some_services, some_services, st.none(), st.none(), st.just(())),
     origins,
 )
-entries = st.one_of(
+denied_requests = st.sampled_from([*((one,) for one in REQUESTS if one.rules), REQUESTS[1::3], REQUESTS[1:3]])
+"""Without rules they would deny nothing: such policies are refused."""
+allowing = st.one_of(
     plain_entries,
     plain_entries,
     st.builds(Entry, entry_peers, some_services | st.just(()), origins, some_requests),
 )
+denying = st.one_of(
+    plain_entries,
+    plain_entries,
+    st.builds(Entry, entry_peers, some_services | st.just(()), origins, denied_requests),
+)
 sections = st.builds(
     Section,
-    st.none() | st.lists(entries, min_size=1, max_size=3).map(tuple),
-    st.none() | st.lists(entries, max_size=1).map(tuple),
+    st.none() | st.lists(allowing, min_size=1, max_size=3).map(tuple),
+    st.none() | st.lists(denying, max_size=1).map(tuple),
     st.sampled_from([True, True, False]),
 )
 subjects = st.one_of(st.just(Selector()), st.just(select(ns="x")), selectors)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.netctl import Netctl
-from support.policy_answers import COMPARISON
+from support.policy_answers import COMPARISON, TRACE
 from support.recorded_agent import RecordedAgent
 
 

@@ -123,6 +123,10 @@ class _Maker:
         for clause in clauses:
             if clause.asked is None or clause.effect == AUDIT_ALLOW:  # which its WATCH says once more
                 continue
+            if (
+                clause.asked.denies and not clause.asked.requests.rules
+            ):  # of an entry that allows, it would be everything
+                continue
             protocol, rules = clause.asked.requests.protocol, _rules(clause.asked)
             for who, services in self._reaches(clause, direction, subject):
                 ports = ranges(services)
