@@ -81,6 +81,34 @@ def test_all_that_is_known_of_a_request_is_shown_line_by_line() -> None:
     assert "RULE: CiliumNetworkPolicy/jobs/service spec.ingress[0].toPorts[0].rules.http[0]" in shown
 
 
+def test_what_the_proxy_tells_names_pods_and_the_rule_that_decided() -> None:
+    access = Access(
+        at=1.5,
+        protocol="http",
+        verdict="allowed",
+        policy=GET.policy,
+        origin=GET.origin,
+        source_identity=300,
+        destination_identity=301,
+        source="10.0.0.1",
+        destination="10.0.0.2",
+        source_port=40000,
+        destination_port=80,
+        direction="ingress",
+        latency_ns=GET.latency_ns,
+        request=dict(GET.fields),
+        answer=dict(GET.answer),
+    )
+    found = RequestRecord(access=access, source_pod="jobs/seeker", destination_pod="jobs/service", endpoint_id=7).flow()
+    assert found == replace(
+        l7_flow(GET, PACKET, (300, 301), 1_500_000_000),
+        source_pod="jobs/seeker",
+        destination_pod="jobs/service",
+        endpoint_id=7,
+    )
+    assert found.because is not None
+
+
 @pytest.mark.parametrize(
     ("verdict", "word"),
     [

@@ -82,7 +82,7 @@ OPERATIONS = (
             ("last", "query", "at most so many of the past, the last ones; default: all that are kept"),
             ("since", "query", "no older than so many seconds"),
             ("follow", "query", "true: go on with what comes, until the client leaves"),
-            ("type", "query", "drop, policy-verdict, trace; default: the first two"),
+            ("type", "query", "drop, policy-verdict, l7, trace; default: all but the last"),
             *((name, "query", f"only flows that fit; may be repeated: {name}") for name in CONDITIONS),
             (NOT, "query", "leave out what fits; a condition such as port=53"),
         ),

@@ -41,7 +41,6 @@ def parse_request(data: bytes) -> Asked | None:
         keys=(data[key_at : key_at + key_bytes],) if key_bytes else (),
         size_bytes=HEADER.size + body_bytes,
         is_answered=operation not in QUIET and COMMANDS[operation] != "quit",
-        is_binary=True,
         operation=operation,
         opaque=opaque,
     )

@@ -54,19 +54,24 @@ def describe(asked: Asked) -> Mapping[str, str]:
 
 
 class Dialog:
-    """One connection: its first byte says which protocol it speaks."""
+    """One connection: its first byte says which protocol it speaks, to its end."""
+
+    is_binary: bool | None = None
 
     def parse_request(self, data: bytes) -> Asked | None:
-        """As either has it."""
-        return binary.parse_request(data) if data[0] == binary.ASKS else text.parse_request(data)
+        """As a server reads it: whoever began with one protocol is not understood in the other."""
+        if self.is_binary is None:
+            self.is_binary = data[0] == binary.ASKS
+        return binary.parse_request(data) if self.is_binary else text.parse_request(data)
 
     def parse_reply(self, data: bytes, asked: Asked) -> Part | None:
-        """In the protocol of its request."""
-        return binary.parse_reply(data) if asked.is_binary else text.parse_reply(data)
+        """In the protocol of the connection."""
+        del asked
+        return binary.parse_reply(data) if self.is_binary else text.parse_reply(data)
 
     def deny(self, asked: Asked) -> bytes:
         """An error that clients of the protocol know."""
-        return binary.deny(asked.operation, asked.opaque) if asked.is_binary else text.deny()
+        return binary.deny(asked.operation, asked.opaque) if self.is_binary else text.deny()
 
 
 MEMCACHED = L7Protocol(name="memcached", rule_type=Rule, matcher=matcher, describe=describe, new_parser=in_turn(Dialog))

@@ -13,7 +13,6 @@ class Asked(Request):
 
     command: str
     keys: tuple[bytes, ...] = ()
-    is_binary: bool = False
     operation: int = 0
     """Of the binary protocol; like ``opaque`` an answer carries it back."""
     opaque: int = 0

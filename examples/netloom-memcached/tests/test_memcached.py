@@ -8,12 +8,13 @@ import struct
 from collections.abc import Iterable
 
 import pytest
-from netloom_memcached import binary
+from netloom_memcached import binary, text
 from netloom_memcached.plugin import MEMCACHED, Memcached, Rule, matcher
 
 from netloom.model.errors import Invalid
 from netloom.plugins import L7Protocol
 from netloom.plugins.testing import ParserConformance, Talk, check_plugin
+from netloom.plugins.testing.parser import Wire
 
 
 def asks(operation: int, key: bytes = b"", extras: bytes = b"", value: bytes = b"", opaque: int = 7) -> bytes:
@@ -98,6 +99,39 @@ class TestMemcached(ParserConformance):
 
 def test_the_plugin_keeps_the_contract() -> None:
     assert check_plugin(Memcached).name == "memcached"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"set jobs/1  0 20 0\r\n\r\ndelete pay/1\r\n\r\n",
+        b"set jobs/1 x 0 14\r\ndelete pay/1\r\n\r\n",
+        b"set jobs/1 0 4294967296 14\r\ndelete pay/1\r\n\r\n",
+        b"set jobs/1 0 0 14 noreply x\r\ndelete pay/1\r\n\r\n",
+        b"cas jobs/1 0 0 14 x\r\ndelete pay/1\r\n\r\n",
+        b"set jobs/" + b"x" * 250 + b" 0 0 14\r\ndelete pay/1\r\n\r\n",
+        b"version\r\n" + asks(0x0A, value=b"\r\ndelete pay/1\r\n"),
+    ],
+    ids=["blanks", "flags", "expiry", "words", "number", "key", "two protocols"],
+)
+def test_what_a_server_would_read_in_another_way_goes_nowhere(request_: bytes) -> None:
+    """Each of these had memcached 1.6 carry out the second command."""
+    wire = Wire(MEMCACHED, ({"command": "set"}, {"command": "cas"}))
+    wire.feed(request_, reply=False)
+    assert b"delete" not in wire.account.to_server
+    assert wire.account.broken is not None
+
+
+def test_an_item_may_have_expired_when_it_is_stored() -> None:
+    wire = Wire(MEMCACHED, ({"command": "set"},))
+    wire.feed(b"set a 0 -1 1\r\nx\r\n", reply=False)
+    assert wire.account.verdicts == [True]
+
+
+def test_noreply_may_be_a_key() -> None:
+    found = text.parse_request(b"get noreply\r\n")
+    assert found is not None
+    assert found.is_answered
 
 
 def test_a_rule_that_contradicts_itself_is_refused() -> None:
