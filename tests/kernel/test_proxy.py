@@ -98,6 +98,16 @@ def test_a_connection_that_no_entry_is_about_is_refused(lab: World, agent: Contr
     agent.closed("no rules")
 
 
+def test_a_connection_waits_a_moment_for_its_entry(lab: World, agent: ControlSocket) -> None:
+    """The agent writes programs' tables while the proxy's are on their way."""
+    agent.put(ingress(entry("get", peer=99)))
+    listener = lab.listen()
+    client = lab.dial()
+    client.sendall(b"get a\n")
+    agent.put(ingress(entry("get")))
+    assert receive(lab.accept(listener), 6) == b"get a\n"
+
+
 def test_a_protocol_that_nobody_speaks_closes_the_port(lab: World, agent: ControlSocket) -> None:
     """And the agent is told."""
     applied = agent.put(ingress(entry("get", protocol="gopher")))

@@ -24,26 +24,8 @@ PREFILTER_STATE: dict[str, Any] = {
 PREFILTER: dict[str, Any] = {**PREFILTER_STATE, "cidrs": ["192.0.2.7/32", "192.168.77.0/24", "2001:db8::/32"]}
 PREFILTER_CHANGED: dict[str, Any] = {**PREFILTER_STATE, "added": 2, "removed": 1}
 
-PROXY: dict[str, Any] = {
-    "state": "at work",
-    "pid": 4712,
-    "protocols": ["http"],
-    "connections": 3,
-    "draining": 1,
-    "restarts": 0,
-    "problems": ['no installed plugin speaks "kafka", so nobody may at ports 9092'],
-    "accepted": 12,
-    "lost_records": 0,
-    "requests": [
-        {"protocol": "http", "verdict": "allowed", "count": 30},
-        {"protocol": "http", "verdict": "denied", "count": 2},
-    ],
-    "closed": {"idle": 1},
-    "faults": {"memcached/memcached": 1},
-}
-
 STATUS: dict[str, Any] = {
-    "proxy": PROXY,
+    "proxy": node_answers.PROXY,
     "node": "node1",
     "version": "0.1.0",
     "state": "degraded",

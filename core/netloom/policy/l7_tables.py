@@ -36,7 +36,7 @@ class L7Change:
     """What to tell the proxy, by subject; None: it has no table any more."""
 
     before: Mapping[int, L7Table | None]
-    """Before the kernel's tables are changed, and acknowledged."""
+    """Before the kernel's tables are changed."""
     after: Mapping[int, L7Table | None]
     """Once they are."""
 

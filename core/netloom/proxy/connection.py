@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -30,6 +31,9 @@ TURN_S: Final = 0.005
 """A connection works through what has come at once, before others get theirs."""
 LINGER_TICKS: Final = 2
 """What a client is told last is not lost with a reset: so long it may go on sending, unheard."""
+RULES_WITHIN_S: Final = 1.0
+"""How long a connection of which no table tells waits for one that does."""
+NO_RULES: Final = "no rules"
 ENDED_FIRST: Final = "the connection ended first"
 
 
@@ -52,13 +56,16 @@ class Shared:
     guard: Guard
     identify: Identify
     open: set[Connection] = field(default_factory=set)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and replaced, when tables have changed."""
 
 
 class Connection:
     """From accepting to the end of both sockets."""
 
     __slots__ = (
-        "_applied", "_changes", "_client", "_connecting", "_driver", "_early", "_ends", "_judged", "_judged_before",
+        "_applied", "_awaits_rules", "_changes", "_client", "_connecting", "_driver", "_early", "_ends", "_judged",
+        "_judged_before",
         "_moved", "_server", "_shared", "_spoken", "_ticks_closing", "_ticks_still", "_ticks_undecided", "_waiting",
     )  # fmt: skip
 
@@ -74,6 +81,7 @@ class Connection:
         self._ends: Ends
         self._spoken: Spoken
         self._applied: Applied | None = None
+        self._awaits_rules = False
         self._changes = -1
         self._waiting: set[Asked] = set()
         """Requests without an answer."""
@@ -100,16 +108,32 @@ class Connection:
         self._shared.log.accepted += 1
         source, destination = (end.transport.get_extra_info(name) for name in ("peername", "sockname"))
         refused = self._refused(source, destination)
-        if refused:
+        if refused and refused != NO_RULES:
             self._shared.log.closed(refused)
             sockets.reset(end.transport)
             return
         self._shared.open.add(self)
-        self._connecting = asyncio.get_running_loop().create_task(self._connect(source, destination))
+        begin = self._await_rules if refused else self._connect
+        self._connecting = asyncio.get_running_loop().create_task(begin(source, destination))
+
+    async def _await_rules(self, source: sockets.SocketAddress, destination: sockets.SocketAddress) -> None:
+        """Programs may send what no table tells of yet: the agent writes theirs while ours are on their way."""
+        refused, self._awaits_rules = NO_RULES, True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RULES_WITHIN_S):
+                while refused == NO_RULES:
+                    await self._shared.news.wait()
+                    refused = self._refused(source, destination)
+        self._awaits_rules = False
+        if refused:
+            self._connecting = None
+            self._reset(refused)
+        else:
+            await self._connect(source, destination)
 
     def _refused(self, source: sockets.SocketAddress | None, destination: sockets.SocketAddress | None) -> str:
         """Why the connection must not begin; "" when it may."""
-        if len(self._shared.open) >= self._shared.settings.connections:
+        if self not in self._shared.open and len(self._shared.open) >= self._shared.settings.connections:
             return "limit"
         ends = ends_of(self._shared.identify, source, destination) if source and destination else None
         if ends is None:
@@ -118,7 +142,7 @@ class Connection:
         self._applied = self._shared.book.applying(ends)
         self._changes = self._shared.book.changes
         if self._applied is None:
-            return "no rules"
+            return NO_RULES
         if self._applied.problem:
             self._told(self._applied.problem)
             return "unreadable rules"
@@ -285,6 +309,8 @@ class Connection:
 
     def tick(self) -> None:
         """Once in TICK_S: see whether the connection has stood still for too long."""
+        if self._awaits_rules:
+            return
         settings = self._shared.settings
         self._ticks_still = 0 if self._moved else self._ticks_still + 1
         self._moved = False

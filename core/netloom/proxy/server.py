@@ -72,6 +72,8 @@ class Proxy:
         """Judge by these tables; sentences about what cannot be read. Raises KernelError."""
         first = not self._shared.book.changes
         problems = self._shared.book.put(change)
+        news, self._shared.news = self._shared.news, asyncio.Event()
+        news.set()
         if first:
             self._door.open(*self._listeners)
         for problem in problems:
