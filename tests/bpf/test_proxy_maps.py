@@ -42,12 +42,15 @@ INFO = ConnectionInfo(
 
 @pytest.fixture
 def pins() -> Iterator[Path]:
-    directory = Path("/sys/fs/bpf") / f"{MARK}proxy"
-    directory.mkdir()
+    """Where the agent of a node pins its maps."""
+    node = Path("/sys/fs/bpf") / f"{MARK}proxy"
+    directory = node / "maps"
+    directory.mkdir(parents=True)
     yield directory
     for path in directory.iterdir():
         path.unlink()
     directory.rmdir()
+    node.rmdir()
 
 
 @pytest.fixture
@@ -82,12 +85,13 @@ def test_the_program_opens_its_door_with_the_first_tables(netns: Namespace, pins
     """Before, it would refuse everybody whom another one serves."""
     netns.run("ip", "link", "set", "lo", "up")
     config = tmp_path / "node.yaml"
-    paths = {"run_dir": str(tmp_path), "bpf_dir": str(pins.parent)}
+    node = pins.parent
+    paths = {"run_dir": str(tmp_path), "bpf_dir": str(node.parent)}
     plugins = {"hostscope": {"pod_cidrs": ["10.244.1.0/24"]}}
-    config.write_text(json.dumps({"node": {"name": pins.name}, "paths": paths, "plugins": plugins}))
+    config.write_text(json.dumps({"node": {"name": node.name}, "paths": paths, "plugins": plugins}))
     process = netns.popen(sys.executable, "-m", "netloom.proxy.main", "--config", str(config))
     try:
-        path = tmp_path / pins.name / "proxy" / f"{process.pid}.sock"
+        path = tmp_path / node.name / "proxy" / f"{process.pid}.sock"
         eventually(path.exists, "the control socket")
         with open_map(pins / PROXY_LISTENERS.pin_name, PROXY_LISTENERS) as listeners:
             agent = ControlSocket(path)
