@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -24,6 +24,7 @@ from netloom.datapath.registry import PolicyVerdict, TraceFlag
 from netloom.policy.table import ALLOW, AUDIT_ALLOW, AUDIT_DENY, DENY, Direction
 from support import packets
 from support.emulated import FAMILIES
+from support.netns import Namespace
 from support.packets import ACK, FIN, SYN, TCP
 from support.pipeline import ALICE, BOB, HOST_MAC, NODE, Outcome, Pipeline
 from support.talk import EPOCH, A, B, C, End, H, Talk, W, to_port
@@ -49,13 +50,18 @@ def is_for_proxy(outcome: Outcome) -> bool:
     return (outcome.verdict, outcome.mark, to_host, outcome.reason) == (REDIRECTED, MARK_TO_PROXY, True, None)
 
 
+def _listening(six: bool) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
+    made.bind(("::" if six else "0.0.0.0", 0))
+    made.listen()
+    return made
+
+
 @contextmanager
-def listener(talk: Talk) -> Iterator[None]:
-    """Where a proxy would take connections."""
-    family, place = (socket.AF_INET6, PROXY_IPV6) if talk.six else (socket.AF_INET, PROXY_IPV4)
-    with socket.socket(family, socket.SOCK_STREAM) as made:
-        made.bind(("::1" if talk.six else "127.0.0.1", 0))
-        made.listen()
+def listener(talk: Talk, call: Callable[..., socket.socket] = lambda make, six: make(six)) -> Iterator[None]:
+    """Where a proxy would take connections; ``call`` makes it, in whatever namespace."""
+    place = PROXY_IPV6 if talk.six else PROXY_IPV4
+    with call(_listening, talk.six) as made:
         talk.pipeline.maps.of(PROXY_LISTENERS).put(Index(place), Socket(made.fileno()))
         yield
 
@@ -225,6 +231,12 @@ def test_what_has_no_mark_is_left_as_it_comes(talk: Talk) -> None:
 
 def test_without_a_proxy_nothing_passes(talk: Talk) -> None:
     assert at_loom_host(talk, packets.tcp(flags=SYN)).reason is DropReason.PROXY_AWAY
+
+
+def test_a_socket_that_cannot_be_reached_gets_nothing(talk: Talk, netns: Namespace) -> None:
+    """One of another namespace."""
+    with listener(talk, netns.call):
+        assert at_loom_host(talk, packets.tcp(flags=SYN)).reason is DropReason.PROXY_UNREACHED
 
 
 def test_what_is_no_tcp_cannot_be_the_proxys(talk: Talk) -> None:
