@@ -384,6 +384,7 @@ class Agent:
             "plugins_failed": sum(record.state == "failed" for record in self.plugins.records()),
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "verdicts": self.monitor.verdicts(),
+            "proxy": self.proxy.summary(),
             "connections": observe.connections_view(self.connections),
             "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),
