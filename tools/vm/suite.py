@@ -37,6 +37,7 @@ SUITE = (
 NOT_OF_THE_KERNEL = (
     "tests/bpf/test_connections_kept.py",
     "tests/bpf/test_native_receive.py",
+    "tests/bpf/test_policy_agreement.py",
     "tests/bpf/test_toolchain_compiler.py",
     "tests/bpf/test_toolchain_maps.py",
 )
