@@ -20,9 +20,8 @@ _BCC_KINDS = {
     MapKind.LRU_HASH: "lru_hash",
     MapKind.LPM_TRIE: "lpm_trie",
     MapKind.HASH_OF_MAPS: "hash",
-    MapKind.SOCKMAP: "sockmap",
 }
-_INDEXED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY, MapKind.SOCKMAP)
+_INDEXED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY)
 """Maps whose key is a bare number in C."""
 
 

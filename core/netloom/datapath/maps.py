@@ -26,7 +26,6 @@ class MapKind(IntEnum):
     LRU_HASH = 9
     LPM_TRIE = 11
     HASH_OF_MAPS = 13
-    SOCKMAP = 15
     RINGBUF = 27
 
 

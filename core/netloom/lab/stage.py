@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -31,8 +29,6 @@ class Stage:
     def __init__(self, lab: Lab, *, pause: bool) -> None:
         self.lab = lab
         self.endpoints = lab.endpoints()
-        self.directory: Path | None = None
-        """In which commands find files; None: where the demo was started."""
         self._pause = pause
         self._step = 0
 
@@ -52,12 +48,12 @@ class Stage:
 
         ``expect`` holds regular expressions; what they match is marked. Raises Unexpected, or CommandError.
         """
-        argv = self._resolved(where, shlex.split(command))
+        argv = self._resolved(where, command.split())
         if fails:
-            done = run_in(self.lab.topology.namespace_of(where), argv, directory=self.directory)
+            done = run_in(self.lab.topology.namespace_of(where), argv)
             output = done.stdout + done.stderr
         else:
-            output = output_of(self.lab.topology.namespace_of(where), argv, directory=self.directory)
+            output = output_of(self.lab.topology.namespace_of(where), argv)
         self._print(where, command, output.splitlines(), expect)
         return output
 

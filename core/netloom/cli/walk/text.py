@@ -18,7 +18,6 @@ _FATES = {
     "delivered": ("green", "delivered"),
     "dropped": ("red", "dropped"),
     "world": ("green", "left the cluster"),
-    "proxy": ("cyan", "handed to the proxy"),
     "unknown": ("yellow", "not followed"),
 }
 _OUTER = "outer."

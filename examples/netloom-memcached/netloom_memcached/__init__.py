@@ -1,1 +1,0 @@
-"""Memcached for Netloom's policies."""

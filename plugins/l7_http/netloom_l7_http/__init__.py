@@ -1,1 +1,0 @@
-"""Policies that read HTTP: requests are judged by method, path, host and headers."""
