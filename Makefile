@@ -2,9 +2,9 @@
 PYTHON  := /usr/bin/python3
 VENV    := .venv
 BIN     := $(VENV)/bin
-PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping traceroute bpftool gcc libc6-dev procps strace linux-perf \
+PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping traceroute bpftool gcc libc6-dev procps strace linux-perf libnghttp2-14 \
     gobgpd frr bird2 containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev \
-    qemu-system-x86 kmod
+    qemu-system-x86 kmod memcached curl
 
 .PHONY: all setup check test test-kernels demo bench docs clean
 
@@ -33,7 +33,7 @@ test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to en
 test-kernels: setup ## Debian's 6.1 and 6.12, emulated: every program and a lab, in less than ten minutes
 	$(BIN)/python -m tools.vm.suite
 
-demo: setup ## two nodes, four pods, one overlay, every step shown
+demo: setup ## two nodes, four pods, one overlay, and a service with rules: every step shown
 	$(BIN)/netctl lab demo
 
 bench: setup ## compare with raw veth, CNI reference plugins and flannel; writes bench/RESULTS.md

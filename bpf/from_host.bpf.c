@@ -28,10 +28,12 @@ static __always_inline int send(struct __sk_buff *skb, struct flow *flow, const 
 	if (endpoint) {
 		flow->destination_identity = endpoint->identity;
 		flow->endpoint_id = endpoint->id;
-		rc = admit(skb, flow, packet, node, endpoint, 0);
+		rc = is_from_proxy(skb) ? admit_from_proxy(skb, flow, packet, node) : admit(skb, flow, packet, node, endpoint, 0);
 		return rc ? rc : deliver_from_egress(skb, flow, endpoint);
 	}
-	rc = locate(flow, &packet->destination);
+	rc = is_from_proxy(skb) ? admit_from_proxy(skb, flow, packet, node) : 0;
+	if (!rc)
+		rc = locate(flow, &packet->destination);
 	if (rc < 0)
 		return rc;
 	if (rc == LOCATED_OUTSIDE)
@@ -56,7 +58,7 @@ static __always_inline int handle_frame(struct __sk_buff *skb, struct flow *flow
 	if (rc)
 		return rc;
 	flow->source_identity = identity_of_source(&packet->source);
-	trace(skb, flow, OBSERVE_FROM_HOST);
+	trace(skb, flow, is_from_proxy(skb) ? OBSERVE_FROM_PROXY : OBSERVE_FROM_HOST);
 	if (addr_is_multicast(&packet->destination) || addr_is_link_local(&packet->destination))
 		return drop(flow, DROP_MULTICAST);
 	/* The stack has taken the hop, and knows the MTU by its routes: nobody is left to be told. */

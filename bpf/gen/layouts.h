@@ -400,6 +400,13 @@ struct prefilter_net6 {
 _Static_assert(sizeof(struct prefilter_net6) == 20, "size of struct prefilter_net6");
 _Static_assert(__builtin_offsetof(struct prefilter_net6, prefix) == 0, "prefix");
 
+/* A socket: written by file descriptor, read as the kernel's cookie of it. */
+struct socket {
+	__u64 socket;
+};
+_Static_assert(sizeof(struct socket) == 8, "size of struct socket");
+_Static_assert(__builtin_offsetof(struct socket, socket) == 0, "socket");
+
 /* Peer, direction and service, as a longest-prefix lookup wants them; see :mod:`netloom.policy.table`. */
 struct policy_key {
 	__u32 prefix_bits; /* 40 to 64. */
@@ -442,6 +449,8 @@ _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
 #define CONNECTION_FLAG_RESET 16U /* TCP: one of them has sent RST. */
 #define CONNECTION_FLAG_ESTABLISHED 32U /* Of TCP, something came behind SYN and its answer: only now an entry lives long. */
 #define CONNECTION_FLAG_REFUSED 64U /* Its last packet was refused: policies, or who its ends are, have changed since it began. */
+#define CONNECTION_FLAG_PROXIED 128U /* Its packets go to the node's proxy, which has a connection of its own with each end. */
+#define CONNECTION_FLAG_BY_PROXY 256U /* The proxy began it in the name of this node: what it carries was judged. */
 
 #define SUBJECT_FLAG_HAS_TABLE 1U /* There is a table in policies. */
 #define SUBJECT_FLAG_CLOSED 2U /* Its table could not be written as policies want it: nothing new passes until it can. */
@@ -453,6 +462,9 @@ _Static_assert(__builtin_offsetof(struct policy_info, effects) == 0, "effects");
 #define EFFECT_ALLOW 2U /*  */
 #define EFFECT_AUDIT_DENY 4U /*  */
 #define EFFECT_AUDIT_ALLOW 8U /*  */
+#define EFFECT_REDIRECT 16U /* Allowed by way of the proxy, which is asked about each request; a plain ALLOW leaves nothing to ask. */
+#define EFFECT_INSPECT 32U /* What passes goes by way of the proxy, whoever allows it: some requests are denied. */
+#define EFFECT_WATCH 64U /* What passes goes by way of the proxy, if there is one: it tells of requests and denies none. */
 
 #define POLICY_FLAG_KEEP_CONNECTIONS 1U /* What was allowed when it began goes on, whatever policies say later. */
 
@@ -482,6 +494,7 @@ enum policy_verdict {
 	POLICY_VERDICT_ALLOWED = 0,
 	POLICY_VERDICT_AUDITED = 1, /* An audit policy's entry would have denied it. */
 	POLICY_VERDICT_AUDITED_BY_DEFAULT = 2, /* An audit policy isolates the endpoint, and nothing allows it. */
+	POLICY_VERDICT_REDIRECTED = 3, /* It goes by way of the proxy, which judges its requests. */
 };
 
 enum identity {
@@ -502,5 +515,9 @@ enum identity {
 #define CAPTURE_BYTES 128
 #define METRICS_DIRECTIONS 4
 #define VERDICTS_PER_S 1000
+#define MARK_TO_PROXY 1815085057
+#define MARK_FROM_PROXY 1815085058
+#define PROXY_IPV4 0
+#define PROXY_IPV6 1
 
 #endif

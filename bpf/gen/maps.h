@@ -76,4 +76,7 @@ BPF_F_TABLE("lpm_trie", struct prefilter_net4, struct prefiltered, prefilter_net
 /* ranges of IPv6 addresses refused there; 512000 entries */
 BPF_F_TABLE("lpm_trie", struct prefilter_net6, struct prefiltered, prefilter_net6, 1, 1);
 
+/* where the proxy takes new connections, by family; 2 entries */
+BPF_F_TABLE("sockmap", __u32, struct socket, proxy_listeners, 1, 0);
+
 #endif

@@ -27,6 +27,8 @@ enum drop_reason {
 	DROP_UNKNOWN_SENDER = -172, /* Unknown sender */
 	DROP_FRAGMENT_NOT_FOUND = -175, /* First logical datagram fragment not found */
 	DROP_FORBIDDEN_ICMP6 = -176, /* Forbidden ICMPv6 message */
+	DROP_PROXY_AWAY = -178, /* Socket lookup failed */
+	DROP_PROXY_UNREACHED = -179, /* Socket assign failed */
 	DROP_POLICY_DENY = -181, /* Policy denied by denylist */
 	DROP_VLAN = -182, /* VLAN traffic disallowed */
 	DROP_TTL_EXCEEDED = -196, /* TTL exceeded */
@@ -41,6 +43,7 @@ enum drop_reason {
 	DROP_POLICY_INCOMPLETE = -224, /* Policy incomplete */
 	DROP_PREFILTERED = -225, /* Prefiltered */
 	DROP_UNMASQUERADED = -226, /* Not masqueraded */
+	DROP_PROXY_TOO_LATE = -227, /* Connection older than its rules */
 	DROP_BY_STACK = -253, /* By the host's stack */
 	DROP_VERDICT_UNTOLD = -254, /* Verdict untold */
 	DROP_EVENT_LOST = -255, /* Event lost */
@@ -53,10 +56,12 @@ enum direction {
 
 enum observation {
 	OBSERVE_TO_ENDPOINT = 0,
+	OBSERVE_TO_PROXY = 1,
 	OBSERVE_TO_HOST = 2,
 	OBSERVE_TO_STACK = 3,
 	OBSERVE_TO_OVERLAY = 4,
 	OBSERVE_FROM_ENDPOINT = 5,
+	OBSERVE_FROM_PROXY = 6,
 	OBSERVE_FROM_HOST = 7,
 	OBSERVE_FROM_OVERLAY = 9,
 	OBSERVE_FROM_NETWORK = 10,

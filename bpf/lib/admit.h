@@ -5,7 +5,9 @@
 
 #include "lib/connection.h"
 #include "lib/policy.h"
+#include "lib/proxy.h"
 #include "lib/quoted.h"
+#include "lib/remote.h"
 
 /* Which ends of a packet are endpoints of this node, whose policies are to be asked here. */
 #define LOCAL_SOURCE 1
@@ -24,6 +26,8 @@ struct admission {
 	__u8 is_from_high;	/* sent by the higher end of the key */
 	__u8 is_known;		/* there is a connection */
 	__u8 is_reply;		/* and this packet is sent by the end that did not begin it */
+	__u16 known_flags;	/* of that connection */
+	__u8 proxy_need;	/* of the end that needs it most */
 };
 _Static_assert(sizeof(struct admission) <= sizeof(((struct scratch *)0)->admission), "room for an admission");
 
@@ -54,6 +58,7 @@ static __always_inline struct connection_info *track(struct admission *admission
 		return NULL;
 	admission->is_known = true;
 	admission->is_reply = is_reply;
+	admission->known_flags = entry->flags;
 	return entry;
 }
 
@@ -100,14 +105,17 @@ static __always_inline bool is_current(const struct connection_info *entry, cons
 
 /* Ask the policies of one end, which `flow` tells of meanwhile; 0 when the packet may go on. */
 static __always_inline int ask_end(struct __sk_buff *skb, struct flow *flow, const struct node_config *node,
-				   const struct question *question, const struct admission *admission)
+				   const struct question *question, struct admission *admission)
 {
-	int verdict = ask(flow, question);
+	__u8 need = PROXY_UNNEEDED;
+	int verdict = ask(flow, question, &need);
 
 	if (verdict < 0)
 		return verdict;
+	if (need > admission->proxy_need)
+		admission->proxy_need = need;
 	/* One that was judged before and is allowed still is no news. */
-	if (!admission->is_known || verdict != POLICY_VERDICT_ALLOWED)
+	if (!admission->is_known || (verdict != POLICY_VERDICT_ALLOWED && verdict != POLICY_VERDICT_REDIRECTED))
 		tell(skb, flow, node, admission->now_ns, verdict);
 	return 0;
 }
@@ -117,13 +125,14 @@ static __always_inline int ask_end(struct __sk_buff *skb, struct flow *flow, con
  * connection, which for a reply is not the packet's. Cost: for each 1 longest-prefix match, and that of ask().
  */
 static __always_inline int ask_ends(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
-				    const struct node_config *node, const struct admission *admission)
+				    const struct node_config *node, struct admission *admission)
 {
 	struct question question = { .service = flow->service, .protocol = admission->l4.protocol };
 	__u16 endpoint_id = flow->endpoint_id;
 	__u8 direction = flow->direction;
 	int rc;
 
+	admission->proxy_need = PROXY_UNNEEDED;
 #pragma clang loop unroll(disable)
 	for (__u32 end = LOCAL_SOURCE; end <= LOCAL_DESTINATION; end++) {
 		bool is_sender = end == LOCAL_SOURCE;
@@ -202,10 +211,13 @@ static __always_inline struct connection_info *renew(const struct admission *adm
 	return entry;
 }
 
-/* Remember a connection by its first packet; fails when the kernel has no room. Cost: 1 LRU hash. */
-static __always_inline int begin(struct flow *flow, struct admission *admission, __u32 epoch, __u64 bytes)
+/*
+ * Remember a connection by its first packet; fails when the kernel has no room. `kind`: flags besides those that the
+ * packet tells. Cost: 1 LRU hash.
+ */
+static __always_inline int begin(struct flow *flow, struct admission *admission, __u32 epoch, __u64 bytes, __u16 kind)
 {
-	__u16 flags = first_flags(&admission->l4, admission->is_from_high);
+	__u16 flags = first_flags(&admission->l4, admission->is_from_high) | kind;
 	int rc;
 
 	admission->fresh = (struct connection_info){
@@ -228,6 +240,14 @@ static __always_inline int begin(struct flow *flow, struct admission *admission,
 	return rc ? drop(flow, DROP_CONNECTION_NOT_MADE) : 0;
 }
 
+/* Whether a connection that begins is the proxy's; whoever only watches is not waited for. */
+static __always_inline bool goes_to_proxy(const struct packet *packet, const struct admission *admission)
+{
+	if (likely(admission->proxy_need == PROXY_UNNEEDED))
+		return false;
+	return admission->proxy_need == PROXY_JUDGES || proxy_is_there(packet->is_ipv6);
+}
+
 /* Ask about what is new or has changed; leaves in `entry` what the packet is to be noted in, if anything. */
 static __always_inline int admit_by_policy(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
 					   const struct node_config *node, struct connection_info **entry)
@@ -242,11 +262,22 @@ static __always_inline int admit_by_policy(struct __sk_buff *skb, struct flow *f
 		flow->tracking = TRACKING_RELATED;
 		return 0;
 	}
+	if (admission->is_known && admission->known_flags & CONNECTION_FLAG_BY_PROXY) {
+		*entry = renew(admission, epoch, 0);
+		return 0;
+	}
 	rc = ask_ends(skb, flow, packet, node, admission);
-	if (admission->is_known)
+	if (admission->is_known) {
+		if (!rc && admission->proxy_need == PROXY_JUDGES && !(admission->known_flags & CONNECTION_FLAG_PROXIED))
+			rc = drop(flow, DROP_PROXY_TOO_LATE);
 		*entry = renew(admission, epoch, rc);
-	else if (!rc && (role == ROLE_EITHER || role == ROLE_QUERY))
-		rc = begin(flow, admission, epoch, skb->len - flow->outer_bytes);
+	} else if (!rc && (role == ROLE_EITHER || role == ROLE_QUERY)) {
+		bool is_proxied = goes_to_proxy(packet, admission);
+
+		rc = begin(flow, admission, epoch, skb->len - flow->outer_bytes, is_proxied ? CONNECTION_FLAG_PROXIED : 0);
+		if (!rc && is_proxied)
+			rc = send_to_proxy(skb, flow, node);
+	}
 	return rc;
 }
 
@@ -277,7 +308,41 @@ static __always_inline int admit(struct __sk_buff *skb, struct flow *flow, const
 			return rc;
 	}
 	note_packet(entry, &admission->l4, admission->is_reply, admission->now_ns, skb->len - flow->outer_bytes);
-	return 0;
+	return unlikely(entry->flags & CONNECTION_FLAG_PROXIED) ? send_to_proxy(skb, flow, node) : 0;
+}
+
+/*
+ * A packet of the proxy's: it has judged what it sends. Who sends it stands in the entry of its connection, whose
+ * packets from elsewhere come to the proxy; where there is none, whoever has the address. What the proxy asks in the
+ * name of this node is a connection of its own, whose answers go to this node. Cost: 1 LRU hash.
+ */
+static __always_inline int admit_from_proxy(struct __sk_buff *skb, struct flow *flow, const struct packet *packet,
+					    const struct node_config *node)
+{
+	struct admission *admission = admission_beside(packet);
+	const struct endpoint_info *sender;
+	const struct ipcache_info *known;
+	struct connection_info *entry;
+	int rc = read_l4(skb, flow, packet, &admission->l4);
+
+	if (rc)
+		return rc;
+	entry = track(admission, packet);
+	if (entry) {
+		flow->source_identity = admission->is_reply ? entry->destination_identity : entry->source_identity;
+		flow->destination_identity = admission->is_reply ? entry->source_identity : entry->destination_identity;
+		/* Of a connection from the world no other packets may come by here. */
+		entry->expires_ns = admission->now_ns + lifetime_of(PROTOCOL_TCP, entry->flags);
+		return 0;
+	}
+	sender = endpoint_of(&packet->source);
+	known = sender ? NULL : ipcache_of(&packet->source);
+	flow->source_identity = sender ? sender->identity : known ? known->identity : IDENTITY_WORLD;
+	if (!sender || !(sender->flags & ENDPOINT_FLAG_HOST))
+		return 0;
+	admission->identities.source = flow->source_identity;
+	admission->identities.destination = flow->destination_identity;
+	return begin(flow, admission, node->policy_epoch, 0, CONNECTION_FLAG_BY_PROXY);
 }
 
 #endif

@@ -68,25 +68,40 @@ static __always_inline __u8 effects_of(void *table, const struct question *quest
 	return effects;
 }
 
+/* How much a connection needs the proxy. */
+#define PROXY_UNNEEDED 0
+#define PROXY_WATCHES 1		/* it is to tell of requests, where it is there */
+#define PROXY_JUDGES 2		/* without it nothing passes */
+
+#define EFFECTS_ALLOW (EFFECT_ALLOW | EFFECT_REDIRECT)
+
+/* Of what passes with these effects; as needs_proxy() and goes_by_proxy() of netloom.policy.table. */
+static __always_inline __u8 need_of(__u8 effects)
+{
+	if (effects & EFFECT_INSPECT || (effects & EFFECTS_ALLOW) == EFFECT_REDIRECT)
+		return PROXY_JUDGES;
+	return effects & EFFECT_WATCH ? PROXY_WATCHES : PROXY_UNNEEDED;
+}
+
 /* The verdict; the same function of the same two as in netloom.policy.table. 0 or more: `enum policy_verdict`. */
 static __always_inline int judge(struct flow *flow, const struct question *question, __u8 effects, __u8 isolation)
 {
 	if (effects & EFFECT_DENY)
 		return drop(flow, DROP_POLICY_DENY);
-	if (isolation & ISOLATION_ENFORCED && !(effects & EFFECT_ALLOW)) {
+	if (isolation & ISOLATION_ENFORCED && !(effects & EFFECTS_ALLOW)) {
 		if (question->peer == IDENTITY_UNKNOWN)
 			return drop(flow, DROP_POLICY_UNKNOWN_PEER);
 		return drop(flow, DROP_POLICY);
 	}
 	if (effects & EFFECT_AUDIT_DENY)
 		return POLICY_VERDICT_AUDITED;
-	if (isolation & ISOLATION_AUDITED && !(effects & (EFFECT_ALLOW | EFFECT_AUDIT_ALLOW)))
+	if (isolation & ISOLATION_AUDITED && !(effects & (EFFECTS_ALLOW | EFFECT_AUDIT_ALLOW)))
 		return POLICY_VERDICT_AUDITED_BY_DEFAULT;
-	return POLICY_VERDICT_ALLOWED;
+	return need_of(effects) ? POLICY_VERDICT_REDIRECTED : POLICY_VERDICT_ALLOWED;
 }
 
 /* A verdict, or a drop reason. Cost: 1 hash, and where policies say something of the subject, 1 more and effects_of(). */
-static __always_inline int ask(struct flow *flow, const struct question *question)
+static __always_inline int ask(struct flow *flow, const struct question *question, __u8 *need)
 {
 	struct subject_key key = { .identity = question->subject };
 	const struct subject_info *subject = subjects.lookup(&key);
@@ -103,6 +118,7 @@ static __always_inline int ask(struct flow *flow, const struct question *questio
 			return drop(flow, DROP_NO_POLICY);
 		effects = effects_of(table, question);
 	}
+	*need = need_of(effects);
 	return judge(flow, question, effects, question->direction == DIR_EGRESS ? subject->egress : subject->ingress);
 }
 

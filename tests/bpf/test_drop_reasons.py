@@ -44,6 +44,9 @@ PRODUCED_ELSEWHERE = {
     DropReason.CONNECTION_NOT_MADE,
     DropReason.NO_ROUTE,  # test_native_send.py
     DropReason.UNMASQUERADED,  # test_native_receive.py
+    DropReason.PROXY_AWAY,  # test_proxied.py
+    DropReason.PROXY_UNREACHED,  # test_proxied.py
+    DropReason.PROXY_TOO_LATE,  # test_proxied.py
 }
 NOT_DROPS = {DropReason.FORWARDED, DropReason.EVENT_LOST, DropReason.VERDICT_UNTOLD, DropReason.BY_STACK}
 

@@ -44,6 +44,7 @@ BY_CODE = {
     PolicyVerdict.ALLOWED: Verdict.ALLOWED,
     PolicyVerdict.AUDITED: Verdict.AUDITED,
     PolicyVerdict.AUDITED_BY_DEFAULT: Verdict.AUDITED_BY_DEFAULT,
+    PolicyVerdict.REDIRECTED: Verdict.REDIRECTED,
 }
 QUERIES = {8: 0, 128: 129}
 """Types of echo requests, and of their answers."""

@@ -210,10 +210,10 @@ async def test_a_place_that_is_taken_or_not_open_stops_the_agent(shop: Workshop,
 
 async def test_two_plugins_with_one_protocol_stop_the_agent(shop: Workshop) -> None:
     body = "from dataclasses import dataclass\n@dataclass\nclass Rule:\n    path: str = ''\n"
-    parsers = 'return [L7Protocol(name="http", rule_type=Rule, new_parser=print)]'
+    parsers = 'return [L7Protocol(name="smtp", rule_type=Rule, matcher=print, describe=print, new_parser=print)]'
     for name in ("one", "two"):
         shop.install(name, body + plugin(name, hook("netloom_l7_parsers", parsers), role="L7_PARSER"))
-    with pytest.raises(PluginError, match='"two": claims protocol "http", which plugin "one" claims too'):
+    with pytest.raises(PluginError, match='"two": claims protocol "smtp", which plugin "one" claims too'):
         await activate(shop.discover())
 
 

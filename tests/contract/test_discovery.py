@@ -51,7 +51,7 @@ def test_a_stranger_cannot_take_the_name_of_a_built_in(shop: Workshop) -> None:
     [
         (
             plugin("p", hook("netloom_endpont_ready", "pass", "event")),
-            'method "netloom_endpont_ready" is no hook of contract 1.3; did you mean "netloom_endpoint_ready"?',
+            'method "netloom_endpont_ready" is no hook of contract 1.4; did you mean "netloom_endpoint_ready"?',
         ),
         (plugin("p", "def netloom_flows(self, event): pass"), 'method "netloom_flows" is not marked with @hookimpl'),
         (plugin("p", hook("netloom_flows", "pass", "flows")), "flows"),
@@ -68,7 +68,7 @@ def test_a_stranger_cannot_take_the_name_of_a_built_in(shop: Workshop) -> None:
         (plugin("p", role="IPAM"), 'has role "ipam" but no netloom_ipam hook'),
         (
             plugin("p", info=out_of_range()).replace('"late"', '"p"'),
-            "speaks contract 2.0 to 2.0, this agent speaks 1.3",
+            "speaks contract 2.0 to 2.0, this agent speaks 1.4",
         ),
     ],
 )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -23,23 +21,18 @@ from netloom.plugins.discovery import GROUP
 from netloom.plugins.manager import PluginManager
 from netloom.plugins.testing import check_plugin, flow
 from netloom.policy.read import read_policies
+from support.page import BLOCK, pytest_passes, titled
 from support.plugins import Workshop, install
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-
-
-def titled(document: str) -> dict[str, str]:
-    """Files a page tells its reader to write, by name."""
-    text = (ROOT / "docs" / document).read_text()
-    return {title: body for _, title, body in BLOCK.findall(text) if title}
 
 
 @pytest.fixture
 def tutorial(shop: Workshop) -> Iterator[Mapping[str, Path]]:
     """Every file of the tutorial, written; the package in it installed."""
-    files = {name: shop.directory / name for name in titled("plugins.md")}
-    for name, body in titled("plugins.md").items():
+    texts = dict(titled("plugins.md"))
+    files = {name: shop.directory / name for name in texts}
+    for name, body in texts.items():
         files[name].write_text(body)
     project = tomllib.loads(files["pyproject.toml"].read_text())["project"]
     install(shop.directory, project["name"], project["version"], project["entry-points"][GROUP])
@@ -70,17 +63,7 @@ async def test_the_tutorials_plugin_is_found_configured_and_used(
 
 
 def test_the_tutorials_own_tests_pass(tutorial: Mapping[str, Path]) -> None:
-    directory = tutorial["test_droplog.py"].parent
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_droplog.py"]
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env=os.environ | {"PYTHONPATH": str(directory)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    pytest_passes(tutorial["test_droplog.py"])
 
 
 def test_the_stage_of_the_tutorial_is_a_plugin(tutorial: Mapping[str, Path]) -> None:
@@ -132,17 +115,30 @@ def test_every_setting_is_documented() -> None:
     assert [name for cls in (Settings, *config_reference.own_sections().values()) for name in undocumented(cls)] == []
 
 
-def configs() -> list[tuple[str, str]]:
+def configs(*, policies: bool = False) -> list[tuple[str, str]]:
+    """Every YAML block in the documentation that is a node config, or a policy, with its page."""
+    return [(page, text) for page, text in blocks() if text.startswith("apiVersion:") is policies]
+
+
+def blocks() -> list[tuple[str, str]]:
     """Every YAML block in the documentation, with its page."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
     return [(page.name, body) for page in pages for kind, _, body in BLOCK.findall(page.read_text()) if kind == "yaml"]
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "examples/policies").iterdir()), ids=lambda file: file.name)
+POLICIES = [*sorted((ROOT / "examples/policies").iterdir()), *sorted((ROOT / "examples/job-postings").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("file", POLICIES, ids=lambda file: file.name)
 def test_every_policy_of_the_examples_is_read_without_a_warning(file: Path) -> None:
     found = read_policies(file.read_text(), file.name)
     assert found.policies
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(("page", "text"), configs(policies=True))
+def test_every_policy_in_the_documentation_is_read_without_a_warning(page: str, text: str) -> None:
+    assert read_policies(text, page).warnings == ()
 
 
 @pytest.mark.parametrize(("page", "text"), configs())

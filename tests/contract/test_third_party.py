@@ -1,4 +1,4 @@
-"""A package of somebody else, installed with pip beside Netloom in a fresh environment, far from this checkout."""
+"""Packages of somebody else, installed with pip beside Netloom in a fresh environment, far from this checkout."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from support.page import titled
+
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "netloom-sticky-ipam"
+EXAMPLES = ("netloom-sticky-ipam", "netloom-memcached")
 NOT_SOURCE = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pycache__", "tests", "bench", "out")
+LEFTOVERS = ("*.egg-info", "build", "__pycache__")
 pytestmark = pytest.mark.slow
 
 CONFIG = """\
@@ -76,15 +79,17 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Netloom and the example, installed from copies of their sources as their users would."""
+    """Netloom and the examples, installed from copies of their sources as their users would."""
     sources = tmp_path_factory.mktemp("sources")
     shutil.copytree(ROOT, sources / "netloom", ignore=NOT_SOURCE)
-    shutil.copytree(EXAMPLE, sources / "example", ignore=shutil.ignore_patterns("*.egg-info", "build", "__pycache__"))
+    for name in EXAMPLES:
+        shutil.copytree(ROOT / "examples" / name, sources / name, ignore=shutil.ignore_patterns(*LEFTOVERS))
     made = Environment(tmp_path_factory.mktemp("venv"))
     subprocess.run(["/usr/bin/python3", "-m", "venv", str(made.directory)], check=True)
     made.run("pip", "install", "-q", "--disable-pip-version-check", str(sources / "netloom"), "pytest")
-    made.run("pip", "install", "-q", "--disable-pip-version-check", str(sources / "example"))
-    shutil.copytree(EXAMPLE / "tests", made.directory / "example-tests")
+    made.run("pip", "install", "-q", "--disable-pip-version-check", *(str(sources / name) for name in EXAMPLES))
+    for name in EXAMPLES:
+        shutil.copytree(sources / name / "tests", made.directory / f"tests-of-{name}")
     return made
 
 
@@ -120,8 +125,16 @@ def test_netctl_knows_it_without_an_agent(environment: Environment, config: Path
     assert (found["kind"], found["distribution"], found["state"]) == ("ipam", "netloom-sticky-ipam", "available")
 
 
-def test_the_examples_own_tests_pass_there(environment: Environment) -> None:
+def test_policies_in_its_protocol_are_valid_there(environment: Environment, tmp_path: Path) -> None:
+    """The policy of the page about parsers; without the package it is refused, as no plugin gives the protocol."""
+    policy = tmp_path / "cache.yaml"
+    policy.write_text(dict(titled("l7-parsers.md"))[policy.name])
+    assert "is valid" in environment.run("netctl", "policy", "validate", str(policy))
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_examples_own_tests_pass_there(environment: Environment, example: str) -> None:
     """The conformance kit is part of what is installed."""
-    text = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "example-tests")
+    text = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests-of-{example}")
     assert "passed" in text
     assert "failed" not in text

@@ -14,12 +14,12 @@ pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_comes_to_its_end_and_leaves_nothing() -> None:
-    """From the first device to the restarted agent; without a terminal there are no colours."""
+    """From the first device to the last request; without a terminal there are no colours."""
     name, before = f"{MARK}demo", look()
     argv = [str(program("netctl")), "lab", "demo", "--name", name]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8. An agent that dies" in done.stdout
+    assert "10. Job postings: who may ask what" in done.stdout
     assert "\x1b" not in done.stdout
     assert look().since(before) == {}
     assert not files_of(name).directory.exists()

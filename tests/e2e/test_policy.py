@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -16,11 +15,11 @@ from netloom.lab.inside import program
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6
 from netloom.model.address import Address
 from support.cluster import WITHIN_S, Cluster, Place
+from support.given import NODES, Given
 from support.spare_pods import SparePods
 
 pytestmark = pytest.mark.e2e
 
-NODES = ("node1", "node2")
 WALK_DROPPED = 5
 """Exit status of ``netctl walk`` for a packet that is dropped."""
 NO_ANSWER_S = 0.5
@@ -64,37 +63,6 @@ spec:
   egressDeny: [{toCIDR: ["2001:db8::/32"]}]
   enableDefaultDeny: {egress: false}
 """
-
-
-class Given:
-    """Policies of the cluster, changed through ``netctl``; both nodes obey when a change returns."""
-
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
-        self._cluster = cluster
-        self._file = directory / "policies.yaml"
-
-    def put(self, text: str, node: str = "node1") -> None:
-        self._file.write_text(text)
-        self._cluster.netctl(node, "policy", "import", "--wait", str(self._file))
-        self.settle(node)
-
-    def delete(self, *words: str, node: str = "node1") -> None:
-        self._cluster.netctl(node, "policy", "delete", *words)
-        self.settle(node)
-
-    def settle(self, node: str) -> None:
-        """Wait until the other node has heard of what one has, and enforces it."""
-        wanted = self._objects(node)
-        for other in NODES:
-            assert wait_until(partial(self._has, other, wanted), WITHIN_S)
-            self._cluster.netctl(other, "policy", "wait")
-
-    def _has(self, node: str, wanted: list[Any]) -> bool:
-        return self._objects(node) == wanted
-
-    def _objects(self, node: str) -> list[Any]:
-        view = self._cluster.lab.api(node, "/v1/policies?objects=true")
-        return [row["object"] for row in view["policies"]]
 
 
 @pytest.fixture

@@ -162,6 +162,8 @@ def test_cleaning_removes_all_of_ours_and_nothing_else(
         f"firewall table {guard_table('n1')} (guard)",
         f"firewall table {masquerade_table('n1')} (masquerading)",
         "link loom_host",
+        "IPv4 rule for packets of the proxy",
+        "IPv6 rule for packets of the proxy",
         "link loom_net",
         "link loom_vxlan",
         "link lxc0123456789ab",

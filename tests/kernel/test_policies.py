@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from netloom.agent.policies import Policies, key_of
+from netloom.agent.policies import Policies, Requests, key_of
 from netloom.agent.policy_tables import PolicyTables
 from netloom.bpf.maps import MapSet
+from netloom.config.load import NoSection
 from netloom.config.settings import PolicySettings
 from netloom.datapath.enforcement import POLICY_MAPS, SUBJECTS, Isolation, SubjectInfo, SubjectKey
 from netloom.model.endpoint import Attachment, Endpoint, EndpointId, EndpointState, IfIndex
@@ -22,7 +24,9 @@ from netloom.model.labels import label_set
 from netloom.model.node import RemoteAddress
 from netloom.model.policy import Policy, Protocol
 from netloom.model.ports import NamedPort
+from netloom.model.visibility import Visibility
 from netloom.plugins.contract import Entry, StoreEvent
+from netloom.plugins.protocols import L7Protocol
 from netloom.policy.read import decode_policy, read_policies
 from netloom_local.store import LocalStore
 from support.stores import opened
@@ -84,12 +88,14 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
 class Node:
     """One agent's policies."""
 
-    def __init__(self, store: LocalStore, maps: MapSet, settings: PolicySettings) -> None:
+    def __init__(
+        self, store: LocalStore, maps: MapSet, settings: PolicySettings, protocols: Iterable[L7Protocol] = ()
+    ) -> None:
         self.epochs = 0
         self.maps = maps
         self.tables = PolicyTables(maps, 64)
         self.tables.restore()
-        self.policies = Policies(store, self.tables, settings, self._bump)
+        self.policies = Policies(store, self.tables, settings, self._bump, Requests(protocols=tuple(protocols)))
 
     def _bump(self) -> None:
         self.epochs += 1
@@ -143,6 +149,24 @@ async def test_programs_ask_again_only_when_something_changed(node: Node) -> Non
     await node.policies.put([policy()])
     await node.policies.put([policy()])
     assert node.epochs == before + 1
+
+
+async def test_requests_are_seen_while_an_endpoint_wants_them_seen_in_protocols_that_are_spoken(
+    store: LocalStore, maps: MapSet
+) -> None:
+    http = L7Protocol(name="http", rule_type=NoSection, matcher=_unused, describe=_unused, new_parser=_unused)
+    node = Node(store, maps, PolicySettings(), (http,))
+    node.policies.open()
+    wanted = (Visibility("ingress", 80, "http"), Visibility("ingress", 81, "gopher"))
+    node.policies.use(replace(POD, visibility=wanted))
+    assert node.policies.repository.visible == {WEB_ID: frozenset(wanted[:1])}
+    node.policies.leave(POD)
+    assert node.policies.repository.visible == {}
+    node.tables.close()
+
+
+def _unused(value: object) -> Any:
+    raise NotImplementedError(value)
 
 
 async def test_another_node_hears_of_it_by_the_store(node: Node) -> None:

@@ -25,6 +25,7 @@ PREFILTER: dict[str, Any] = {**PREFILTER_STATE, "cidrs": ["192.0.2.7/32", "192.1
 PREFILTER_CHANGED: dict[str, Any] = {**PREFILTER_STATE, "added": 2, "removed": 1}
 
 STATUS: dict[str, Any] = {
+    "proxy": node_answers.PROXY,
     "node": "node1",
     "version": "0.1.0",
     "state": "degraded",
@@ -135,6 +136,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "network": "netloom",
         "bandwidth": {"ingress": {"rate_bps": 20_000_000, "burst_bits": 1_048_576}, "egress": None},
         "ports": ["http:TCP:80"],
+        "visibility": ["<Ingress/80/TCP/HTTP>"],
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
     {
@@ -157,6 +159,7 @@ ENDPOINTS: list[dict[str, Any]] = [
         "network": "",
         "bandwidth": {"ingress": None, "egress": None},
         "ports": [],
+        "visibility": [],
         "policy": {"ingress": "Disabled", "egress": "Disabled"},
     },
 ]

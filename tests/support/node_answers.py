@@ -38,3 +38,21 @@ NODES: list[dict[str, Any]] = [
         "error": 'pod prefix 10.244.1.0/24 of node "node1" overlaps 10.244.1.0/24 of node "node3"',
     },
 ]
+
+PROXY: dict[str, Any] = {
+    "state": "at work",
+    "pid": 4712,
+    "protocols": ["http"],
+    "connections": 3,
+    "draining": 1,
+    "restarts": 0,
+    "problems": ['no installed plugin speaks "kafka", so nobody may at ports 9092'],
+    "accepted": 12,
+    "lost_records": 0,
+    "requests": [
+        {"protocol": "http", "verdict": "allowed", "count": 30},
+        {"protocol": "http", "verdict": "denied", "count": 2},
+    ],
+    "closed": {"idle": 1},
+    "faults": {"memcached/memcached": 1},
+}

@@ -1,21 +1,42 @@
-"""The plugin that docs/plugins.md teaches, as the page has it."""
+"""What pages of the documentation tell their readers to write, as the pages have it."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from netloom.plugins.contract import BpfProgram
 
-PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+DOCS = Path(__file__).parents[2] / "docs"
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+"""Language, title and text of a block of code."""
+
+
+def titled(page: str) -> list[tuple[str, str]]:
+    """Files a page tells its reader to write, or parts of them: names and texts, in order."""
+    return [(title, body) for _, title, body in BLOCK.findall((DOCS / page).read_text()) if title]
+
+
+def pytest_passes(file: Path) -> None:
+    """Run a file of tests beside which everything it needs was written."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", file.name],
+        cwd=file.parent,
+        env=os.environ | {"PYTHONPATH": str(file.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def page_module() -> str:
-    """The text of its module."""
-    found = re.search(r'title="netloom_nomail.py"\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+    """The text of the module of docs/plugins.md that has a program."""
+    return dict(titled("plugins.md"))["netloom_nomail.py"]
 
 
 def page_program() -> BpfProgram:

@@ -126,6 +126,8 @@ class Outcome:
     verdict: int
     """A TC_ACT_ number."""
     packet: bytes
+    mark: int
+    """``skb->mark`` afterwards."""
     events: tuple[Event, ...]
     read_counters: Callable[[], Mapping[tuple[DropReason, Direction], Counter]]
     """For :attr:`counters`, which most tests do not ask for: reading them takes longer than a run."""
@@ -292,9 +294,9 @@ class Pipeline:
                 found[REASONS[reason], Direction(direction)] = total
         return found
 
-    def run(self, program: str, packet: bytes, *, gso_size: int = 0, repeat: int = 1) -> Outcome:
+    def run(self, program: str, packet: bytes, *, gso_size: int = 0, repeat: int = 1, mark: int = 0) -> Outcome:
         """Let a program see a packet that came by the loopback device, and say all that followed."""
-        result = run(self.programs[program], packet, ifindex=LOOPBACK, gso_size=gso_size, repeat=repeat)
+        result = run(self.programs[program], packet, ifindex=LOOPBACK, gso_size=gso_size, repeat=repeat, mark=mark)
         self._runs += 1
         this_run = self._runs
 
@@ -302,7 +304,7 @@ class Pipeline:
             assert self._runs == this_run, "counters of a run that others have followed"
             return self.counters()
 
-        return Outcome(result.verdict, result.packet, self.events(), counters)
+        return Outcome(result.verdict, result.packet, result.mark, self.events(), counters)
 
     def _zero_metrics(self) -> None:
         metrics = self.maps.of(registry.METRICS)

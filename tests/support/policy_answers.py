@@ -11,6 +11,7 @@ WEB: dict[str, Any] = {
     "name": "web",
     "rules": 2,
     "audit": False,
+    "protocols": ["http"],
     "ingress": True,
     "egress": False,
     "endpoints": 1,
@@ -21,6 +22,7 @@ WIDE: dict[str, Any] = WEB | {
     "namespace": "",
     "name": "wide",
     "audit": True,
+    "protocols": [],
     "ingress": False,
 }
 POLICIES: dict[str, Any] = {**STANDING, "audit": False, "policies": [WIDE, WEB]}
@@ -119,12 +121,13 @@ TRACE: dict[str, Any] = {
     **STANDING,
     "notes": ["no identity has the labels k8s:app=web: they are taken as if one had"],
     "traces": [
-        _PARTIES | {"port": 80, "ingress": _SIDE, "verdict": "allowed", "passes": True},
+        _PARTIES | {"port": 80, "ingress": _SIDE, "verdict": "allowed", "requests": [], "passes": True},
         _PARTIES
         | {
             "port": 22,
             "ingress": _SIDE | {"verdict": "denied", "because": [_DENIES], "rules": []},
             "verdict": "denied",
+            "requests": [],
             "passes": False,
         },
     ],
@@ -208,6 +211,8 @@ COMPARISON: dict[str, Any] = {
         }
     ],
     "cell_changes": 1,
+    "requests": [],
+    "request_changes": 0,
     "changes": True,
 }
 

@@ -6,7 +6,7 @@ each packet, twice: once as if there were no audit policies, once as if all were
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -28,6 +28,8 @@ from netloom.model.policy import (
     PolicyName,
     Ports,
     Protocol,
+    RequestRule,
+    Requests,
     Requirement,
     Rule,
     Section,
@@ -80,6 +82,17 @@ def tcp(first: int, last: int | None = None) -> Ports:
 def entry(*peers: Peer, to: tuple[Ports | Icmp, ...] | None = None, path: str = "entry") -> Entry:
     """Without peers: any."""
     return Entry(peers or None, to, Origin("policies.yaml", 1, path))
+
+
+def asked(*services: Ports, rules: tuple[str, ...] = (), protocol: str = "http") -> Requests:
+    """Rules are JSON."""
+    found = tuple(RequestRule(text, Origin("policies.yaml", 1, f"rule {text}")) for text in rules)
+    return Requests(protocol, services, found, Origin("policies.yaml", 1, "rules"))
+
+
+def about(*peers: Peer, requests: tuple[Requests, ...], path: str = "entry") -> Entry:
+    """An entry about requests alone. Without peers: any."""
+    return Entry(peers or None, (), Origin("policies.yaml", 1, path), requests)
 
 
 def section(*allow: Entry, deny: tuple[Entry, ...] | None = None, isolates: bool = True) -> Section:
@@ -144,11 +157,33 @@ class Outcome(Enum):
     BY_DEFAULT = 3
 
 
+@dataclass
+class Said:
+    """What all rules say of a packet."""
+
+    isolated: bool = False
+    denied: bool = False
+    allowed: bool = False
+    allowed_if_asked: bool = False
+    """By entries about requests."""
+    denied_if_asked: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.denied:
+            return Outcome.DENIED
+        allowed = self.allowed or self.allowed_if_asked
+        return Outcome.PASSES if allowed or not self.isolated else Outcome.BY_DEFAULT
+
+
 def evaluate(standing: Standing, direction: Direction, subject: int, remote: Peerage, packet: Packet) -> Verdict:
     """What becomes of a packet at a subject."""
     enforced = {name: one for name, one in standing.policies.items() if not one.audit}
-    real = _outcome(replace(standing, policies=enforced), direction, subject, remote, packet)
-    wished = _outcome(standing, direction, subject, remote, packet)
+    audited = {name: one for name, one in standing.policies.items() if one.audit}
+    really = said(replace(standing, policies=enforced), direction, subject, remote, packet)
+    watched = said(replace(standing, policies=audited), direction, subject, remote, packet)
+    real = really.outcome
+    wished = said(standing, direction, subject, remote, packet).outcome
     if real is Outcome.DENIED:
         return Verdict.DENIED
     if real is Outcome.BY_DEFAULT:
@@ -157,28 +192,36 @@ def evaluate(standing: Standing, direction: Direction, subject: int, remote: Pee
         return Verdict.AUDITED
     if wished is Outcome.BY_DEFAULT:
         return Verdict.AUDITED_BY_DEFAULT
-    return Verdict.ALLOWED
+    asks = really.denied_if_asked or (really.allowed_if_asked and not really.allowed)
+    watches = watched.denied_if_asked or watched.allowed_if_asked
+    return Verdict.REDIRECTED if asks or watches else Verdict.ALLOWED
 
 
-def _outcome(standing: Standing, direction: Direction, subject: int, remote: Peerage, packet: Packet) -> Outcome:
-    """All policies there are, each enforced."""
-    isolated = denied = allowed = False
+def said(standing: Standing, direction: Direction, subject: int, remote: Peerage, packet: Packet) -> Said:
+    """By all policies there are, each enforced."""
+    found = Said()
     for one in standing.policies.values():
         for rule in one.rules:
             if not _selected(rule.subject, standing.labels_of(subject)):
                 continue
-            said = rule.egress if direction is Direction.EGRESS else rule.ingress
-            isolated |= said.isolates
-            named_at = remote.identity if direction is Direction.EGRESS else subject
-            for item in said.allow or ():
-                allowed |= _matches(standing, item, remote, packet, (direction, named_at))
-            for item in said.deny or ():
-                denied |= _matches(standing, item, remote, packet, (direction, named_at))
+            section = rule.egress if direction is Direction.EGRESS else rule.ingress
+            found.isolated |= section.isolates
+            names = direction, remote.identity if direction is Direction.EGRESS else subject
+            for item in section.allow or ():
+                found.allowed |= _matches(standing, item, remote, packet, names)
+                found.allowed_if_asked |= _asks(standing, item, remote, packet, names)
+            for item in section.deny or ():
+                found.denied |= _matches(standing, item, remote, packet, names)
+                found.denied_if_asked |= _asks(standing, item, remote, packet, names)
     if standing.allow_host and direction is Direction.INGRESS and remote.identity == Reserved.HOST:
-        allowed = True
-    if denied:
-        return Outcome.DENIED
-    return Outcome.PASSES if allowed or not isolated else Outcome.BY_DEFAULT
+        found.allowed = True
+    return found
+
+
+def _asks(standing: Standing, item: Entry, remote: Peerage, packet: Packet, names: tuple[Direction, int]) -> bool:
+    """Whether an entry is about requests in a packet's connection."""
+    services = tuple(service for asked in item.requests for service in asked.services)
+    return _matches(standing, replace(item, services=services), remote, packet, names)
 
 
 def _matches(standing: Standing, item: Entry, remote: Peerage, packet: Packet, names: tuple[Direction, int]) -> bool:
@@ -246,3 +289,36 @@ def _is_entity(standing: Standing, wanted: Entity, remote: Peerage) -> bool:
         Entity.CLUSTER: remote.identity in IN_CLUSTER or IdentityId(remote.identity) in standing.identities,
     }
     return facts[wanted] if wanted in facts else remote.identity == Reserved[wanted.name]
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+def goes_on(
+    standing: Standing, direction: Direction, subject: int, remote: Peerage, packet: Packet, *, request: str
+) -> bool:
+    """Whether a request goes on, by all policies there are, each enforced; rules are JSON texts of one request each."""
+    asking = list(_asking(standing, direction, subject, remote, packet))
+    held = [
+        (denies, requests, any(rule.text == f'"{request}"' for rule in requests.rules)) for denies, requests in asking
+    ]
+    if any(denies and holds for denies, _, holds in held):
+        return False
+    found = said(standing, direction, subject, remote, packet)
+    if found.allowed_if_asked and not found.allowed:
+        return any(holds or not requests.rules for denies, requests, holds in held if not denies)
+    return found.allowed or not found.isolated
+
+
+def _asking(
+    standing: Standing, direction: Direction, subject: int, remote: Peerage, packet: Packet
+) -> Iterator[tuple[bool, Requests]]:
+    """What entries say of requests in a packet's connection, and whether they deny."""
+    names = direction, remote.identity if direction is Direction.EGRESS else subject
+    for rule in (rule for one in standing.policies.values() for rule in one.rules):
+        section = rule.egress if direction is Direction.EGRESS else rule.ingress
+        entries = (*((False, one) for one in section.allow or ()), *((True, one) for one in section.deny or ()))
+        for denies, item in entries if _selected(rule.subject, standing.labels_of(subject)) else ():
+            for requests in item.requests:
+                if _asks(standing, replace(item, requests=(requests,)), remote, packet, names):
+                    yield denies, requests

@@ -22,6 +22,8 @@ from netloom.model.policy import (
     PolicyName,
     Ports,
     Protocol,
+    RequestRule,
+    Requests,
     Requirement,
     Rule,
     Section,
@@ -78,6 +80,8 @@ UNKNOWN = 4711
 """No policy can know it."""
 PORTS = (0, 1, 53, 79, 80, 81, 443, 1023, 1024, 8080, 65535)
 NAMES = ("http", "dns")
+RULES = ('"a"', '"b"', '"c"')
+"""About requests that are one of these letters, or "d"."""
 
 requirements = st.one_of(
     st.builds(
@@ -135,16 +139,41 @@ services = st.one_of(
 origins = st.builds(Origin, st.just("policies.yaml"), st.integers(1, 4), st.just("spec"))
 some_peers = st.lists(peers, min_size=1, max_size=3).map(tuple)
 some_services = st.lists(services, min_size=1, max_size=3).map(tuple)
-entries = st.builds(
+entry_peers = st.one_of(some_peers, some_peers, some_peers, st.none(), st.just(()))
+_PLACE = Origin("policies.yaml", 1, "rules")
+REQUESTS = tuple(
+    Requests("http", ports, tuple(RequestRule(text, _PLACE) for text in texts), _PLACE)
+    for ports in (
+        (Ports(Protocol.TCP, 80, 80),),
+        (Ports(Protocol.TCP, 79, 81), Ports(Protocol.TCP, 8080, 8080)),
+        (Ports(Protocol.TCP, name="http"),),
+        (Ports(Protocol.TCP, name="dns"), Ports(Protocol.TCP, 53, 53)),
+    )
+    for texts in ((), RULES[:1], RULES[1:])
+)
+some_requests = st.sampled_from([*((one,) for one in REQUESTS), REQUESTS[1::3], REQUESTS[:3]])
+plain_entries = st.builds(
     Entry,
-    st.one_of(some_peers, some_peers, some_peers, st.none(), st.just(())),
+    entry_peers,
     st.one_of(some_services, some_services, st.none(), st.none(), st.just(())),
     origins,
 )
+denied_requests = st.sampled_from([*((one,) for one in REQUESTS if one.rules), REQUESTS[1::3], REQUESTS[1:3]])
+"""Without rules they would deny nothing: such policies are refused."""
+allowing = st.one_of(
+    plain_entries,
+    plain_entries,
+    st.builds(Entry, entry_peers, some_services | st.just(()), origins, some_requests),
+)
+denying = st.one_of(
+    plain_entries,
+    plain_entries,
+    st.builds(Entry, entry_peers, some_services | st.just(()), origins, denied_requests),
+)
 sections = st.builds(
     Section,
-    st.none() | st.lists(entries, min_size=1, max_size=3).map(tuple),
-    st.none() | st.lists(entries, max_size=1).map(tuple),
+    st.none() | st.lists(allowing, min_size=1, max_size=3).map(tuple),
+    st.none() | st.lists(denying, max_size=1).map(tuple),
     st.sampled_from([True, True, False]),
 )
 subjects = st.one_of(st.just(Selector()), st.just(select(ns="x")), selectors)

@@ -26,14 +26,14 @@ SHADOWED = (
 SVG = "{http://www.w3.org/2000/svg}"
 LISTS = {
     "policy list": """
-        KIND                             NAMESPACE   NAME   RULES   AUDIT   ISOLATES   SELECTS            SELECTS
-                                                                                       (endpoints here)   (identities)
-        CiliumClusterwideNetworkPolicy   -           wide   2       yes     -          1                  3
-        CiliumNetworkPolicy              shop        web    2       no      ingress    1                  3
+KIND                             NAMESPACE   NAME   RULES   AUDIT   L7     ISOLATES   SELECTS            SELECTS
+                                                                                      (endpoints here)   (identities)
+CiliumClusterwideNetworkPolicy   -           wide   2       yes     -      -          1                  3
+CiliumNetworkPolicy              shop        web    2       no      http   ingress    1                  3
 
-        Revision:   5
-        Enforced:   5
-        """,
+Revision:   5
+Enforced:   5
+""",
     "policy selectors": """
         SELECTOR         USERS   IDENTITIES
         k8s:app=web      3       256

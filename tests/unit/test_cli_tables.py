@@ -24,6 +24,8 @@ STATUS = text(
     Prefilter:      3 prefixes, revision 4, generic on eth0, eth1; native on eth2
                     not native on eth0: Operation not supported (errno 95)
                     192.168.77.0/24 holds 192.168.77.13, the underlay address of node "node3"
+    Proxy:          At work, 3 connections, 32 requests, 1 draining
+                    no installed plugin speaks "kafka", so nobody may at ports 9092
     Nodes:          2/3 reachable (1 by vxlan); not node3: see `netctl node list`
     Endpoints:      2
     Identities:     13

@@ -115,7 +115,7 @@ def test_the_kind_is_known_before_anything_is_decoded(kinds: str, raw: bytes, wa
 
 
 def test_without_a_type_traces_are_not_wanted() -> None:
-    assert read_filter([]).kinds == DEFAULT_KINDS == {FlowKind.DROP, FlowKind.VERDICT}
+    assert read_filter([]).kinds == DEFAULT_KINDS == {FlowKind.DROP, FlowKind.VERDICT, FlowKind.L7}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 
 from netloom.agent.policies import Policies
 from netloom.agent.policy_changes import Change, File, PolicyChanges
-from netloom.model.errors import Invalid, NotFound
+from netloom.model.errors import ConfigError, Invalid, NotFound
 from netloom.model.policy import Policy, PolicyName
+from netloom.policy.fields import Protocols
 from netloom.policy.repository import Repository
 from support.policies import written
 
@@ -23,6 +24,7 @@ class Slowly:
 
     def __init__(self) -> None:
         self.repository = Repository()
+        self.protocols: Protocols = {}
         self.order: list[str] = []
         self.begun = asyncio.Event()
 
@@ -86,3 +88,16 @@ async def test_names_are_checked_before_anything_is_deleted() -> None:
     with pytest.raises(Invalid, match="name the policies to delete"):
         await changes.drop([], everything=False)
     assert len(policies.repository.policies) == 3
+
+
+RULES = "endpointSelector: {}\ningress: [{toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {l7proto: %s}}]}]\n"
+
+
+async def test_two_protocols_at_one_port_are_refused_beside_what_stands() -> None:
+    policies = Slowly()
+    policies.protocols = {"http": lambda _: None, "memcached": lambda _: None}
+    changes = PolicyChanges(cast("Policies", policies))
+    await changes.take(files(RULES % "http")[:1], dry_run=False)
+    with pytest.raises(ConfigError, match=r"b.yaml:7: .*found memcached, where CiliumNetworkPolicy/default/a has http"):
+        await changes.take(files(RULES % "memcached")[1:], dry_run=False)
+    await changes.take(files(RULES % "memcached")[:1], dry_run=False)

@@ -83,3 +83,10 @@ def test_a_file_cannot_steer_the_terminal(alone: Netctl) -> None:
     _, _, err = alone("policy", "validate", "evil.yaml")
     assert err
     assert "\x1b" not in err
+
+
+def test_a_protocol_that_no_installed_plugin_gives_is_a_problem(alone: Netctl) -> None:
+    rules = "ports: [{port: '80', protocol: TCP}], rules: {l7proto: gopher}"
+    Path("l7.yaml").write_text(written(f"endpointSelector: {{}}\ningress: [{{toPorts: [{{{rules}}}]}}]\n"))
+    status, _, err = alone("policy", "validate", "l7.yaml")
+    assert (status, 'protocol "gopher", expected the name of a protocol that a plugin gives' in err) == (4, True)

@@ -80,10 +80,10 @@ def test_without_whom_is_blamed_a_packet_would_not_be_denied(
     for subject in standing.identities:
         known = one.remote(remote.identity, remote.address)
         blame = explain_drop(one.table(subject), direction, known, (packet.protocol, packet.port))
-        assert bool(blame.policies) == (blame.verdict is not Verdict.ALLOWED)
+        assert bool(blame.policies) == (blame.verdict not in (Verdict.ALLOWED, Verdict.REDIRECTED))
         left = {name: one for name, one in standing.policies.items() if name not in blame.policies}
         rest = Standing(left, standing.identities, standing.names, standing.allow_host)
-        if blame.verdict is not Verdict.ALLOWED:
+        if blame.policies:
             assert evaluate(rest, direction, subject, remote, packet) is not blame.verdict
 
 

@@ -18,6 +18,9 @@ from netloom.policy.table import (
     AUDIT_DENY,
     DENY,
     ENDPOINTS,
+    INSPECT,
+    REDIRECT,
+    WATCH,
     Direction,
     PolicyEntry,
     PolicyTable,
@@ -55,8 +58,9 @@ def test_a_table_decides_as_the_policies_say(
 
 
 @given(standings)
-def test_values_are_in_one_of_five_forms_with_the_sources_of_each_effect(standing: Standing) -> None:
-    forms = (DENY, ALLOW, ALLOW | AUDIT_DENY, AUDIT_DENY, AUDIT_ALLOW)
+def test_values_are_in_normal_form_with_the_sources_of_each_effect(standing: Standing) -> None:
+    plain = (0, ALLOW, REDIRECT, ALLOW | AUDIT_DENY, REDIRECT | AUDIT_DENY, AUDIT_DENY, AUDIT_ALLOW)
+    forms = {DENY, *(one | asked for one in plain for asked in (0, INSPECT, WATCH))} - {0}
     for table in build(standing).tables.values():
         for _, entry in table.entries():
             assert entry.effects in forms

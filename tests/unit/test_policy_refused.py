@@ -49,7 +49,7 @@ def icmp(entry: str) -> str:
         ),
         *(
             (ingress(f"toPorts: [{{ports: [{{port: '80'}}], {name}: {{}}}}]"), name)
-            for name in ("rules", "listener", "serverNames", "terminatingTLS", "originatingTLS")
+            for name in ("listener", "serverNames", "terminatingTLS", "originatingTLS")
         ),
         *((ingress(f"fromCIDRSet: [{{cidr: 10.0.0.0/8, {name}: x}}]"), name) for name in ("cidrGroupRef",)),
         (ingress("fromCIDRSet: [{cidr: 10.0.0.0/8, cidrGroupSelector: {}}]"), "cidrGroupSelector"),

@@ -18,7 +18,10 @@ from netloom.policy.table import (
     AUDIT_ALLOW,
     AUDIT_DENY,
     DENY,
+    INSPECT,
+    REDIRECT,
     STATIC_BITS,
+    WATCH,
     Direction,
     DirectionTable,
     Isolation,
@@ -30,6 +33,7 @@ from netloom.policy.table import (
     difference,
     judge,
     key_of,
+    needs_proxy,
 )
 from support.policy_oracle import Packet
 
@@ -86,6 +90,7 @@ def moments(old: PolicyTable, new: PolicyTable) -> Iterator[tuple[Entries, Mappi
 
 
 SERVICES = (ANY_SERVICE, Service(6, 0, 8), Service(6, 80, 23), Service(6, 80, 24), Service(6, 81, 24))
+EFFECTS = (DENY, ALLOW, ALLOW, AUDIT_DENY, AUDIT_ALLOW, REDIRECT, REDIRECT, INSPECT, WATCH)
 PACKETS = (Packet(6, 80), Packet(6, 81), Packet(6, 82), Packet(17, 80))
 REMOTE = Remote(300)
 
@@ -98,7 +103,7 @@ def clause(service: Service, effect: int) -> Clause:
     return Clause(Group(None), effect, frozenset({source(effect)}), frozenset({service}))
 
 
-clauses = st.builds(clause, st.sampled_from(SERVICES), st.sampled_from([DENY, ALLOW, ALLOW, AUDIT_DENY, AUDIT_ALLOW]))
+clauses = st.builds(clause, st.sampled_from(SERVICES), st.sampled_from(EFFECTS))
 slices = st.lists(clauses, min_size=1, max_size=4).map(lambda found: slice_of(found, {}))
 isolations = st.sets(st.sampled_from([DENY, AUDIT_DENY])).map(lambda found: frozenset(map(source, found)))
 halves = st.builds(DirectionTable, isolations, st.dictionaries(st.sampled_from(REMOTE.peers), slices))
@@ -115,6 +120,28 @@ def test_whatever_passes_meanwhile_passes_before_or_afterwards(
         for entries, isolation in moments(old, new):
             effects = effects_of(entries, direction, REMOTE, packet)
             assert judge(effects, isolation_of(isolation[direction])).passes in passes
+
+
+@given(tables, tables, st.sampled_from(Direction))
+def test_nothing_passes_the_proxy_by_meanwhile_that_goes_there_before_and_afterwards(
+    old: PolicyTable, new: PolicyTable, direction: Direction
+) -> None:
+    for packet in PACKETS:
+        effects = [effects_of(entries_of(table), direction, REMOTE, packet) for table in (old, new)]
+        isolation = [table.of(direction).isolation for table in (old, new)]
+        if any(_is_open(*one) for one in zip(effects, isolation, strict=True)):
+            continue
+        for entries, bits in moments(old, new):
+            assert not _is_open(effects_of(entries, direction, REMOTE, packet), isolation_of(bits[direction]))
+
+
+def _is_open(effects: int, isolation: Isolation) -> bool:
+    """Whether a packet passes, and nobody asks about its requests."""
+    return judge(effects, isolation).passes and not needs_proxy(effects)
+
+
+def entries_of(table: PolicyTable) -> Entries:
+    return {key: entry.effects for key, entry in table.entries()}
 
 
 @given(tables, tables)

@@ -20,6 +20,8 @@ from support.policy_oracle import (
     Packet,
     Peerage,
     Standing,
+    about,
+    asked,
     cidr,
     endpoints,
     entry,
@@ -85,6 +87,27 @@ def test_an_audit_policy_changes_what_is_reported_alone() -> None:
     assert becomes(Verdict.AUDITED_BY_DEFAULT, Verdict.ALLOWED) is Becomes.UNAUDITED
     assert becomes(Verdict.AUDITED, Verdict.AUDITED_BY_DEFAULT) is None
     assert becomes(Verdict.DENIED, Verdict.DENIED_BY_DEFAULT) is None
+
+
+def test_it_shows_rules_about_requests_that_would_be_others() -> None:
+    old, new = (
+        policy("p", select(app="a"), ingress=section(about(requests=(asked(tcp(80), rules=(text,)),))))
+        for text in ('{"method":"GET"}', '{"method":"PUT"}')
+    )
+    (change,) = compared(standing(old), new, seen=[flow(B, A)]).requests
+    assert (change.identity, change.gone, change.new) == (
+        A,
+        ('ingress allow {"method":"GET"} at http 80, anybody',),
+        ('ingress allow {"method":"PUT"} at http 80, anybody',),
+    )
+
+
+def test_it_shows_whose_requests_somebody_judges() -> None:
+    assert becomes(Verdict.ALLOWED, Verdict.REDIRECTED) is Becomes.REDIRECTED
+    assert becomes(Verdict.REDIRECTED, Verdict.ALLOWED) is Becomes.UNREDIRECTED
+    assert becomes(Verdict.REDIRECTED, Verdict.AUDITED) is Becomes.AUDITED
+    assert becomes(Verdict.AUDITED, Verdict.REDIRECTED) is Becomes.UNAUDITED
+    assert becomes(Verdict.REDIRECTED, Verdict.REDIRECTED) is None
 
 
 def test_the_same_policies_change_nothing() -> None:

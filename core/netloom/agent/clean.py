@@ -10,6 +10,8 @@ from typing import Any
 
 from netloom.agent.generation import generations_in, remove_generation
 from netloom.agent.node_maps import agents_pins
+from netloom.agent.proxy.process import end_all
+from netloom.agent.proxy.wanted import DIRECTORY
 from netloom.config.settings import Settings
 from netloom.edge.host import clean_host
 from netloom.edge.lock import node_lock
@@ -30,6 +32,7 @@ def clean_node(settings: Settings, plugins: PluginManager, sections: Mapping[str
     with node_lock(paths.run_dir / name, name), Netlink(name) as netlink:
         left = plugins.clean(settings, sections)
         removed = (
+            *end_all(paths.run_dir / name / DIRECTORY),
             *left.removed,
             *clean_host(netlink),
             *_unpin(paths.bpf_dir / name, owners),

@@ -28,6 +28,7 @@ from netloom.model.endpoint import Attachment, Endpoint
 from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, NotFound, StoreError, Unavailable
 from netloom.model.labels import NAMESPACE_KEY, Label, Labels, label_set
 from netloom.model.ports import NamedPort
+from netloom.model.visibility import Visibility, visibility_of
 from netloom.plan.shaping import default_burst_bits
 from netloom.plugins.contract import PoolStatus
 
@@ -201,6 +202,7 @@ def _attach_request(request: Request, options: Options) -> AttachRequest:
         attachment=_attachment(request),
         labels=_labels(options),
         ports=_ports(options),
+        visibility=_visibility(options),
         pod_name=options.pod_name,
         pod_namespace=options.pod_namespace,
         pod_uid=options.pod_uid,
@@ -229,6 +231,13 @@ def _ports(options: Options) -> tuple[NamedPort, ...]:
         return tuple(NamedPort.of(*port) for port in options.ports)
     except Invalid as error:
         raise CniError(Code.INVALID_CONFIG, str(error)) from error
+
+
+def _visibility(options: Options) -> tuple[Visibility, ...]:
+    try:
+        return visibility_of(options.visibility)
+    except Invalid as error:
+        raise CniError(Code.INVALID_CONFIG, str(error), "mend the annotation, or take it off the pod") from error
 
 
 def _labels(options: Options) -> Labels:

@@ -33,21 +33,20 @@ from netloom.agent.identities import Identities
 from netloom.agent.kernel import KernelThread
 from netloom.agent.monitor import BATCH_INTERVAL_S, LOSS_INTERVAL_S, Monitor
 from netloom.agent.notices import Notice
-from netloom.agent.policies import Policies
+from netloom.agent.policies import Policies, Requests
 from netloom.agent.policy_tables import PolicyTables
 from netloom.agent.prefilter.manager import Prefilter, prefilter_of
+from netloom.agent.proxy.wanted import proxy_of
 from netloom.agent.repairs import RepairJournal
 from netloom.agent.residents import Resident
 from netloom.agent.routing import Routing
 from netloom.agent.tables import Tables
 from netloom.agent.upkeep import Upkeep
-from netloom.agent.walk.node import NodeFacts
-from netloom.agent.walk.walker import Sources, Walker
+from netloom.agent.walk.facts import walker_of
 from netloom.agent.watch import Watch
 from netloom.agent.witness import witness_of
 from netloom.bpf import features
 from netloom.config.load import Loaded
-from netloom.datapath.maps import by_name
 from netloom.model.errors import NetloomError, StoreError, Unavailable
 from netloom.model.identity import reserved_identities
 from netloom.model.node import Node
@@ -117,6 +116,7 @@ class Agent:
         stack.callback(self.routing.close)
         self._watch = Watch(self._upkeep.known, self._check)
         stack.callback(self._watch.close)
+        stack.push_async_callback(self.proxy.stop)
         stack.push_async_callback(self.walker.close)
         stack.push_async_callback(self.endpoints.finish)
         stack.push_async_callback(self._controllers.stop)
@@ -137,10 +137,8 @@ class Agent:
         )
 
     def _build(self, state_dir: Path, socket: Path) -> None:
-        policy_tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
-        policy_tables.restore()
-        bump_epoch = self.datapath.bump_policy_epoch
-        self.policies = Policies(self._active.store, policy_tables, self._settings.policy, bump_epoch)
+        self.proxy = proxy_of(self.loaded, self.plugins, lambda access: self.monitor.hear(access))  # noqa: PLW0108
+        self.policies = self._policies()
         self.connections = Connections(self.datapath.maps, lambda: self._controllers.succeeded("connections"))
         self.cluster = self._cluster()
         directory = state_dir / "endpoints"
@@ -161,11 +159,7 @@ class Agent:
         self.prefilter = prefilter_of(self.datapath, self._kernel, self._settings, self._all_nodes)
         witness = witness_of(self.policies.repository, self._resident_at, self._settings.policy)
         self.monitor = observe.monitor_of(self.datapath, witness, self.plugins, self._settings.observe.flows)
-        self.walker = Walker(
-            Sources(
-                generation=lambda: self.datapath.generation, maps=lambda: self.datapath.maps, facts=self._walk_facts
-            )
-        )
+        self.walker = walker_of(self)
         self.routing = Routing(self._active.routers, lambda: self.datapath.node, unheard=self._active.unheard)
         self._upkeep = Upkeep(
             datapath=self.datapath,
@@ -177,6 +171,13 @@ class Agent:
             prefilter=self.prefilter,
             journal=self.repairs,
         )
+
+    def _policies(self) -> Policies:
+        tables = PolicyTables(self.datapath.maps, self._settings.maps.policy_entries)
+        tables.restore()
+        requests = Requests(protocols=self._active.protocols, tell=self.proxy.tell)
+        bump_epoch = self.datapath.bump_policy_epoch
+        return Policies(self._active.store, tables, self._settings.policy, bump_epoch, requests)
 
     def _cluster(self) -> Cluster:
         local = Local(node=self.node, mode=self._active.mode, mtu_bytes=self.mtu_bytes)
@@ -253,6 +254,7 @@ class Agent:
             await self.datapath.raise_mtu(self.endpoints.ready())
             await self.datapath.retire_others()
             await self.endpoints.announce_restored()
+            await self.proxy.start()
             self._ready = True
 
     async def _finish_detachments(self) -> None:
@@ -271,21 +273,6 @@ class Agent:
 
     def _all_nodes(self) -> tuple[Node, ...]:
         return (self.node, *(known.node for known in self.cluster.nodes().values()))
-
-    def _walk_facts(self) -> NodeFacts:
-        return NodeFacts(
-            node=self.node,
-            endpoints=tuple(self.endpoints.all()),
-            others=tuple(known.node for known in self.cluster.nodes().values()),
-            unmasqueraded=self.cluster.unmasqueraded,
-            uplinks=self.datapath.underlay.names,
-            doors=self.datapath.plan.doors,
-            tunnel=self._active.mode.tunnel,
-            masquerade=self._settings.masquerade,
-            programs={program.id: program.name for program in self.datapath.generation.programs()},
-            specs=by_name(item.spec for item in self.datapath.maps.values()),
-            prefiltered=self.prefilter.refusing,
-        )
 
     def require_ready(self) -> None:
         """Raises Unavailable while the agent starts or stops."""
@@ -306,7 +293,10 @@ class Agent:
         controllers = [views.controller_view(state) for state in self._controllers.states()]
         unwritten = {name: state.unwritten for name, state in self.tables.states().items() if state.unwritten}
         missing, policy = self._upkeep.missing, policy_views.status_view(self.policies)
-        failing = bool(self.prefilter.problem) or any(each["state"] == "failing" for each in controllers)
+        proxy = self.proxy.summary()
+        failing = bool(self.prefilter.problem or proxy["problems"]) or any(
+            each["state"] == "failing" for each in controllers
+        )
         return {
             "node": self.node.name,
             "version": __version__,
@@ -323,6 +313,7 @@ class Agent:
             **observe.ways(self.datapath),
             "masquerade": self._settings.masquerade,
             "prefilter": self.prefilter.summary(),
+            "proxy": proxy,
             "ipam": views.plain(self._pools),
             "ipam_plugin": self._settings.ipam,
             "store": self._store_view(),
@@ -393,6 +384,7 @@ class Agent:
             "plugins_failed": sum(record.state == "failed" for record in self.plugins.records()),
             "monitor": observe.monitor_view(self.datapath, self.monitor),
             "verdicts": self.monitor.verdicts(),
+            "proxy": self.proxy.summary(),
             "connections": observe.connections_view(self.connections),
             "policy": policy_views.status_view(self.policies) | policy_views.usage_view(self.policies),
             "ipam": views.plain(self._pools),

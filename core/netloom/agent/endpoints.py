@@ -34,6 +34,7 @@ from netloom.model.errors import Conflict, Exhausted, Invalid, NetloomError, Not
 from netloom.model.identity import Identity, IdentityId, Reserved
 from netloom.model.labels import Labels
 from netloom.model.ports import NamedPort
+from netloom.model.visibility import Visibility
 from netloom.plan.claims import endpoint_claims
 from netloom.plugins.contract import AddressRequest, Allocation, EndpointReady, EndpointRemoved, Ipam
 from netloom.plugins.manager import PluginManager
@@ -55,6 +56,7 @@ class AttachRequest:
     mac: bytes | None = None
     """The one its interface must get, 6 bytes."""
     ports: tuple[NamedPort, ...] = ()
+    visibility: tuple[Visibility, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,6 +384,7 @@ def _draft(request: AttachRequest, allocation: Allocation, number: EndpointId) -
         labels=request.labels,
         state=EndpointState.REGENERATING,
         ports=tuple(sorted(set(request.ports))),
+        visibility=request.visibility,
         pod_name=request.pod_name,
         pod_namespace=request.pod_namespace,
         pod_uid=request.pod_uid,

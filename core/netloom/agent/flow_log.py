@@ -10,9 +10,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_address
 
 from netloom.datapath.events import decode_event
-from netloom.model.flow import Because, Flow
+from netloom.datapath.l7_flows import l7_flow
+from netloom.model.flow import Because, Flow, L7Request, Packet
+from netloom.model.l7_messages import Access
 from netloom.model.labels import Labels
 
 
@@ -45,6 +48,54 @@ class Record:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """One request, as the proxy told of it."""
+
+    access: Access
+    source_labels: Labels = frozenset()
+    destination_labels: Labels = frozenset()
+    source_pod: str = ""
+    destination_pod: str = ""
+    endpoint_id: int = 0
+    """Of the end that policies were asked for, the receiving one where both were; 0 where it is not of this node."""
+
+    @property
+    def at_ns(self) -> int:
+        """Wall clock of the request."""
+        return int(self.access.at * 1e9)
+
+    def flow(self) -> Flow:
+        """As other flows."""
+        access = self.access
+        packet = Packet(
+            protocol="tcp",
+            source=ip_address(access.source),
+            destination=ip_address(access.destination),
+            source_port=access.source_port,
+            destination_port=access.destination_port,
+        )
+        request = L7Request(
+            protocol=access.protocol,
+            verdict=access.verdict,
+            policy=access.policy,
+            origin=access.origin,
+            direction=access.direction,
+            fields=access.request,
+            answer=access.answer,
+            latency_ns=access.latency_ns,
+            why=access.why,
+        )
+        return replace(
+            l7_flow(request, packet, (access.source_identity, access.destination_identity), self.at_ns),
+            source_labels=self.source_labels,
+            destination_labels=self.destination_labels,
+            source_pod=self.source_pod,
+            destination_pod=self.destination_pod,
+            endpoint_id=self.endpoint_id,
+        )
+
+
 class Where(StrEnum):
     """Where events got lost."""
 
@@ -66,7 +117,8 @@ class Loss:
     """When it was noticed."""
 
 
-Item = Record | Loss
+Seen = Record | RequestRecord
+Item = Seen | Loss
 
 
 class FlowLog:
@@ -88,4 +140,4 @@ class FlowLog:
 
     def recent(self) -> Iterator[Flow]:
         """The flows that are there now, oldest first; each is decoded when it is asked for."""
-        return (item.flow() for item in self.items() if isinstance(item, Record))
+        return (item.flow() for item in self.items() if not isinstance(item, Loss))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from netloom.agent.flow_log import Loss
 from netloom.agent.views import Json, label_texts
-from netloom.datapath.event_lines import format_cause, format_flow
-from netloom.model.flow import Because, Flow, Packet
+from netloom.datapath.event_lines import format_cause, format_flow, format_request
+from netloom.model.flow import Because, Flow, L7Request, Packet
 
 
 def flow_view(flow: Flow) -> Json:
@@ -31,6 +31,7 @@ def flow_view(flow: Flow) -> Json:
         "packet_bytes": flow.packet_bytes,
         "packet": _packet_view(flow.packet),
         "line": flow.line,
+        "request": None if flow.request is None else _request_view(flow.request),
         "policy": None if flow.because is None else _because_view(flow.because),
     }
 
@@ -55,6 +56,18 @@ def _packet_view(packet: Packet) -> Json:
         "source_port": packet.source_port,
         "destination_port": packet.destination_port,
         "detail": packet.detail,
+    }
+
+
+def _request_view(request: L7Request) -> Json:
+    return {
+        "protocol": request.protocol,
+        "verdict": request.verdict,
+        "fields": dict(request.fields),
+        "answer": dict(request.answer),
+        "latency_ns": request.latency_ns,
+        "why": request.why,
+        "text": format_request(request),
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netloom import __version__
-from netloom.agent import logs
+from netloom.edge import logs
 from netloom.model.errors import ConfigError, NetloomError, Unsupported
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from netloom.agent.proxy.report import families
 from netloom.datapath.reasons import DropReason
 from netloom.plugins.answering import Sample
 
@@ -128,6 +129,7 @@ def _gauges(now: dict[str, Any]) -> Iterable[Metric]:
     ):
         yield GaugeMetricFamily(f"netloom_{name}", text, value=now[name])
     yield from _policy_gauges(now["policy"])
+    yield from families(now["proxy"])
     used = GaugeMetricFamily("netloom_ipam_used", "Addresses given.", labels=["prefix"])
     capacity = GaugeMetricFamily("netloom_ipam_capacity", "Addresses that can be given.", labels=["prefix"])
     for pool in now["ipam"]:

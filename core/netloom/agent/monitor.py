@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from netloom.agent.flow_log import FlowLog, Item, Loss, Record, Where
+from netloom.agent.flow_log import FlowLog, Item, Loss, Seen, Where
 from netloom.agent.witness import Witness
 from netloom.bpf.ring import EventRing
 from netloom.datapath.events import action_of, kinds_of
 from netloom.datapath.registry import TraceFlag
 from netloom.model.flow import Flow, FlowKind
+from netloom.model.l7_messages import Access
 from netloom.plugins.contract import Flows
 from netloom.plugins.manager import PluginManager
 
@@ -142,6 +143,10 @@ class Monitor:
             self._listeners.discard(listener)
             self._want(flags, -1)
 
+    def hear(self, access: Access) -> None:
+        """Take up a request that the proxy tells of."""
+        self._keep([(self._witness.note_request(access), frozenset({FlowKind.L7}))])
+
     async def feed_plugins(self) -> None:
         """Give plugins what came since the last call."""
         if not self._batched:
@@ -190,10 +195,13 @@ class Monitor:
 
     def _take(self, events: Collection[bytes]) -> None:
         now_ns = time.time_ns()
-        items: list[tuple[Record, frozenset[FlowKind]]] = []
+        items: list[tuple[Seen, frozenset[FlowKind]]] = []
         for raw in events:
             self._seen[raw[:2]] += 1
             items.append((self._witness.note(raw, now_ns), kinds_of(raw)))
+        self._keep(items)
+
+    def _keep(self, items: Collection[tuple[Seen, frozenset[FlowKind]]]) -> None:
         # Traces come only while somebody listens, and then by the thousand: they would leave no room for the others.
         self.log.extend(record for record, kinds in items if FlowKind.TRACE not in kinds)
         self._hand_over(items)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netloom.agent.repairs import Repair
 from netloom.edge import nft
-from netloom.edge.firewall import MasqueradeSpec, ensure_guard, ensure_masquerade, remove_masquerade
+from netloom.edge.firewall import MasqueradeSpec, ensure_guard, ensure_masquerade, ensure_proxy, remove_masquerade
 from netloom.edge.host import HOST_DEVICE
 from netloom.model.address import Network
 from netloom.model.endpoint import WORKLOAD_PREFIX
@@ -42,7 +42,10 @@ class NodeFirewall:
         if seen == self._seen:
             return []
         spec = self._spec
-        changed = {"guard": ensure_guard(spec.node_name, spec.doors)}
+        changed = {
+            "guard": ensure_guard(spec.node_name, spec.doors),
+            "proxy": ensure_proxy(spec.node_name, spec.pod_cidrs, spec.doors),
+        }
         if spec.masquerade:
             changed["masquerading"] = ensure_masquerade(self._masquerade(others))
         else:

@@ -82,7 +82,7 @@ OPERATIONS = (
             ("last", "query", "at most so many of the past, the last ones; default: all that are kept"),
             ("since", "query", "no older than so many seconds"),
             ("follow", "query", "true: go on with what comes, until the client leaves"),
-            ("type", "query", "drop, policy-verdict, trace; default: the first two"),
+            ("type", "query", "drop, policy-verdict, l7, trace; default: all but the last"),
             *((name, "query", f"only flows that fit; may be repeated: {name}") for name in CONDITIONS),
             (NOT, "query", "leave out what fits; a condition such as port=53"),
         ),
@@ -158,6 +158,7 @@ SCHEMAS: dict[str, Json] = {
             "attached_by": OBJECT,
             "masquerade": TRUTH,
             "prefilter": OBJECT,
+            "proxy": OBJECT,
             "ipam": OBJECTS,
             "ipam_plugin": STRING,
             "store": OBJECT,
@@ -201,6 +202,7 @@ SCHEMAS: dict[str, Json] = {
             "network": STRING,
             "bandwidth": OBJECT,
             "ports": STRINGS,
+            "visibility": STRINGS,
             "policy": OBJECT,
         }
     ),
@@ -252,9 +254,9 @@ SCHEMAS: dict[str, Json] = {
     ),
     **ROUTE_SCHEMAS,
     "Flow": schema(
-        {"kind": {"type": "string", "enum": ["drop", "trace", "policy-verdict", "lost"]}, "at_ns": NUMBER},
+        {"kind": {"type": "string", "enum": ["drop", "trace", "policy-verdict", "l7", "lost"]}, "at_ns": NUMBER},
         {
-            "verdict": {"type": "string", "enum": ["forwarded", "dropped", "audit"]},
+            "verdict": {"type": "string", "enum": ["forwarded", "dropped", "audit", "redirected", "error"]},
             "code": NUMBER,
             "text": STRING,
             "direction": {"type": "string", "enum": ["ingress", "egress", ""]},
@@ -272,11 +274,23 @@ SCHEMAS: dict[str, Json] = {
             "packet_bytes": NUMBER,
             "packet": OBJECT,
             "line": NUMBER,
+            "request": {"oneOf": [{"$ref": "#/components/schemas/FlowRequest"}, {"type": "null"}]},
             "policy": {"oneOf": [{"$ref": "#/components/schemas/FlowPolicy"}, {"type": "null"}]},
             "summary": STRING,
             "where": {"type": "string", "enum": ["ring", "untold", "listener"]},
             "count": NUMBER,
         },
+    ),
+    "FlowRequest": schema(
+        {
+            "protocol": STRING,
+            "verdict": {"type": "string", "enum": ["allowed", "denied", "audited", "error"]},
+            "fields": OBJECT,
+            "answer": OBJECT,
+            "latency_ns": NUMBER,
+            "why": STRING,
+            "text": STRING,
+        }
     ),
     "FlowPolicy": schema(
         {

@@ -85,6 +85,7 @@ _ROW: Json = {
     **_NAME,
     "rules": NUMBER,
     "audit": TRUTH,
+    "protocols": STRINGS,
     "ingress": TRUTH,
     "egress": TRUTH,
     "endpoints": NUMBER,
@@ -116,12 +117,15 @@ _SIDE: Json = {
                 "isolated_by": STRINGS,
                 "rules": OBJECTS,
                 "verdict": STRING,
+                "by_proxy": TRUTH,
                 "because": _SOURCES,
                 "closed": STRING,
             }
         ),
     ]
 }
+_L7_RULE: Json = {"anyOf": [{"type": "null"}, schema({"policy": STRING, "path": STRING, "rule": OBJECT})]}
+_JUDGED: Json = {"anyOf": [{"type": "null"}, schema({"verdict": STRING, "rule": _L7_RULE})]}
 _INHABITANT = schema(
     {
         "name": STRING,
@@ -164,7 +168,8 @@ POLICY_SCHEMAS: dict[str, Json] = {
     ),
     "PolicyRevision": schema({"revision": NUMBER, "enforced_revision": NUMBER, "closed": OBJECTS}),
     "PolicyTrace": schema(
-        {"source": _END, "destination": _END, "services": STRINGS}, {"family": {"enum": [4, 6, None]}}
+        {"source": _END, "destination": _END, "services": STRINGS},
+        {"family": {"enum": [4, 6, None]}, "protocol": STRING, "data": STRING},
     ),
     "PolicyTraces": schema(
         {
@@ -180,6 +185,9 @@ POLICY_SCHEMAS: dict[str, Json] = {
                         "egress": _SIDE,
                         "ingress": _SIDE,
                         "verdict": STRING,
+                        "requests": _list_of(
+                            schema({"request": OBJECT, "verdict": STRING, "egress": _JUDGED, "ingress": _JUDGED})
+                        ),
                         "passes": TRUTH,
                     }
                 )
@@ -196,6 +204,8 @@ POLICY_SCHEMAS: dict[str, Json] = {
             "flow_changes": NUMBER,
             "cells": _list_of(_CELL_CHANGE),
             "cell_changes": NUMBER,
+            "requests": _list_of(schema({"identity": NUMBER, "gone": STRINGS, "new": STRINGS})),
+            "request_changes": NUMBER,
             "changes": TRUTH,
         }
     ),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
@@ -19,16 +20,22 @@ from netloom.config.settings import PolicySettings
 from netloom.model.endpoint import Endpoint
 from netloom.model.errors import ConfigError, Invalid, NotFound, Unavailable
 from netloom.model.identity import IdentityId
+from netloom.model.l7 import L7Table
 from netloom.model.labels import Labels
 from netloom.model.node import RemoteAddress
 from netloom.model.policy import Policy, PolicyName
 from netloom.model.ports import NamedPort
+from netloom.model.visibility import Visibility
 from netloom.plugins.batches import BatchStore
 from netloom.plugins.contract import StoreEvent
+from netloom.plugins.protocols import L7Protocol
+from netloom.policy.l7_tables import L7Tables
 from netloom.policy.port_names import PortNames
 from netloom.policy.read import decode_policy
 from netloom.policy.repository import Repository, Update
+from netloom.policy.requests import checks_of
 from netloom.policy.table import PolicyTable
+from netloom.policy.visible import Visible
 
 POLICIES = "policies/"
 CLUSTERWIDE = "-"
@@ -51,13 +58,39 @@ def _decoded(key: str, value: bytes) -> Policy:
     return policy
 
 
+def _tell_nobody(change: Mapping[int, L7Table | None]) -> None:
+    del change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """How requests are judged on this node."""
+
+    protocols: tuple[L7Protocol, ...] = ()
+    """Those that policies imported here may name."""
+    tell: Callable[[Mapping[int, L7Table | None]], None] = _tell_nobody
+    """Called with changed tables, by subject; None: it has none any more. It does not wait."""
+
+
 class Policies:
     """What stands, and what of it is written. Changes are made from the event loop, one at a time, and do not wait."""
 
     def __init__(
-        self, store: BatchStore, tables: PolicyTables, settings: PolicySettings, bump_epoch: Callable[[], None]
+        self,
+        store: BatchStore,
+        tables: PolicyTables,
+        settings: PolicySettings,
+        bump_epoch: Callable[[], None],
+        requests: Requests | None = None,
     ) -> None:
-        """``bump_epoch``: called when programs must ask again about connections they have allowed."""
+        """``bump_epoch``: called when programs must ask again about connections they have allowed.
+
+        ``requests``: who judges what is asked; nobody without.
+        """
+        requests = requests or Requests()
+        self.parsers: Final = {protocol.name: protocol for protocol in requests.protocols}
+        self._tell_proxy = requests.tell
+        self.protocols: Final = checks_of(self.parsers.values())
         self._store = store
         self._tables = tables
         self._settings = settings
@@ -67,10 +100,14 @@ class Policies:
             isolate_all=settings.enforcement == "always",
             prefixes=tables.prefixes,
         )
+        self._requests = L7Tables(self.repository)
+        self._untold: dict[int, L7Table | None] = {}
+        """What the proxy is to hear when the kernel has what it was told of."""
         self._names: dict[str, PolicyName] = {}
         self._unreadable: dict[str, str] = {}
         self._users: dict[IdentityId, set[str]] = {}
         self._ports = PortNames()
+        self._visible = Visible()
         self._waiting: Update | None = None
         self._written = 0
         self._changed = asyncio.Event()
@@ -234,6 +271,7 @@ class Policies:
             self._wait_to_write(self.repository.add_subjects(identity))
         users.add(owner)
         self._name_ports(owner, identity, endpoint.ports)
+        self._make_visible(owner, identity, endpoint.visibility)
         self.apply()
 
     def leave(self, endpoint: Endpoint, *, but: IdentityId | None = None) -> None:
@@ -247,6 +285,7 @@ class Policies:
                 self._wait_to_write(self.repository.remove_subjects(identity))
         if but is None:
             self._name_ports(owner, endpoint.identity, ())
+            self._make_visible(owner, endpoint.identity, ())
         self.apply()
 
     def hear_address(self, key: str, remote: RemoteAddress | None) -> None:
@@ -258,6 +297,14 @@ class Policies:
     def _name_ports(self, owner: str, identity: IdentityId, ports: tuple[NamedPort, ...]) -> None:
         for changed in self._ports.put(owner, identity, ports):
             self._wait_to_write(self.repository.set_named_ports(changed, self._ports.of(changed)))
+
+    def _make_visible(self, owner: str, identity: IdentityId, asked: tuple[Visibility, ...]) -> None:
+        """A protocol that nobody speaks is left out: the proxy would close its port, and wishes to see deny nothing."""
+        spoken = tuple(one for one in asked if one.protocol in self.parsers)
+        for one in set(asked) - set(spoken):
+            self._log.warning("visibility.protocol_unknown", endpoint=owner, asked=str(one), known=sorted(self.parsers))
+        for changed in self._visible.put(owner, identity, spoken):
+            self._wait_to_write(self.repository.set_visible(changed, self._visible.of(changed)))
 
     # --- the kernel -------------------------------------------------------------------------
 
@@ -274,7 +321,7 @@ class Policies:
         self._open = True
         self._tables.keep_only(self._users)
         tables = self.repository.tables
-        self._waiting = Update(self.revision, tables)
+        self._waiting = Update(self.revision, tables, asking=frozenset(tables))
         self.apply()
 
     def apply(self) -> None:
@@ -282,8 +329,14 @@ class Policies:
         waiting = self._waiting
         if not self._open or waiting is None:
             return
+        # What programs send to the proxy it knows, at every moment: of what is new it hears before, of what goes after.
+        change = self._requests.renew(waiting)
+        self._tell_proxy(change.before)
+        self._untold |= change.after
         if self._write(waiting.tables, waiting.gone):
             self._bump_epoch()
+        self._tell_proxy(self._untold)
+        self._untold.clear()
         self._waiting = None
         self._written = self.revision
         self._changed.set()
@@ -316,5 +369,8 @@ class Policies:
         before = self._waiting or Update(0, {})
         tables = {number: table for number, table in before.tables.items() if number not in update.gone}
         self._waiting = Update(
-            update.revision, {**tables, **update.tables}, (before.gone | update.gone) - update.tables.keys()
+            update.revision,
+            {**tables, **update.tables},
+            (before.gone | update.gone) - update.tables.keys(),
+            (before.asking | update.asking) - update.gone,
         )

@@ -64,6 +64,8 @@ class TraceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     destination: str | NamedBody
     services: list[str]
     family: Literal[4, 6] | None = None
+    protocol: str = ""
+    data: str = ""
 
 
 class WhatIfBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,6 +147,8 @@ class PolicyApi:
             destination=_end(body.destination),
             services=tuple(body.services),
             family=body.family,
+            protocol=body.protocol,
+            data=_bytes(body.data),
         )
         return answer(await self._traces.trace(asked))
 
@@ -169,6 +173,14 @@ def _files(found: list[FileBody]) -> list[File]:
 
 def _end(body: str | NamedBody) -> str | Named:
     return body if isinstance(body, str) else Named(body.name, tuple(body.addresses))
+
+
+def _bytes(text: str) -> bytes:
+    """Each character is a byte of its number: JSON has no bytes. Raises Invalid."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise Invalid(f"data has the character {text[error.start]!r}, expected those up to 0xff, one a byte") from None
 
 
 def _seconds(request: web.Request) -> float:

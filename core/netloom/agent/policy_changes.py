@@ -10,8 +10,9 @@ from enum import StrEnum
 from netloom.agent.policies import Policies
 from netloom.model.errors import ConfigError, Invalid, Problem
 from netloom.model.policy import Policy, PolicyName
+from netloom.policy.clashes import clashes
 from netloom.policy.explain import Advice, advice
-from netloom.policy.fields import PolicyWarning
+from netloom.policy.fields import PolicyWarning, Protocols
 from netloom.policy.names import find_policies
 from netloom.policy.read import Import
 from netloom.policy.snapshot import Snapshot, snapshot
@@ -51,9 +52,9 @@ class Imported:
     revision: int
 
 
-def read_files(files: Sequence[File]) -> Found:
+def read_files(files: Sequence[File], protocols: Protocols) -> Found:
     """Read all as one import. Raises ConfigError with every problem of every file."""
-    together = Import()
+    together = Import(protocols)
     problems: list[Problem] = []
     policies: list[Policy] = []
     warnings: list[PolicyWarning] = []
@@ -70,9 +71,9 @@ def read_files(files: Sequence[File]) -> Found:
     return Found(policies=tuple(policies), warnings=tuple(warnings))
 
 
-async def read_aside(files: Sequence[File]) -> Found:
+async def read_aside(files: Sequence[File], protocols: Protocols) -> Found:
     """The same, while the agent goes on."""
-    return await asyncio.to_thread(read_files, files)
+    return await asyncio.to_thread(read_files, files, protocols)
 
 
 class PolicyChanges:
@@ -84,10 +85,11 @@ class PolicyChanges:
 
     async def take(self, files: Sequence[File], *, dry_run: bool) -> Imported:
         """Import files. Raises ConfigError before anything is done, Invalid when they hold nothing, or StoreError."""
-        found = await read_aside(files)
+        found = await read_aside(files, self._policies.protocols)
         if not found.policies:
             raise Invalid(f"nothing to import: {_listed(files)} no policy")
         async with self._lock:
+            self._refuse_clashes(found.policies)
             changes = tuple((policy, self._change(policy)) for policy in found.policies)
             if dry_run:
                 more = tuple(map(self._policies.as_enforced, found.policies))
@@ -110,6 +112,17 @@ class PolicyChanges:
             meant = tuple(known) if everything else find_policies(names, known)
             revision = await self._policies.delete(meant) if meant else self._policies.revision
         return meant, revision
+
+    def _refuse_clashes(self, new: Sequence[Policy]) -> None:
+        """Raises ConfigError."""
+        asking, names = [policy for policy in new if policy.asks], {policy.name for policy in new}
+        if not asking:
+            return
+        repository = self._policies.repository
+        standing = [policy for policy in repository.policies if policy.asks and policy.name not in names]
+        labels = {repository.labels_of(number) or frozenset() for number in repository.identities()}
+        if problems := tuple(clashes(asking, standing, labels)):
+            raise ConfigError(problems)
 
     def _change(self, policy: Policy) -> Change:
         standing = self._policies.repository.policy(policy.name)

@@ -16,7 +16,7 @@ from netloom.policy.table import Direction, PolicyKey, PolicyTable, TableChange
 Table = BpfMap[KernelKey, PolicyInfo]
 _PACKER: Final = layout_of(KernelKey).packer
 """Ten times as fast as encoding a dataclass, and of the same layout."""
-_VALUES: Final = tuple(bytes((effects,)) for effects in range(16))
+_VALUES: Final = tuple(bytes((effects,)) for effects in range(256))
 
 
 def raw_key(key: PolicyKey) -> bytes:

@@ -20,7 +20,7 @@ from netloom.policy.matrix import matrix
 from netloom.policy.names import find_policies
 from netloom.policy.selection import is_reserved
 from netloom.policy.snapshot import snapshot
-from netloom.policy.whatif import Comparison, FlowChange, what_if
+from netloom.policy.whatif import CellChange, Comparison, FlowChange, what_if
 
 MAX_ENDS: Final = 250
 """Of a matrix: more are neither read nor drawn, and would take the agent's time."""
@@ -49,7 +49,7 @@ class Everybody:
 
     async def what_if(self, files: Sequence[File], delete: Sequence[str]) -> views.Json:
         """Other policies in the place of those that stand. Raises ConfigError, NotFound or Invalid; changes nothing."""
-        found = await read_aside(files)
+        found = await read_aside(files, self._policies.protocols)
         standing = snapshot(self._policies.repository)
         without = find_policies(delete, (policy.name for policy in standing.policies))
         if not found.policies and not without:
@@ -76,18 +76,23 @@ class Everybody:
             "replayed": {"flows": compared.replayed, "sources": counts},
             "flows": [_flow_view(change) for change in compared.flows[:MAX_SHOWN]],
             "flow_changes": len(compared.flows),
-            "cells": [
-                {
-                    "source": views.inhabitant_view(one.source, self._pods(one.source.end.identity)),
-                    "destination": views.inhabitant_view(one.destination, self._pods(one.destination.end.identity)),
-                    "opened": views.reaches_view(one.change.opened),
-                    "closed": views.reaches_view(one.change.closed),
-                    "audited": views.reaches_view(one.change.audited),
-                }
-                for one in compared.cells[:MAX_SHOWN]
-            ],
+            "cells": [self._cell_view(one) for one in compared.cells[:MAX_SHOWN]],
             "cell_changes": len(compared.cells),
+            "requests": [
+                {"identity": int(one.identity), "gone": list(one.gone), "new": list(one.new)}
+                for one in compared.requests[:MAX_SHOWN]
+            ],
+            "request_changes": len(compared.requests),
             "changes": bool(compared),
+        }
+
+    def _cell_view(self, changed: CellChange) -> views.Json:
+        return {
+            "source": views.inhabitant_view(changed.source, self._pods(changed.source.end.identity)),
+            "destination": views.inhabitant_view(changed.destination, self._pods(changed.destination.end.identity)),
+            "opened": views.reaches_view(changed.change.opened),
+            "closed": views.reaches_view(changed.change.closed),
+            "audited": views.reaches_view(changed.change.audited),
         }
 
     async def matrix(self, whom: Whom) -> views.Json:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from netloom.agent import policy_views as views
 from netloom.agent.policies import Policies
 from netloom.agent.policy_questions import Sources, caveats, enforces, standing_view
 from netloom.model.address import Family
-from netloom.model.errors import Invalid
+from netloom.model.errors import Invalid, NotFound, Unavailable
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.labels import Label
 from netloom.policy.explain import trace
+from netloom.policy.l7_trace import RequestTrace, Said, is_about_requests, sides_of, trace_requests
 from netloom.policy.questions import (
     Known,
     Party,
@@ -33,6 +34,8 @@ from netloom.policy.snapshot import snapshot
 
 MAX_TRACES: Final = 256
 """Packets of one question."""
+PARSER_TIMEOUT_S: Final = 5.0
+T = TypeVar("T")
 _HOST: Final = IdentityId(Reserved.HOST)
 
 
@@ -52,6 +55,10 @@ class TraceQuestion:
     destination: str | Named
     services: tuple[str, ...]
     family: Family | None = None
+    protocol: str = ""
+    """Application protocol of ``data``; "" where nothing is said."""
+    data: bytes = b""
+    """What a client would say."""
 
 
 class Traces:
@@ -72,9 +79,10 @@ class Traces:
             repository = await asyncio.to_thread(
                 standing.build, identities={number: one for one, number in new.items()}
             )
+        said = self._said(asked)
         pairs = [(_numbered(one, new), _numbered(other, new)) for one in sources for other in destinations]
         traces = [
-            self._traced(repository, *_as_seen(one, other, known), service, asked.family)
+            await self._traced(repository, _as_seen(one, other, known), service, asked.family, said)
             for one, other in pairs
             for text in asked.services
             for service in read_service(text, repository.names_of(other.identity))
@@ -114,11 +122,31 @@ class Traces:
             )
         return (at_addresses(asked.name, addresses, known),)
 
-    def _traced(
-        self, repository: Repository, source: Party, destination: Party, service: Service, wanted: Family | None
+    def _said(self, asked: TraceQuestion) -> Said | None:
+        """Raises NotFound for a protocol that no plugin of this node gives."""
+        if not asked.protocol:
+            return None
+        if asked.protocol not in self._policies.parsers:
+            known = ", ".join(sorted(self._policies.parsers)) or "none"
+            raise NotFound(f'no plugin of this node speaks "{asked.protocol[:60]}"; known: {known}')
+        return Said(protocol=self._policies.parsers[asked.protocol], data=asked.data)
+
+    async def _traced(
+        self,
+        repository: Repository,
+        parties: tuple[Party, Party],
+        service: Service,
+        wanted: Family | None,
+        said: Said | None,
     ) -> views.Json:
+        source, destination = parties
         family = family_for(service, (source, destination), wanted)
-        found = trace(repository, source.end(family), destination.end(family), service)
+        ends = source.end(family), destination.end(family)
+        found = trace(repository, *ends, service)
+        requests: tuple[RequestTrace, ...] = ()
+        if said is not None and is_about_requests(found, service):
+            applying = sides_of(repository, *ends, service[1])
+            requests = await _within_reason(asyncio.to_thread(trace_requests, applying, said), said)
         sides = {"egress": found.egress, "ingress": found.ingress}
         closed = [one.subject in self._policies.closed for one in sides.values() if one is not None]
         return {
@@ -135,7 +163,9 @@ class Traces:
                 for name, side in sides.items()
             },
             "verdict": str(found.verdict),
-            "passes": not enforces(self._policies) or (found.verdict.passes and not any(closed)),
+            "requests": [views.request_view(request) for request in requests],
+            "passes": not enforces(self._policies)
+            or (found.verdict.passes and not any(closed) and all(one.verdict != "denied" for one in requests)),
         }
 
     @staticmethod
@@ -148,6 +178,18 @@ class Traces:
             "labels": sorted(map(str, repository.labels_of(party.identity) or ())),
             "address": None if address is None else str(address),
         }
+
+
+async def _within_reason(work: Awaitable[T], said: Said) -> T:
+    """A parser is its plugin's code. Raises Unavailable when it takes too long; its thread is left to itself."""
+    try:
+        async with asyncio.timeout(PARSER_TIMEOUT_S):
+            return await work
+    except TimeoutError:
+        raise Unavailable(
+            f"the parser of {said.protocol.name} has not read the request in {PARSER_TIMEOUT_S:g} s: its plugin is at "
+            "fault"
+        ) from None
 
 
 def _numbered(party: Party, new: Mapping[frozenset[Label], IdentityId]) -> Party:

@@ -9,10 +9,12 @@ from typing import Any, Final
 from netloom.agent.policies import Policies
 from netloom.agent.policy_changes import Imported
 from netloom.model.identity import IdentityId
+from netloom.model.l7 import L7Rule
 from netloom.model.policy import CidrPeer, Policy, PolicyName
 from netloom.policy.census import Inhabitant
 from netloom.policy.describe import criterion_text
 from netloom.policy.explain import Advice, RuleTrace, SideTrace
+from netloom.policy.l7_trace import RequestTrace
 from netloom.policy.matrix import ANY, OTHER, Reach
 from netloom.policy.questions import PROTOCOLS
 from netloom.policy.repository import Repository
@@ -44,11 +46,19 @@ def policy_view(policy: Policy, repository: Repository, local: Mapping[int, int]
         **name_view(policy.name),
         "rules": len(policy.rules),
         "audit": policy.audit,
+        "protocols": protocols_in(policy),
         "ingress": any(rule.ingress.isolates for rule in policy.rules),
         "egress": any(rule.egress.isolates for rule in policy.rules),
         "endpoints": sum(local[number] for number in selected),
         "identities": len(set().union(*(group.members for group in groups))),
     }
+
+
+def protocols_in(policy: Policy) -> list[str]:
+    """Application protocols of whose requests a policy says something, sorted."""
+    sections = (section for _, section in policy.sections())
+    entries = (entry for one in sections for entry in (*(one.allow or ()), *(one.deny or ())))
+    return sorted({requests.protocol for entry in entries for requests in entry.requests})
 
 
 def document_view(policy: Policy, repository: Repository, local: Mapping[int, int]) -> Json:
@@ -116,9 +126,26 @@ def side_view(side: SideTrace, isolation: Isolation, closed: Mapping[int, str]) 
         "isolated_by": [str(name) for name in side.decision.isolated_by],
         "rules": [_rule_view(rule) for rule in side.rules],
         "verdict": str(side.decision.verdict),
+        "by_proxy": side.decision.by_proxy,
         "because": [source_view(source) for source in side.decision.sources],
         "closed": closed.get(side.subject, ""),
     }
+
+
+def request_view(request: RequestTrace) -> Json:
+    """What becomes of a request that would be sent."""
+    return {
+        "request": dict(request.described),
+        "verdict": str(request.verdict),
+        **{
+            name: None if side is None else {"verdict": str(side.verdict), "rule": _l7_rule_view(side.rule)}
+            for name, side in (("egress", request.egress), ("ingress", request.ingress))
+        },
+    }
+
+
+def _l7_rule_view(rule: L7Rule | None) -> Json | None:
+    return None if rule is None else {"policy": rule.policy, "path": rule.origin, "rule": json.loads(rule.rule)}
 
 
 def _rule_view(rule: RuleTrace) -> Json:

@@ -15,6 +15,7 @@ from netloom.model.identity import IdentityId
 from netloom.model.labels import Label
 from netloom.model.node import Node, RemoteAddress
 from netloom.model.ports import NamedPort
+from netloom.model.visibility import visibility_of
 
 
 class BandwidthRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +50,7 @@ class EndpointRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Empty in records of versions that did not keep it."""
     bandwidth: BandwidthRecord = BandwidthRecord()
     ports: list[str] = []
+    visibility: list[str] = []
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +98,7 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
             network=endpoint.network,
             bandwidth=_bandwidth_record(endpoint.bandwidth),
             ports=[str(port) for port in endpoint.ports],
+            visibility=[str(one) for one in endpoint.visibility],
         )
     )
 
@@ -121,6 +124,7 @@ def decode_endpoint(raw: bytes, what: str) -> Endpoint:
             network=record.network,
             bandwidth=_bandwidth(record.bandwidth),
             ports=_ports(record.ports),
+            visibility=visibility_of(",".join(record.visibility)),
         )
     except (ValueError, Invalid) as error:
         raise Invalid(f"{what} cannot be used: {error}") from error

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from netloom.agent.answers import read_number
-from netloom.agent.flow_log import Item, Loss
+from netloom.agent.flow_log import Item, Loss, RequestRecord, Seen
 from netloom.agent.flow_views import flow_view, loss_view, monitor_view
 from netloom.agent.monitor import Monitor
 from netloom.datapath.events import as_verdict
@@ -113,11 +113,16 @@ def _monitor_views(item: Item, kinds: frozenset[FlowKind]) -> Iterator[dict[str,
         yield monitor_view(flow)
 
 
+def _may_want(wanted: FlowFilter, item: Seen) -> bool:
+    """Looked at before it is decoded, where that costs something."""
+    return isinstance(item, RequestRecord) or wanted.may_want(item.raw)
+
+
 def _flow_views(items: Iterable[Item], wanted: FlowFilter) -> Iterator[dict[str, Any]]:
     for item in items:
         if isinstance(item, Loss):
             yield loss_view(item)
-        elif wanted.may_want(item.raw) and wanted.wants(flow := item.flow()):
+        elif _may_want(wanted, item) and wanted.wants(flow := item.flow()):
             yield flow_view(flow)
 
 
@@ -142,7 +147,7 @@ async def _choose(query: FlowQuery, items: tuple[Item, ...]) -> AsyncIterator[It
             return
         if isinstance(item, Loss):
             yield item
-        elif query.filter.may_want(item.raw) and query.filter.wants(item.flow()):
+        elif _may_want(query.filter, item) and query.filter.wants(item.flow()):
             left -= 1
             yield item
         if number % AT_ONCE == 0:

@@ -73,6 +73,7 @@ def endpoint_view(endpoint: Endpoint) -> Json:
         "network": endpoint.network,
         "bandwidth": plain(endpoint.bandwidth),
         "ports": [str(port) for port in endpoint.ports],
+        "visibility": [str(one) for one in endpoint.visibility],
     }
 
 

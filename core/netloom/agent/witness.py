@@ -6,13 +6,15 @@ Pods come and go, and policies change: a moment later the answers could be other
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Final
 
-from netloom.agent.flow_log import Record
+from netloom.agent.flow_log import Record, RequestRecord
 from netloom.agent.residents import Resident
 from netloom.config.settings import PolicySettings
 from netloom.datapath.events import frame_of, read_head
 from netloom.datapath.packets import read_ends
+from netloom.model.l7_messages import Access
 from netloom.model.labels import Labels
 from netloom.policy.asked import Question, question_of
 from netloom.policy.because import Explainer
@@ -52,6 +54,19 @@ class Witness:
             record.because = self._explainer.explain(question) if self._explainer else None
             record.endpoint_id = _subject(question, ends.destination, source, destination).endpoint_id
         return record
+
+    def note_request(self, access: Access) -> RequestRecord:
+        """A request the proxy tells of, with what is known of its ends."""
+        source = self._residents(ip_address(access.source).packed) or NOBODY
+        destination = self._residents(ip_address(access.destination).packed) or NOBODY
+        return RequestRecord(
+            access=access,
+            source_labels=self._labels(access.source_identity),
+            destination_labels=self._labels(access.destination_identity),
+            source_pod=source.pod,
+            destination_pod=destination.pod,
+            endpoint_id=(source if access.direction == "egress" else destination).endpoint_id,
+        )
 
     def _labels(self, identity: int) -> Labels:
         return self._repository.labels_of(identity) or NO_LABELS

@@ -21,5 +21,6 @@ VERIFIED_INSTRUCTIONS: Final = {
     "neighbor": 15_000,
     "prefilter": 500,
     "to_netdev": 10_000,
+    "to_proxy": 10_000,
 }
 """Most instructions the verifier may walk for a program, by its name."""

@@ -15,6 +15,7 @@ HOST_DEVICE = "loom_host"
 _TARGETS: dict[str, AttachPoint | CallSlot] = {
     "from_container": AttachPoint(WORKLOAD_DEVICES, "ingress"),
     "from_host": AttachPoint(HOST_DEVICE, "egress"),
+    "to_proxy": AttachPoint(HOST_DEVICE, "ingress"),
     "neighbor": CallSlot.NEIGHBOR,
     "icmp_error": CallSlot.ICMP_ERROR,
     "forward": CallSlot.FORWARD,

@@ -59,6 +59,7 @@ _MAP_KINDS = {
     MapKind.PERCPU_ARRAY: "4.6",
     MapKind.LPM_TRIE: "4.11",
     MapKind.RINGBUF: "5.8",
+    MapKind.SOCKMAP: "4.14",
 }
 """Kernel in which each kind of map came (Documentation/bpf)."""
 

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
@@ -261,6 +261,18 @@ def open_map(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:
         os.close(fd)
         raise
     return BpfMap(spec, fd)
+
+
+def open_pinned(path: Path, spec: MapSpec[K, V]) -> BpfMap[K, V]:
+    """Open the pin at ``path``, of whatever size it is. Raises MapLayoutMismatch or KernelError."""
+    fd = libbpf.check(libbpf.library().bpf_obj_get(os.fsencode(path)), "open", f"pinned map {path}")
+    try:
+        sized = replace(spec, max_entries=libbpf.map_info(fd, f"pinned map {path}").max_entries)
+        check_layout(fd, sized, path)
+    except (KernelError, MapLayoutMismatch):
+        os.close(fd)
+        raise
+    return BpfMap(sized, fd)
 
 
 def open_inner(number: int, spec: MapSpec[K, V]) -> BpfMap[K, V] | None:

@@ -30,7 +30,8 @@ FORGETTING_ENTRIES = 64
 _ALWAYS_OWN = (MapKind.RINGBUF, MapKind.PROG_ARRAY, MapKind.LRU_HASH)
 """Rings are written by nature, and what is looked up in a map that forgets changes what it forgets next; a program
 array leads to programs, which here are others."""
-
+_NEVER_WRITTEN = (MapKind.SOCKMAP,)
+"""Programs of ours cannot, and the kernel knows no read-only kind of them."""
 _SIZED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY, MapKind.RINGBUF)
 """Maps whose size the verifier looks at, or that come in certain sizes alone."""
 
@@ -47,7 +48,7 @@ def written_maps(programs: Sequence[ProgramObject], specs: Iterable[Spec]) -> fr
     written = {name for name, spec in known.items() if spec.kind in _ALWAYS_OWN}
     # Small programs first: what they write the large ones need not be tried for.
     for program in sorted(programs, key=lambda item: len(item.instructions)):
-        used = {name for _, name in program.map_refs}
+        used = {name for _, name in program.map_refs if known[name].kind not in _NEVER_WRITTEN}
         found = _written_by(program, known, sorted(used - written))
         written |= found
         if found:

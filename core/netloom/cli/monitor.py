@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,31 +58,30 @@ def lost(event: dict[str, Any]) -> str:
     return f"!! {event['count']} {LOST.get(event['where'], 'events were lost')}"
 
 
-def _asked_kinds(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Kinds of events, repeated or with commas between, each once."""
-    found = tuple(dict.fromkeys(kind for word in words for kind in word.split(",")))
-    for kind in found:
-        if kind not in KINDS:
-            raise click.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}")
-    return found
-
-
-def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The last of the kinds that stand there."""
-    before, comma, last = incomplete.rpartition(",")
-    return [CompletionItem(before + comma + kind) for kind in KINDS if kind.startswith(last)]
-
-
-def kinds_option(text: str) -> Callable[[F], F]:
+def kinds_option(text: str, kinds: Collection[str] = KINDS) -> Callable[[F], F]:
     """``--type KIND``; ``text`` is its help."""
+
+    def asked(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Kinds of events, repeated or with commas between, each once."""
+        found = tuple(dict.fromkeys(kind for word in words for kind in word.split(",")))
+        for kind in found:
+            if kind not in kinds:
+                raise click.BadParameter(f"{kind!r} is not one of {', '.join(kinds)}")
+        return found
+
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The last of the kinds that stand there."""
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + kind) for kind in kinds if kind.startswith(last)]
+
     return click.option(
         "-t",
         "--type",
         "kinds",
         multiple=True,
         metavar="KIND",
-        callback=_asked_kinds,
-        shell_complete=_complete_kinds,
+        callback=asked,
+        shell_complete=complete,
         help=text,
     )
 

@@ -51,6 +51,7 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "IPAM", "\n".join(_pool(pool) for pool in view["ipam"])
     yield "Masquerading", "Enabled" if view["masquerade"] else "Disabled"
     yield "Prefilter", _prefilter(view["prefilter"])
+    yield from _proxy(view["proxy"])
     yield "Nodes", _nodes(view)
     yield "Endpoints", str(view["endpoints"])
     yield "Identities", str(view["identities"])
@@ -111,6 +112,16 @@ def _prefilter(view: dict[str, Any]) -> str:
     obstacles = (f"not native on {each['name']}: {each['obstacle']}" for each in view["devices"] if each["obstacle"])
     reasons = (*obstacles, view["problem"], *view["warnings"])
     return "\n".join([text, *filter(None, reasons)])
+
+
+def _proxy(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Once there was anything to judge."""
+    if view["state"] == "off":
+        return
+    count = sum(row["count"] for row in view["requests"])
+    text = f"{_word(view['state'])}, {view['connections']} connections, {count} requests"
+    draining = f", {view['draining']} draining" if view["draining"] else ""
+    yield "Proxy", "\n".join([text + draining, *view["problems"]])
 
 
 def _nodes(view: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ from netloom.cni.request import Request, bad_variable, objects, table, text, tex
 from netloom.cni.wanted import Wanted, wanted_of
 
 ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
+VISIBILITY = "policy.cilium.io/proxy-visibility"
+"""Annotation by which a pod's requests are made visible."""
 _KNOWN_ARGUMENTS = frozenset(
     ("IP", "IgnoreUnknown", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID", "MAC")
 )
@@ -45,6 +47,8 @@ class Options(NamedTuple):
     wanted: Wanted = Wanted()
     ports: tuple[tuple[str, str, int], ...] = ()
     """Name, protocol and number of ports of the container."""
+    visibility: str = ""
+    """The annotation VISIBILITY."""
 
 
 def options_of(request: Request) -> Options:
@@ -67,6 +71,7 @@ def options_of(request: Request) -> Options:
         limits=limits_of(table(asked, "bandwidth")),
         wanted=wanted_of(request),
         ports=_ports(request.config),
+        visibility=text(table(asked, ANNOTATIONS), VISIBILITY, ""),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Loaded:
     because nobody wrote it."""
     origins: Mapping[str, str]
     """``default``, or ``FILE:LINE``, by dotted key such as ``plugins.vxlan.port``."""
+    path: Path | None = None
+    """Of the file; None when every setting has its default."""
 
     def rows(self) -> list[dict[str, Any]]:
         """``key``, ``value`` (plain JSON) and ``origin`` of every setting, in the order of the reference."""
@@ -57,7 +59,7 @@ def load_config(path: Path | None, section_types: Mapping[str, type], choices: C
     """Read a file; None means that every setting has its default. Raises ConfigError with all problems."""
     if path is None:
         return load_text("", "defaults", section_types, choices)
-    return load_text(read_file(path), str(path), section_types, choices)
+    return replace(load_text(read_file(path), str(path), section_types, choices), path=path)
 
 
 def load_text(text: str, file: str, section_types: Mapping[str, type], choices: Choices | None = None) -> Loaded:

@@ -147,6 +147,47 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """``proxy``: the process that judges requests; what goes beyond a limit costs its own connection only."""
+
+    port: Annotated[
+        int,
+        Range(0, 65535),
+        Doc("Where it listens on loopback addresses; 0, or while another process has it: any that is free."),
+    ] = 15076
+    connections: Annotated[
+        int,
+        Range(1, 1 << 20),
+        Doc("Open at once; more are reset. Each may take about four times buffer_bytes and 256 KiB of memory."),
+    ] = 16384
+    buffer_bytes: Annotated[
+        int,
+        Range(1024, 1 << 24),
+        Doc("Held for an end that does not read, before the other end is not read from any more."),
+    ] = 65536
+    connect_timeout_s: Annotated[float, Range(0.1, 300), Doc("Seconds until a server must have answered.")] = 5.0
+    head_timeout_s: Annotated[
+        float,
+        Range(1, 3600),
+        Doc("Seconds that a request may take until enough of it has come to judge it."),
+    ] = 15.0
+    idle_timeout_s: Annotated[float, Range(1, 1 << 20), Doc("Seconds a connection may carry nothing.")] = 3600.0
+    event_timeout_s: Annotated[
+        float,
+        Range(0.04, 10),
+        Doc("Seconds of CPU a parser may take for what has come, in steps of 0.02; then its connection is reset."),
+    ] = 0.2
+    drain_timeout_s: Annotated[
+        float,
+        Range(0, 1 << 20),
+        Doc("Seconds that connections of a replaced proxy may go on, before they are reset."),
+    ] = 3600.0
+    records: Annotated[
+        int, Range(16, 1 << 20), Doc("Requests told of that wait for an agent, about 1 KiB each; more are counted.")
+    ] = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """``log``: what the agent writes to standard error."""
 
@@ -199,5 +240,6 @@ class Settings:
     maps: MapSettings = field(default_factory=MapSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     observe: ObserveSettings = field(default_factory=ObserveSettings)
+    proxy: ProxySettings = field(default_factory=ProxySettings)
     log: LogSettings = field(default_factory=LogSettings)
     api: ApiSettings = field(default_factory=ApiSettings)

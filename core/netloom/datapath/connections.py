@@ -46,6 +46,10 @@ class ConnectionFlag(IntFlag):
     """Of TCP, something came behind SYN and its answer: only now an entry lives long."""
     REFUSED = 64
     """Its last packet was refused: policies, or who its ends are, have changed since it began."""
+    PROXIED = 128
+    """Its packets go to the node's proxy, which has a connection of its own with each end."""
+    BY_PROXY = 256
+    """The proxy began it in the name of this node: what it carries was judged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ _BCC_KINDS = {
     MapKind.LRU_HASH: "lru_hash",
     MapKind.LPM_TRIE: "lpm_trie",
     MapKind.HASH_OF_MAPS: "hash",
+    MapKind.SOCKMAP: "sockmap",
 }
-_INDEXED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY)
+_INDEXED = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY, MapKind.SOCKMAP)
 """Maps whose key is a bare number in C."""
 
 

@@ -79,6 +79,12 @@ class PolicyEffect(IntFlag):
     ALLOW = 2
     AUDIT_DENY = 4
     AUDIT_ALLOW = 8
+    REDIRECT = 16
+    """Allowed by way of the proxy, which is asked about each request; a plain ALLOW leaves nothing to ask."""
+    INSPECT = 32
+    """What passes goes by way of the proxy, whoever allows it: some requests are denied."""
+    WATCH = 64
+    """What passes goes by way of the proxy, if there is one: it tells of requests and denies none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from netloom.model.address import Address
-from netloom.model.flow import Because, Flow, FlowKind, FlowVerdict, Packet, RuleHit
+from netloom.model.flow import Because, Flow, FlowKind, FlowVerdict, L7Request, Packet, RuleHit
+from netloom.model.visibility import ANNOTATION
 
 _NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58, "sctp": 132}
-_ACTIONS = {FlowVerdict.FORWARDED: "allow", FlowVerdict.AUDIT: "audit", FlowVerdict.DROPPED: "deny"}
+_ACTIONS = {
+    FlowVerdict.FORWARDED: "allow",
+    FlowVerdict.AUDIT: "audit",
+    FlowVerdict.DROPPED: "deny",
+    FlowVerdict.REDIRECTED: "redirect",
+}
 _CAUSES = {
     "allowed": "allowed by",
     "denied": "denied by",
     "denied by default": "isolated by",
     "audited": "would be denied by",
+    "redirected": "sent to the proxy by",
     "audited by default": "would be isolated by",
 }
 
@@ -22,8 +31,11 @@ def format_flow(flow: Flow) -> str:
     A drop: ``xx drop (TTL exceeded) flow 0x1c2d to endpoint 7, ifindex 12, line 88, identity 300->301: <packet>``.
     A trace: ``-> endpoint 7 flow 0x1c2d, identity 300->301 state new ifindex 12: <packet>``.
     A verdict: ``Policy verdict log: flow 0x1c2d local EP ID 7, remote ID 301, proto 6, egress, action allow,
-    match L3-L4, <packet>``. What policies decided ends with who was the cause, in brackets.
+    match L3-L4, <packet>``. A request: ``l7 http denied 10.0.0.1:40000 -> 10.0.0.2:80 method=PUT path=/jobs/1 =>
+    status=403, 0.2 ms, identity 300->301``. What policies decided ends with who was the cause, in brackets.
     """
+    if flow.request is not None:
+        return _request(flow, flow.request) + _cause(flow)
     if flow.kind is FlowKind.VERDICT:
         return _verdict(flow) + _cause(flow)
     identities = f"identity {flow.source_identity}->{flow.destination_identity}"
@@ -73,14 +85,32 @@ def _verdict(flow: Flow) -> str:
     )
 
 
+def _request(flow: Flow, request: L7Request) -> str:
+    identities = f"identity {flow.source_identity}->{flow.destination_identity}"
+    ends = format_packet(replace(flow.packet, protocol="", detail="")).removesuffix(" unknown packet:")
+    return f"l7 {request.protocol} {request.verdict} {ends} {format_request(request)}, {identities}"
+
+
+def format_request(request: L7Request) -> str:
+    """A request with its answer: ``method=GET path=/jobs/1 => status=200, 1.3 ms``."""
+    words = [" ".join(f"{name}={word}" for name, word in request.fields.items())]
+    if request.answer:
+        words += ["=>", " ".join(f"{name}={word}" for name, word in request.answer.items())]
+    text = " ".join(filter(None, words))
+    facts = [f"{request.latency_ns / 1e6:.1f} ms"] if request.latency_ns else []
+    return ", ".join(filter(None, (text, *facts, request.why)))
+
+
 def _cause(flow: Flow) -> str:
     cause = format_cause(flow.because) if flow.because else ""
     return f" [{cause}]" if cause else ""
 
 
 def _name(rule: RuleHit) -> str:
-    """Its policy, or the key of the node config that is as good as one."""
-    return str(rule.policy) if rule.policy is not None else f"policy.{rule.origin.path}"
+    """Its policy, or the key of the node config, or the pod's annotation, that is as good as one."""
+    if rule.policy is not None:
+        return str(rule.policy)
+    return rule.origin.path if rule.origin.path == ANNOTATION else f"policy.{rule.origin.path}"
 
 
 def _place(rule: RuleHit) -> str:

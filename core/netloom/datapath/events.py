@@ -27,10 +27,12 @@ POLICY_DROPS: Final = frozenset(
 
 _OBSERVATIONS: dict[int, str] = {
     Observation.TO_ENDPOINT: "-> endpoint",
+    Observation.TO_PROXY: "-> proxy",
     Observation.TO_HOST: "-> host",
     Observation.TO_STACK: "-> stack",
     Observation.TO_OVERLAY: "-> overlay",
     Observation.FROM_ENDPOINT: "<- endpoint",
+    Observation.FROM_PROXY: "<- proxy",
     Observation.FROM_HOST: "<- host",
     Observation.FROM_OVERLAY: "<- overlay",
     Observation.FROM_NETWORK: "<- network",

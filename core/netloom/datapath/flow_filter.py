@@ -21,7 +21,7 @@ from netloom.model.labels import Labels
 from netloom.model.policy import ANY_SOURCE, PolicyName
 
 NOT: Final = "not"
-DEFAULT_KINDS: Final = frozenset({FlowKind.DROP, FlowKind.VERDICT})
+DEFAULT_KINDS: Final = frozenset({FlowKind.DROP, FlowKind.VERDICT, FlowKind.L7})
 _PROTOCOLS = {"icmpv4": "icmp", "icmpv6": "icmp6", "1": "icmp", "6": "tcp", "17": "udp", "58": "icmp6", "132": "sctp"}
 """Other names of protocols, by those of flows."""
 _RESERVED = {item.label.key: item.value for item in Reserved}
@@ -172,8 +172,9 @@ def _verdict(text: str) -> Holds:
 
 
 def _protocol(text: str) -> Holds:
+    """Of the packet, or of the application: ``tcp``, ``http``."""
     wanted = _PROTOCOLS.get(text.lower(), text.lower())
-    return lambda flow: flow.packet.protocol == wanted
+    return lambda flow: flow.packet.protocol == wanted or (flow.request is not None and flow.request.protocol == wanted)
 
 
 def _policy(text: str) -> Holds:

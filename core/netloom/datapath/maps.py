@@ -26,6 +26,7 @@ class MapKind(IntEnum):
     LRU_HASH = 9
     LPM_TRIE = 11
     HASH_OF_MAPS = 13
+    SOCKMAP = 15
     RINGBUF = 27
 
 

@@ -58,6 +58,12 @@ class DropReason(IntEnum):
         "A fragment came before its first, or too late.",
     )
     FORBIDDEN_ICMP6 = 176, "Forbidden ICMPv6 message", "Router and redirect messages from workloads are not carried."
+    PROXY_AWAY = (
+        178,
+        "Socket lookup failed",
+        "Its requests are to be judged, and no proxy takes connections: see `netctl status`.",
+    )
+    PROXY_UNREACHED = 179, "Socket assign failed", "The kernel would not hand the packet to the proxy's socket."
     POLICY_DENY = 181, "Policy denied by denylist", "A policy denies it by name: see `netctl policy trace`."
     VLAN = 182, "VLAN traffic disallowed", "Workloads may not send VLAN-tagged frames."
     TTL_EXCEEDED = 196, "TTL exceeded", "The packet's hop limit ran out; a traceroute does this on purpose."
@@ -104,6 +110,11 @@ class DropReason(IntEnum):
         "Not masqueraded",
         "A pod's packet was about to leave the cluster with the pod's address: is Netloom's firewall table there?",
     )
+    PROXY_TOO_LATE = (
+        227,
+        "Connection older than its rules",
+        "Its requests are to be judged since a policy says so, and nobody has heard its beginning: connect again.",
+    )
     BY_STACK = (
         253,
         "By the host's stack",
@@ -133,10 +144,12 @@ class Observation(IntEnum):
     """Where a trace was taken; numbers as in Cilium's trace notification."""
 
     TO_ENDPOINT = 0
+    TO_PROXY = 1
     TO_HOST = 2
     TO_STACK = 3
     TO_OVERLAY = 4
     FROM_ENDPOINT = 5
+    FROM_PROXY = 6
     FROM_HOST = 7
     FROM_OVERLAY = 9
     FROM_NETWORK = 10

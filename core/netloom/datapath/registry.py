@@ -15,6 +15,7 @@ from netloom.datapath.enforcement import POLICY_MAPS
 from netloom.datapath.layout import U8, U16, U32, U64, Addr, Be16, CType, Ifindexes, Mac, Prefix
 from netloom.datapath.maps import NO_PREALLOC, Counter, Index, MapKind, MapSpec, Slot
 from netloom.datapath.prefilter import PREFILTER_MAPS
+from netloom.datapath.proxy import PROXY_MAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,8 @@ class PolicyVerdict(IntEnum):
     """An audit policy's entry would have denied it."""
     AUDITED_BY_DEFAULT = 2
     """An audit policy isolates the endpoint, and nothing allows it."""
+    REDIRECTED = 3
+    """It goes by way of the proxy, which judges its requests."""
 
 
 VERDICTS_PER_S = 1000
@@ -373,6 +376,7 @@ MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
     *CONNECTION_MAPS,
     *POLICY_MAPS,
     *PREFILTER_MAPS,
+    *PROXY_MAPS,
 )
 
 

@@ -6,6 +6,11 @@ is not there.
 **The guard**: programs of ours never hand a packet on to the stack behind their device; what the host is to see goes
 in at ``loom_host``. So whatever enters the stack by any other device of ours has met no program: somebody took it off.
 The guard drops it, until the agent has put the program back.
+
+**The proxy** has a connection with either end of a proxied one, and both have the same addresses and ports. Between it
+and pods of this node nothing is tracked, else what leaves the node would pass for what the kernel has seen before, and
+keep a pod's address. What comes back for a connection of the proxy with the world is its own, whatever address it is
+for: the kernel would find the socket, and still think that it has to forward the packet, and drop it.
 """
 
 from __future__ import annotations
@@ -15,11 +20,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any
 
+from netloom.datapath.proxy import MARK_FROM_PROXY, MARK_TO_PROXY
 from netloom.edge.nft import FirewallError, Json, any_of, base_chain, match, put_table, remove_table, rule
-from netloom.edge.ownership import LINK_GROUP, guard_table, masquerade_table
+from netloom.edge.ownership import LINK_GROUP, guard_table, masquerade_table, proxy_table
 from netloom.model.address import Network
 
-__all__ = ["FirewallError", "MasqueradeSpec", "ensure_guard", "ensure_masquerade", "remove_firewall"]
+__all__ = ["FirewallError", "MasqueradeSpec", "ensure_guard", "ensure_masquerade", "ensure_proxy", "remove_firewall"]
 
 _NAT_CHAIN = "postrouting"
 _SRCNAT_PRIORITY = 100
@@ -27,6 +33,8 @@ _SRCNAT_PRIORITY = 100
 _GUARD_CHAIN = "prerouting"
 _RAW_PRIORITY = -300
 """NF_IP_PRI_RAW: before connection tracking, and before whatever else a node looks at."""
+_MANGLE_PRIORITY = -150
+"""NF_IP_PRI_MANGLE: behind connection tracking, before a route is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +71,18 @@ def ensure_guard(node_name: str, doors: Iterable[str]) -> bool:
     return put_table(guard_table(node_name), render_guard(node_name, doors))
 
 
+def ensure_proxy(node_name: str, pod_cidrs: Iterable[Network], doors: Iterable[str]) -> bool:
+    """Have connections of the node's proxy found and masqueraded; says whether something had to be done.
+
+    ``pod_cidrs``: this node's. Raises as :func:`ensure_masquerade`.
+    """
+    return put_table(proxy_table(node_name), render_proxy(node_name, pod_cidrs, doors))
+
+
 def remove_firewall(node_name: str) -> tuple[str, ...]:
     """Remove all tables of a node; says which were there."""
     tables = {"masquerading": masquerade_table(node_name), "guard": guard_table(node_name)}
+    tables["proxy"] = proxy_table(node_name)
     return tuple(f"firewall table {name} ({purpose})" for purpose, name in tables.items() if remove_table(name))
 
 
@@ -78,6 +95,39 @@ def render_guard(node_name: str, doors: Iterable[str]) -> list[Json]:
         base_chain(table, _GUARD_CHAIN, "filter", "prerouting", _RAW_PRIORITY),
         rule(table, _GUARD_CHAIN, [ours, elsewhere, {"counter": None}, {"drop": None}]),
     ]
+
+
+def render_proxy(node_name: str, pod_cidrs: Iterable[Network], doors: Iterable[str]) -> list[Json]:
+    """The commands that fill an empty table."""
+    table = proxy_table(node_name)
+    to_proxy, from_proxy = _mark(MARK_TO_PROXY), _mark(MARK_FROM_PROXY)
+    inside = any_of(sorted(("lo", *doors)))
+    commands = [
+        base_chain(table, "from_pods", "filter", "prerouting", _RAW_PRIORITY),
+        base_chain(table, "to_pods", "filter", "output", _RAW_PRIORITY),
+        rule(table, "to_pods", [from_proxy, match({"meta": {"key": "oifname"}}, inside), {"notrack": None}]),
+        base_chain(table, "to_world", "filter", "output", _MANGLE_PRIORITY),
+        rule(table, "to_world", [from_proxy, _put({"ct": {"key": "mark"}}, MARK_FROM_PROXY)]),
+        base_chain(table, "from_world", "filter", "prerouting", _MANGLE_PRIORITY),
+        rule(
+            table,
+            "from_world",
+            [match({"ct": {"key": "mark"}}, MARK_FROM_PROXY), _put({"meta": {"key": "mark"}}, MARK_TO_PROXY)],
+        ),
+    ]
+    for protocol, kind in (("ip", IPv4Network), ("ip6", IPv6Network)):
+        if pods := [cidr for cidr in pod_cidrs if isinstance(cidr, kind)]:
+            by_pods = match(_field(protocol, "saddr"), _prefixes(pods))
+            commands.append(rule(table, "from_pods", [to_proxy, by_pods, {"notrack": None}]))
+    return commands
+
+
+def _mark(value: int) -> Json:
+    return match({"meta": {"key": "mark"}}, value)
+
+
+def _put(key: Json, value: int) -> Json:
+    return {"mangle": {"key": key, "value": value}}
 
 
 def render_masquerade(spec: MasqueradeSpec) -> list[Json]:

@@ -4,12 +4,12 @@
 object    mark
 ========  =====================================================================================================
 links     link group LINK_GROUP, which the kernel sets with the creation itself; alias ``netloom:<node>``
-routes    route protocol ROUTE_PROTOCOL, which also asks other routing daemons to leave them alone; those learnt by
-          routers LEARNED_PROTOCOL, so that the kernel tells the two apart, however many there are
+routes    route protocol ROUTE_PROTOCOL, of rules too, which also asks other routing daemons to leave them alone;
+          those learnt by routers LEARNED_PROTOCOL, so that the kernel tells the two apart, however many there are
 filters   name begins with FILTER_PREFIX, at priority FILTER_PRIORITY and handle FILTER_HANDLE
 queues    handle QUEUE_HANDLE
 programs  attached by tcx or to XDP: the kernel's name of it begins with PROGRAM_PREFIX (netloom.datapath.program_names)
-firewall  tables ``netloom_<hash of the node's name>`` and the same with ``_guard``, of family inet
+firewall  tables ``netloom_<hash of the node's name>``, with ``_guard`` and with ``_proxy``, of family inet
 ========  =====================================================================================================
 """
 
@@ -53,6 +53,11 @@ def guard_table(node: str) -> str:
     return masquerade_table(node) + "_guard"
 
 
+def proxy_table(node: str) -> str:
+    """The table by which packets of the proxy's connections are known."""
+    return masquerade_table(node) + "_proxy"
+
+
 def firewall_tables(node: str) -> frozenset[str]:
     """All tables of a node."""
-    return frozenset({masquerade_table(node), guard_table(node)})
+    return frozenset({masquerade_table(node), guard_table(node), proxy_table(node)})

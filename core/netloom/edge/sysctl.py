@@ -72,6 +72,16 @@ def loosen_reverse_path(device: str) -> None:
         write_sysctl(f"ipv4/conf/{device}/rp_filter", _LOOSE)
 
 
+def accept_own_addresses(device: str) -> None:
+    """Take packets from addresses of this node on ``device``: what it sends to workloads may pass its own proxy."""
+    write_sysctl(f"ipv4/conf/{device}/accept_local", 1)
+
+
+def reuse_waiting_ports() -> None:
+    """Let connections be made again that ended a moment ago: clients choose their ports, and the proxy has the same."""
+    write_sysctl("ipv4/tcp_tw_reuse", 1)
+
+
 def enable_forwarding(*, ipv4: bool, ipv6: bool) -> None:
     """Let this node forward packets between its devices, in the families given."""
     if ipv4:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import click
 
 from netloom.lab import lab as labs
+from netloom.lab.agents import wait_until
 from netloom.lab.capture import Watcher, tcpdump
+from netloom.lab.inside import run_in
 from netloom.lab.stage import Stage
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6, LabSpec
+
+JOB_POSTINGS: Final = Path(__file__).parents[3] / "examples" / "job-postings"
+"""In a checkout. Where Netloom was installed without its sources the demo ends before it needs them."""
 
 
 def run(name: str, *, keep: bool, pause: bool) -> None:
@@ -18,7 +26,7 @@ def run(name: str, *, keep: bool, pause: bool) -> None:
     lab = labs.up(LabSpec(name=name), say=lambda sentence: click.echo(f"  {sentence}"))
     try:
         stage = Stage(lab, pause=pause and sys.stdin.isatty())
-        for step in STEPS:
+        for step in STEPS if JOB_POSTINGS.is_dir() else STEPS[:-2]:
             step(stage)
     finally:
         if keep:
@@ -123,18 +131,23 @@ def refusal(stage: Stage) -> None:
     stage.say(
         "busybox1 gives itself an address that nobody gave it, and sends from there. The monitor says why it fails."
     )
-    argv = ("netctl", "monitor", "--type", "drop", "--from", str(one["id"]))
-
-    def listening(_said: str) -> bool:
-        count: int = stage.lab.api("node1", "/v1/status")["monitor"]["listeners"]
-        return count > 0
-
+    monitor = listener(stage, "node1", f"netctl monitor --type drop --from {one['id']}")
     stage.show("busybox1", "ip address add 10.244.1.99/32 dev eth0")
-    with stage.watch("node1", Watcher(argv=argv, watches=listening), expect=["Invalid source ip"], lines=1):
+    with stage.watch("node1", monitor, expect=["Invalid source ip"], lines=1):
         stage.show("busybox1", f"ping -c 1 -W 1 -I 10.244.1.99 {two['ipv4']}", expect=["100% packet loss"], fails=True)
     stage.show("busybox1", "ip address delete 10.244.1.99/32 dev eth0")
     stage.say("Every packet is counted, and every drop has a reason.")
     stage.show("node1", "netctl bpf metrics list", expect=["Invalid source ip .*"])
+
+
+def listener(stage: Stage, node: str, command: str) -> Watcher:
+    """A command that a node's agent tells of what happens."""
+
+    def listening(_said: str) -> bool:
+        count: int = stage.lab.api(node, "/v1/status")["monitor"]["listeners"]
+        return count > 0
+
+    return Watcher(argv=tuple(command.split()), watches=listening)
 
 
 def crash(stage: Stage) -> None:
@@ -150,4 +163,57 @@ def crash(stage: Stage) -> None:
     stage.show("node1", "netctl endpoint list", expect=["ready"])
 
 
-STEPS = (devices, pod, same_node, other_node, both_families, world, refusal, crash)
+def postings(stage: Stage) -> None:
+    """A service, and who may connect to it."""
+    stage.heading("Job postings: who may connect")
+    move_in(stage)
+    stage.say(
+        """busybox1 and busybox3 are attached anew, in the namespace jobs: as a job seeker on node1, and on node2 as a
+        service whose job postings are read, created, changed and deleted. The first policy is about addresses and
+        ports:"""
+    )
+    stage.show("node2", "netctl policy import l3-l4.yaml", expect=["CiliumNetworkPolicy +jobs +job-postings"])
+    service = f"http://{stage.facts('busybox3')['ipv4']}"
+    stage.say("The job seeker may connect to port 80, and nobody else may. So everything passes that is said there.")
+    stage.show("busybox2", f"curl -sS --connect-timeout 1 {service}/jobs", expect=["Failed to connect"], fails=True)
+    stage.show("busybox1", f"curl -sS {service}/jobs/1", expect=["Gardener"])
+    fool = '{"title": "Fool", "place": "Hof"}'
+    stage.show("busybox1", f"curl -sS -X PUT -d '{fool}' {service}/jobs/1", expect=["Fool"])
+    stage.show("node2", "netctl observe --last 5 --port 80", expect=["policy-verdict:L3-L4 INGRESS ALLOWED"])
+
+
+def move_in(stage: Stage) -> None:
+    """The pods become those of the example, with its service in one of them."""
+    for name, app in (("busybox1", "job-seeker"), ("busybox3", "job-postings")):
+        pod = stage.lab.topology.pod(name)
+        stage.lab.detach(pod)
+        stage.lab.attach(replace(pod, namespace="jobs", labels=(("app", app),)))
+    stage.lab.wait_converged()
+    stage.endpoints = stage.lab.endpoints()
+    stage.directory = JOB_POSTINGS
+    stage.lab.run_in_pod("busybox3", "job-postings", ["/usr/bin/python3", str(JOB_POSTINGS / "service.py")])
+    netns = stage.lab.topology.namespace_of("busybox3")
+    wait_until(lambda: ":80 " in run_in(netns, ["ss", "-ltn"]).stdout)
+
+
+def requests(stage: Stage) -> None:
+    """What may be asked of it."""
+    stage.heading("Job postings: who may ask what")
+    stage.say("The second policy takes the place of the first, and says which requests the job seeker may make.")
+    stage.show("busybox1", "grep -A 1 http: l7.yaml", expect=["method: GET, path: .*(?=})"])
+    stage.show("node2", "netctl policy import l7.yaml", expect=["CiliumNetworkPolicy +jobs +job-postings"])
+    service = f"http://{stage.facts('busybox3')['ipv4']}"
+    stage.say(
+        """eBPF on node2 hands such connections to netloom-proxy, which asks the rules about each request. What is
+        denied is answered, and the connection stays; the service sees the job seeker's own address as before."""
+    )
+    denied = ["HTTP/1.1 403 Forbidden", "Access denied"]
+    seen = ["GET path=/jobs/1.*allowed by .*", "DELETE path=/jobs/1.*denied by .*", "GET path=/healthz.*"]
+    observe = listener(stage, "node2", "netctl observe --type l7 --follow")
+    with stage.watch("node2", observe, expect=seen, lines=3):
+        stage.show("busybox1", f"curl -sS {service}/jobs/1", expect=["Fool"])
+        stage.show("busybox1", f"curl -sS -i -X DELETE {service}/jobs/1", expect=denied)
+        stage.show("busybox1", f"curl -sS -i {service}/healthz", expect=denied)
+
+
+STEPS = (devices, pod, same_node, other_node, both_families, world, refusal, crash, postings, requests)

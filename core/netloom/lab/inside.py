@@ -38,13 +38,19 @@ def argv_in(netns: str, argv: Sequence[str]) -> list[str]:
 
 
 def run_in(
-    netns: str, argv: Sequence[str], *, stdin: str = "", environment: Mapping[str, str] | None = None
+    netns: str,
+    argv: Sequence[str],
+    *,
+    stdin: str = "",
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run to the end and return what it wrote, whatever its exit status."""
+    """Run to the end, in this directory unless another is named; return what it wrote, whatever its exit status."""
     return subprocess.run(
         argv_in(netns, argv),
         input=stdin,
         env=environment,
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=patient(COMMAND_TIMEOUT_S),
@@ -52,9 +58,9 @@ def run_in(
     )
 
 
-def output_of(netns: str, argv: Sequence[str], *, stdin: str = "") -> str:
+def output_of(netns: str, argv: Sequence[str], *, stdin: str = "", directory: Path | None = None) -> str:
     """Standard output of a command that must succeed; raises CommandError."""
-    done = run_in(netns, argv, stdin=stdin)
+    done = run_in(netns, argv, stdin=stdin, directory=directory)
     if done.returncode != 0:
         raise CommandError(argv, done.returncode, done.stderr + done.stdout)
     return done.stdout

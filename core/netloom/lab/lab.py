@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +95,17 @@ class Lab:
     def detach(self, pod: LabPod) -> None:
         """CNI DEL; raises CniCallError."""
         pods.detach(self.topology, pod)
+
+    def run_in_pod(self, pod: str, name: str, argv: Sequence[str]) -> None:
+        """Start a program that runs in a pod until the lab is taken away; what it says is in the lab's log ``name``."""
+        record = processes.start_recorded(
+            name,
+            argv,
+            log=self.files.log(name),
+            netns=netns_path(self.topology.pod(pod).netns),
+            note=self._journal.process,
+        )
+        self._processes[record.name] = record
 
     def wait_converged(self) -> None:
         """Wait until all nodes know each other and all pods; raises AgentError."""

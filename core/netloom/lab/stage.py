@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -29,6 +31,8 @@ class Stage:
     def __init__(self, lab: Lab, *, pause: bool) -> None:
         self.lab = lab
         self.endpoints = lab.endpoints()
+        self.directory: Path | None = None
+        """In which commands find files; None: where the demo was started."""
         self._pause = pause
         self._step = 0
 
@@ -48,12 +52,12 @@ class Stage:
 
         ``expect`` holds regular expressions; what they match is marked. Raises Unexpected, or CommandError.
         """
-        argv = self._resolved(where, command.split())
+        argv = self._resolved(where, shlex.split(command))
         if fails:
-            done = run_in(self.lab.topology.namespace_of(where), argv)
+            done = run_in(self.lab.topology.namespace_of(where), argv, directory=self.directory)
             output = done.stdout + done.stderr
         else:
-            output = output_of(self.lab.topology.namespace_of(where), argv)
+            output = output_of(self.lab.topology.namespace_of(where), argv, directory=self.directory)
         self._print(where, command, output.splitlines(), expect)
         return output
 

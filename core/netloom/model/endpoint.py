@@ -14,6 +14,7 @@ from netloom.model.bandwidth import UNLIMITED, Bandwidth
 from netloom.model.identity import IdentityId
 from netloom.model.labels import Labels
 from netloom.model.ports import NamedPort
+from netloom.model.visibility import Visibility
 
 EndpointId = NewType("EndpointId", int)
 IfIndex = NewType("IfIndex", int)
@@ -80,6 +81,8 @@ class Endpoint:
     bandwidth: Bandwidth = UNLIMITED
     ports: tuple[NamedPort, ...] = ()
     """Sorted."""
+    visibility: tuple[Visibility, ...] = ()
+    """Ports whose requests are to be seen, sorted."""
 
     @property
     def pod(self) -> str:

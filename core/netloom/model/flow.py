@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from netloom.model.address import Address, Network
 from netloom.model.labels import Labels
@@ -17,6 +20,8 @@ class FlowKind(StrEnum):
     TRACE = "trace"
     VERDICT = "policy-verdict"
     """Policies were asked about a new connection, and let it pass; where they do not it is a drop."""
+    L7 = "l7"
+    """The proxy was asked about a request, and tells of it with its answer."""
 
 
 class FlowVerdict(StrEnum):
@@ -26,10 +31,47 @@ class FlowVerdict(StrEnum):
     DROPPED = "dropped"
     AUDIT = "audit"
     """It went on; an audit policy would have it dropped."""
+    REDIRECTED = "redirected"
+    """It went to the proxy, which tells of the requests itself."""
+    ERROR = "error"
+    """Of a request: it was none, or the connection broke."""
 
 
 AUDITED = (1, 2)
 """Codes of verdicts that let a packet pass and tell that an audit policy would not."""
+REDIRECTED = 3
+"""Code of the verdict that sends a packet to the proxy."""
+L7_VERDICTS: Final[Mapping[str, FlowVerdict]] = MappingProxyType({
+    "allowed": FlowVerdict.FORWARDED,
+    "denied": FlowVerdict.DROPPED,
+    "audited": FlowVerdict.AUDIT,
+    "error": FlowVerdict.ERROR,
+})  # fmt: skip
+"""What the proxy says of a request, in the order of the codes of flows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L7Request:
+    """A request and its answer, as the proxy tells of them."""
+
+    protocol: str
+    """Of the application: ``http``."""
+    verdict: str
+    """A key of L7_VERDICTS."""
+    policy: str = ""
+    """Name of the policy whose rule decided, as it is printed; "" when none did."""
+    origin: str = ""
+    """Place of the rule in it."""
+    direction: str = ""
+    """Whose policies were asked: ``egress`` the source's, ``ingress`` the destination's, ``both``."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What the protocol tells of the request."""
+    answer: Mapping[str, str] = field(default_factory=dict)
+    """And of its answer."""
+    latency_ns: int = 0
+    """From the request to the beginning of its answer; 0 without one."""
+    why: str = ""
+    """Of an error, or of a request without an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +156,16 @@ class Flow:
     destination_pod: str = ""
     because: Because | None = None
     """Of verdicts, and of drops by policies; None where policies decided nothing."""
+    request: L7Request | None = None
+    """Of an L7 flow alone; its packet has the ends of the connection."""
 
     @property
     def verdict(self) -> FlowVerdict:
         """In one word."""
+        if self.request is not None:
+            return L7_VERDICTS[self.request.verdict]
+        if self.kind is FlowKind.VERDICT and self.code == REDIRECTED:
+            return FlowVerdict.REDIRECTED
         if self.kind is FlowKind.TRACE or (self.kind is FlowKind.VERDICT and self.code == 0):
             return FlowVerdict.FORWARDED
         return FlowVerdict.AUDIT if self.kind is FlowKind.VERDICT and self.code in AUDITED else FlowVerdict.DROPPED

@@ -168,14 +168,38 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRule:
+    """One rule about requests of an application protocol."""
+
+    text: str
+    """JSON with sorted keys: what the protocol's rule type is read from."""
+    origin: Origin = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Ports over which an entry is about requests of one application protocol, not about all packets."""
+
+    protocol: str
+    """As a plugin calls it: ``http``."""
+    services: tuple[Ports, ...]
+    """Of TCP, each a few ports or a name."""
+    rules: tuple[RequestRule, ...]
+    """Of which one must hold. Empty, of entries that allow alone: every request."""
+    origin: Origin = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """Peers and ports, of which one each must match."""
+    """Peers and services, of which one each must match: packets of a service, or requests over a port."""
 
     peers: tuple[Peer, ...] | None
     """None: any peer. Empty: none."""
     services: tuple[Ports | Icmp, ...] | None
     """None: any protocol and port. Empty: none."""
     origin: Origin = field(compare=False)
+    requests: tuple[Requests, ...] = ()
+    """Besides ``services``, which is not None then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +237,13 @@ class PolicyName:
     def __str__(self) -> str:
         return "/".join(filter(None, (self.kind.value, self.namespace, self.name)))
 
+    @classmethod
+    def parse(cls, text: str) -> PolicyName:
+        """Inverse of ``str()``. Raises ValueError."""
+        kind, _, rest = text.partition("/")
+        namespace, _, name = rest.rpartition("/")
+        return cls(PolicyKind(kind), namespace, name)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -224,6 +255,15 @@ class Policy:
     """Packets that this policy alone denies pass, and are reported."""
     document: str = field(default="", compare=False)
     """The object as canonical JSON, from which it can be read again."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it says anything of requests."""
+        return any(
+            entry.requests
+            for _, section in self.sections()
+            for entry in (*(section.allow or ()), *(section.deny or ()))
+        )
 
     def sections(self) -> Iterator[tuple[Rule, Section]]:
         """Every rule with each of its sections, ingress first."""

@@ -30,6 +30,8 @@ class Fate(StrEnum):
     """It leaves for another node of the cluster."""
     WORLD = "world"
     """It leaves for an address outside of the cluster."""
+    PROXY = "proxy"
+    """The node's proxy has it, and lets each request go on that may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

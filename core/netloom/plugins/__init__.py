@@ -40,7 +40,7 @@ from netloom.plugins.contract import (
 )
 from netloom.plugins.hookspecs import hookimpl
 from netloom.plugins.native import NativeCidrs
-from netloom.plugins.protocols import L7Protocol, Op, OpKind, Parser
+from netloom.plugins.protocols import Exchange, Judge, L7Protocol, Op, OpKind, Parser
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -64,10 +64,12 @@ __all__ = [
     "EndpointReady",
     "EndpointRemoved",
     "Entry",
+    "Exchange",
     "Fitting",
     "Flows",
     "Index",
     "Ipam",
+    "Judge",
     "L7Protocol",
     "LearnedRoute",
     "Length",

@@ -295,8 +295,9 @@ def protocols(value: Any) -> tuple[L7Protocol, ...]:
     for protocol in found:
         of(str, protocol.name, "a protocol whose name is")
         section_type(protocol.rule_type)
-        if not callable(protocol.new_parser):
-            raise Junk(f'returned protocol "{protocol.name}" whose new_parser cannot be called')
+        for name in ("matcher", "describe", "new_parser"):
+            if not callable(getattr(protocol, name)):
+                raise Junk(f'returned protocol "{protocol.name}" whose {name} cannot be called')
     return found
 
 

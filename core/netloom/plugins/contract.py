@@ -32,7 +32,7 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-CONTRACT_VERSION = Version(1, 3)
+CONTRACT_VERSION = Version(1, 4)
 """The version this agent speaks."""
 
 

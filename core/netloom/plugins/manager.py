@@ -39,6 +39,7 @@ from netloom.plugins.guarded_query import GuardedQuery
 from netloom.plugins.guarded_router import AnyRouter, guarded_router
 from netloom.plugins.owned import OwnedProgram, refuse_doubles, refuse_programs
 from netloom.plugins.protocols import L7Protocol
+from netloom.plugins.spoken import fingerprint, spoken
 
 T = TypeVar("T")
 FALLBACK: Final = "fallback_mode"
@@ -163,6 +164,14 @@ class PluginManager:
     def clean(self, settings: Settings, sections: Mapping[str, Any]) -> Cleaned:
         """Have plugins remove what they left on the node; as :func:`clean_plugins`."""
         return clean_plugins(self._plugins, settings, sections)
+
+    async def spoken(self, settings: Settings, sections: Mapping[str, Any]) -> list[tuple[str, L7Protocol]]:
+        """As :func:`~netloom.plugins.spoken.spoken`; :meth:`activate` need not have been called."""
+        return await spoken(self._plugins, settings, sections)
+
+    def fingerprint(self, loaded: Loaded) -> str:
+        """As :func:`~netloom.plugins.spoken.fingerprint`."""
+        return fingerprint(self._plugins, loaded)
 
     def listen_to(self, hook: str) -> bool:
         """Whether any active plugin has this notification hook."""

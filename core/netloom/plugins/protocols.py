@@ -1,11 +1,18 @@
-"""The contract of application protocols: what a parser is given, and what it may want done."""
+"""The contract of application protocols: what a parser is given, and what it may want done.
+
+A parser is sans-IO: it sees the bytes of one connection in both directions and says which of them go on. Whether a
+request may go on is not its to decide: it asks the judge, each time, so that rules which change reach connections
+that are open.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
+
+import msgspec
 
 
 class OpKind(StrEnum):
@@ -16,25 +23,51 @@ class OpKind(StrEnum):
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     DROP = "drop"
     INJECT = "inject"
-    """Send ``data`` to the side that these bytes came from."""
+    """Send ``data``: to the client, or with ``reply`` false to the server."""
+    CLOSE = "close"
+    """All is said: both directions end, after what was passed and injected so far."""
     ERROR = "error"
-    """Not the protocol: close the connection."""
+    """Not the protocol: break the connection, after what was passed and injected. ``data`` says why, in UTF-8."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Op:
+class Op(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One instruction of a parser; PASS and DROP may reach past the bytes at hand."""
 
     kind: OpKind
     count: int = 0
     data: bytes = b""
+    reply: bool = True
+    """Of INJECT: whether ``data`` belongs to the stream of replies."""
 
 
 class Parser(Protocol):
     """State of one connection; does no I/O. Bounded: it may not keep more than 64 KiB."""
 
     def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
-        """What to do with ``data``, all bytes of one direction not yet passed or dropped."""
+        """What to do with ``data``, all bytes of one direction not yet passed or dropped, from the first one on.
+
+        Called when bytes have come, and once with ``end`` when no more will. Bytes no instruction speaks of stay, and
+        come again at the front of the next call.
+        """
+
+
+class Exchange(Protocol):
+    """One request that was judged, until it is answered."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request may go on."""
+
+    @property
+    def rules(self) -> tuple[Any, ...]:
+        """The rules that hold for it, as policies give them; none where no rule is asked."""
+
+    def answered(self, **said: str) -> None:
+        """Its answer has begun, by the server or by the parser; ``said`` is what the access log tells of it."""
+
+
+Judge = Callable[[Any], Exchange]
+"""Called with a request of the protocol, in the order in which requests came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,5 +77,10 @@ class L7Protocol:
     name: str
     rule_type: type
     """Dataclass of one rule, read like a config section."""
-    new_parser: Callable[[tuple[Any, ...]], Parser]
-    """Called once a connection with the rules that apply to it."""
+    matcher: Callable[[Any], Callable[[Any], bool]]
+    """Called with each rule as a policy is given: returns what says whether it holds for a request. Raises Invalid for
+    a rule that means nothing, and the policy is refused."""
+    describe: Callable[[Any], Mapping[str, str]]
+    """What the access log tells of a request: few words, by name."""
+    new_parser: Callable[[Judge], Parser]
+    """Called once a connection."""

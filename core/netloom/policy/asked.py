@@ -22,6 +22,7 @@ _TOLD: Final[Mapping[tuple[int, int], Verdict | None]] = {
     (EventType.POLICY_VERDICT, PolicyVerdict.ALLOWED): Verdict.ALLOWED,
     (EventType.POLICY_VERDICT, PolicyVerdict.AUDITED): Verdict.AUDITED,
     (EventType.POLICY_VERDICT, PolicyVerdict.AUDITED_BY_DEFAULT): Verdict.AUDITED_BY_DEFAULT,
+    (EventType.POLICY_VERDICT, PolicyVerdict.REDIRECTED): Verdict.REDIRECTED,
     (EventType.DROP, DropReason.POLICY): Verdict.DENIED_BY_DEFAULT,
     (EventType.DROP, DropReason.POLICY_UNKNOWN_PEER): Verdict.DENIED_BY_DEFAULT,
     (EventType.DROP, DropReason.POLICY_DENY): Verdict.DENIED,

@@ -19,9 +19,11 @@ from netloom.policy.explain import isolating
 from netloom.policy.repository import Repository
 from netloom.policy.table import (
     ALLOW,
+    ANY_ALLOW,
     ANY_PEER,
     AUDIT_ALLOW,
     AUDIT_DENY,
+    BY_PROXY,
     DENY,
     STATIC_BITS,
     Decision,
@@ -37,7 +39,12 @@ from netloom.policy.table import (
 MAX_ANSWERS = 16384
 """Answers kept, and numbers of addresses; with one more, all are forgotten."""
 _PROTOCOL_ONLY: Final = STATIC_BITS + 8
-_EFFECTS: Final = {Verdict.ALLOWED: ALLOW | AUDIT_ALLOW, Verdict.DENIED: DENY, Verdict.AUDITED: AUDIT_DENY}
+_EFFECTS: Final = {
+    Verdict.ALLOWED: ALLOW | AUDIT_ALLOW,
+    Verdict.DENIED: DENY,
+    Verdict.AUDITED: AUDIT_DENY,
+    Verdict.REDIRECTED: ANY_ALLOW | BY_PROXY,
+}
 _DEFAULTS: Final[Mapping[Verdict | None, int]] = {
     Verdict.DENIED_BY_DEFAULT: DENY,
     Verdict.AUDITED_BY_DEFAULT: AUDIT_DENY,
@@ -147,7 +154,10 @@ class Explainer:
             self._described[key] = {
                 one: rule.rule.description
                 for rule in self._repository.rules_in(source.policy)
-                for one in (*rule.of(direction).isolating, *(entry.source for entry in rule.of(direction).entries))
+                for one in (
+                    *rule.of(direction).isolating,
+                    *(one for clause in rule.clauses(direction) for one in clause.sources),
+                )
             }
         return self._described[key].get(source, "")
 

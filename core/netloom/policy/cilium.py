@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from netloom.model.policy import CidrPeer, EndpointPeer, Entry, Icmp, Peer, Ports, Rule, Section, Selector
+from netloom.model.policy import CidrPeer, EndpointPeer, Entry, Icmp, Peer, Ports, Requests, Rule, Section, Selector
 from netloom.policy.fields import Place, Shape
 from netloom.policy.peers import cidr_block, entity, prefix
+from netloom.policy.requests import requests
 from netloom.policy.selectors import cilium_peer, cilium_subject
 from netloom.policy.services import CILIUM_PORTS, icmp, ports
 
@@ -42,10 +43,9 @@ _RULE = Shape(
 )
 _DEFAULT_DENY = Shape(("ingress", "egress"))
 _PORT_RULE = Shape(
-    ("ports",),
+    ("ports", "rules"),
     {
-        "rules": "what requests say (HTTP, Kafka, DNS) is not looked at",
-        "listener": "there is no proxy to send packets to",
+        "listener": "there are no proxies but the node's own",
         "serverNames": "names in TLS are not looked at",
         "terminatingTLS": "TLS is not opened",
         "originatingTLS": "TLS is not opened",
@@ -152,24 +152,27 @@ def _subject(place: Place, fields: Mapping[str, Place], namespace: str) -> Selec
 
 
 def _section(fields: Mapping[str, Place], way: _Way, explicit: Place | None, namespace: str) -> Section:
-    allow, deny = (_entries(fields[name], way, namespace) if name in fields else None for name in (way.allow, way.deny))
+    allow, deny = (
+        _entries(fields[name], way, namespace, denies=name == way.deny) if name in fields else None
+        for name in (way.allow, way.deny)
+    )
     isolates = explicit.scalar((bool,), "true or false") if explicit else bool(allow or deny)
     return Section(allow=allow, deny=deny, isolates=bool(isolates))
 
 
-def _entries(place: Place, way: _Way, namespace: str) -> tuple[Entry, ...]:
-    entries = tuple(_entry(item, way, namespace) for item in place.items())
+def _entries(place: Place, way: _Way, namespace: str, *, denies: bool) -> tuple[Entry, ...]:
+    entries = tuple(_entry(item, way, namespace, denies=denies) for item in place.items())
     if place.is_empty_list:
         place.warn("an empty list says nothing of this direction: write [{}] to deny what nothing else allows")
     return entries
 
 
-def _entry(place: Place, way: _Way, namespace: str) -> Entry:
+def _entry(place: Place, way: _Way, namespace: str, *, denies: bool) -> Entry:
     fields = place.fields(way.shape)
-    services = _services(fields)
     if not fields:
         return Entry(peers=(), services=None, origin=place.origin)
-    return Entry(peers=_peers(fields, way, namespace), services=services, origin=place.origin)
+    services, asked = _services(fields, denies=denies)
+    return Entry(peers=_peers(fields, way, namespace), services=services, origin=place.origin, requests=asked)
 
 
 def _peers(fields: Mapping[str, Place], way: _Way, namespace: str) -> tuple[Peer, ...] | None:
@@ -197,20 +200,32 @@ def _cidr_rule(place: Place) -> tuple[Peer, ...]:
     return cidr_block(place, fields.get("cidr"), fields.get("except"), with_endpoints=False)
 
 
-def _services(fields: Mapping[str, Place]) -> tuple[Ports | Icmp, ...] | None:
+_Services = tuple[tuple[Ports | Icmp, ...] | None, tuple[Requests, ...]]
+
+
+def _services(fields: Mapping[str, Place], *, denies: bool) -> _Services:
     to_ports, icmps = fields.get("toPorts"), fields.get("icmps")
     if to_ports and icmps:
         icmps.refuse("an entry for each of them", "toPorts and icmps in one entry")
     if to_ports:
-        return _each(to_ports, _port_rule)
-    return _each(icmps, _icmp_rule) if icmps else None
+        found = _each(to_ports, lambda item: _port_rule(item, denies=denies))
+        services = tuple(one for one in found if not isinstance(one, Requests))
+        return services, tuple(one for one in found if isinstance(one, Requests))
+    return (_each(icmps, _icmp_rule) if icmps else None), ()
 
 
-def _port_rule(place: Place) -> tuple[Ports | Icmp, ...]:
+def _port_rule(place: Place, *, denies: bool) -> tuple[Ports | Icmp | Requests, ...]:
     fields = place.fields(_PORT_RULE)
-    if "ports" not in fields:
-        return (Ports(CILIUM_PORTS.default),)
-    return _each(fields["ports"], lambda item: ports(item, CILIUM_PORTS), limit=MAX_PORTS)
+    written = fields.get("ports")
+    found = (
+        _each(written, lambda item: ports(item, CILIUM_PORTS), limit=MAX_PORTS)
+        if written
+        else (Ports(CILIUM_PORTS.default),)
+    )
+    if "rules" not in fields:
+        return found
+    asked = requests(fields["rules"], written or place, found, denies=denies)
+    return found if asked is None else (asked,)
 
 
 def _icmp_rule(place: Place) -> tuple[Ports | Icmp, ...]:

@@ -149,7 +149,7 @@ def explain_drop(table: PolicyTable, direction: Direction, remote: Remote, servi
             sources = isolating(table.of(direction).isolating, DENY)
         case Verdict.AUDITED_BY_DEFAULT:
             sources = isolating(table.of(direction).isolating, AUDIT_DENY)
-        case Verdict.ALLOWED:
+        case Verdict.ALLOWED | Verdict.REDIRECTED:
             sources = ()
         case _:
             sources = decision.sources

@@ -54,8 +54,10 @@ class Shape:
 class Notes:
     """What there is to say of one file."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, protocols: Protocols | None = None) -> None:
+        """``protocols``: those that rules may be of; None: any, and nobody looks at the rules."""
         self.file = file
+        self.protocols = protocols
         self.reader = Reader(file)
         self.warnings: list[PolicyWarning] = []
         self.comparisons = MAX_COMPARISONS
@@ -217,6 +219,10 @@ class Place:
             return None
         kinds = ("int", "str") if quoted else ("int",)
         return int(node.value) if kind_of(node) in kinds else None
+
+
+Protocols = Mapping[str, Callable[[Place], None]]
+"""Application protocols by name: each notes at a rule's place what is wrong with the rule."""
 
 
 def plain(node: yaml.Node) -> Any:

@@ -113,7 +113,7 @@ def ranges_of(protocol: int, edges: Iterable[int], state: Callable[[int], State]
 def _ranges(protocol: int, sides: Sequence[_Side]) -> Iterator[Reach]:
     def state(port: int) -> State:
         verdict = _verdict(sides, protocol, port)
-        return verdict is not Verdict.ALLOWED if verdict.passes else None
+        return verdict.is_audited if verdict.passes else None
 
     return ranges_of(protocol, _edges(protocol, sides), state)
 

@@ -15,7 +15,8 @@ from netloom.config.schema import closest
 from netloom.model.errors import ConfigError, Problem
 from netloom.model.policy import Policy, PolicyKind, PolicyName, Rule
 from netloom.policy.cilium import cilium_rules
-from netloom.policy.fields import Notes, Place, PolicyWarning, Shape, plain
+from netloom.policy.clashes import clashes
+from netloom.policy.fields import Notes, Place, PolicyWarning, Protocols, Shape, plain
 from netloom.policy.kubernetes import kubernetes_rules
 from netloom.policy.remarks import warn
 
@@ -71,15 +72,18 @@ class Policies:
 class Import:
     """Files that are read together: no two policies in them have one name."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocols: Protocols | None = None) -> None:
+        """``protocols``: those that rules about requests may be of; None: any, and nobody looks at the rules."""
+        self._protocols = protocols
         self._names: dict[PolicyName, str] = {}
+        self._asking: list[Policy] = []
 
     def read(self, text: str, file: str) -> Policies:
         """Read one more; ``file`` names it in messages. Raises ConfigError with all problems of this file."""
         return self._read(compose_all(_untabbed(text), file, POLICY_FILE), file)
 
     def _read(self, documents: Iterator[yaml.Node], file: str) -> Policies:
-        notes = Notes(file)
+        notes = Notes(file, self._protocols)
         policies = []
         try:
             for node in documents:
@@ -88,6 +92,10 @@ class Import:
                     break
         except ConfigError as error:
             notes.add(error)
+        asking = [policy for policy in policies if policy and policy.asks]
+        if problems := tuple(clashes(asking, self._asking)):
+            notes.add(ConfigError(problems))
+        self._asking += asking
         notes.finish()
         return Policies(tuple(policy for policy in policies if policy), tuple(sorted(notes.warnings, key=_where)))
 
@@ -108,13 +116,16 @@ class Import:
         return policy
 
 
-def read_policies(text: str, file: str) -> Policies:
+def read_policies(text: str, file: str, protocols: Protocols | None = None) -> Policies:
     """Policies of one file. Raises ConfigError with everything that is wrong with it."""
-    return Import().read(text, file)
+    return Import(protocols).read(text, file)
 
 
 def decode_policy(document: str) -> Policy:
-    """The policy of which this is the document. Raises ConfigError."""
+    """The policy of which this is the document. Raises ConfigError.
+
+    Rules about requests were read by whoever imported it; a node that does not know their protocol closes its ports.
+    """
     try:
         node = _node(json.loads(document))
     except (ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ has no table at all, which is not the same as an empty one: without labels nobod
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -25,11 +25,14 @@ from netloom.model.errors import NotFound
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.labels import Labels
 from netloom.model.policy import CidrPeer, Origin, Policy, PolicyName
+from netloom.model.visibility import Visibility
 from netloom.policy.cidrs import Prefixes
 from netloom.policy.ports import ANY_SERVICE, NamedPorts
 from netloom.policy.resolve import Clause, ResolvedRule, resolve, slice_of
 from netloom.policy.selection import Change, Criterion, Group, Selections
+from netloom.policy.subjects import Half, Subject, attach, detach, see
 from netloom.policy.table import ALLOW, ANY_PEER, DENY, Direction, DirectionTable, PolicyTable, Remote, Slice, Source
+from netloom.policy.visible import clauses_of
 
 _HOST: Final = Clause(
     Group(None), ALLOW, frozenset({Source(None, Origin("", 0, "allow_host"), ALLOW)}), frozenset({ANY_SERVICE})
@@ -50,25 +53,8 @@ class Update:
     """New tables of the subjects whose table is another one now."""
     gone: frozenset[IdentityId] = frozenset()
     """Subjects that have no table any more."""
-
-
-@dataclass(slots=True)
-class _Half:
-    """One direction of a subject's state."""
-
-    clauses: dict[Group, dict[Clause, None]] = field(default_factory=dict)
-    dirty: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True, eq=False)
-class _Subject:
-    """A subject's state."""
-
-    identity: IdentityId
-    halves: tuple[_Half, _Half] = field(default_factory=lambda: (_Half(), _Half()))
-    rules: dict[ResolvedRule, None] = field(default_factory=dict)
-    touched: bool = True
-    table: PolicyTable | None = None
+    asking: frozenset[IdentityId] = frozenset()
+    """Subjects of whose requests other things may be said now, whether or not they have another table."""
 
 
 class Repository:
@@ -86,8 +72,9 @@ class Repository:
         self._prefixes = Prefixes(prefixes)
         self._policies: dict[PolicyName, tuple[Policy, tuple[ResolvedRule, ...]]] = {}
         self._names: dict[IdentityId, NamedPorts] = {}
+        self._visible: dict[IdentityId, frozenset[Visibility]] = {}
         self._wanted: set[IdentityId] = set()
-        self._subjects: dict[IdentityId, _Subject] = {}
+        self._subjects: dict[IdentityId, Subject] = {}
         self._gone: set[IdentityId] = set()
         self._shared: WeakValueDictionary[frozenset[Clause], Slice] = WeakValueDictionary()
 
@@ -153,6 +140,15 @@ class Repository:
         """The table that a subject has now, without making one; None when it is no subject, or its labels unknown."""
         kept = self._subjects.get(IdentityId(identity))
         return None if kept is None else kept.table
+
+    @property
+    def visible(self) -> Mapping[IdentityId, frozenset[Visibility]]:
+        """Requests that are to be seen, by identity."""
+        return dict(self._visible)
+
+    def visible_at(self, identity: IdentityId) -> tuple[tuple[Direction, Clause], ...]:
+        """What is to be seen of an identity's requests, subject or not."""
+        return tuple(clauses_of(self._visible.get(identity, ()), self._selections.anybody))
 
     def rules_of(self, identity: int) -> tuple[ResolvedRule, ...]:
         """Rules that select an identity, in order of their policies' names."""
@@ -229,6 +225,17 @@ class Repository:
             self._touch_names(identity)
         return self._flush()
 
+    def set_visible(self, identity: IdentityId, visible: frozenset[Visibility]) -> Update:
+        """Requests that are to be seen at an identity, whatever policies say of them."""
+        if self._visible.get(identity, frozenset()) != visible:
+            if visible:
+                self._visible[identity] = visible
+            else:
+                del self._visible[identity]
+            if identity in self._subjects:
+                see(self._subjects[identity], self.visible_at(identity))
+        return self._flush()
+
     # --- how they work ----------------------------------------------------------------------
 
     def _replace(self, name: PolicyName, policy: Policy | None) -> None:
@@ -238,11 +245,11 @@ class Repository:
         for rule in old:
             rule.subject.rules.discard(rule)
             for subject in self._subjects_in(rule.subject):
-                _detach(subject, rule)
+                detach(subject, rule)
         for rule in rules:
             rule.subject.rules.add(rule)
             for subject in self._subjects_in(rule.subject):
-                _attach(subject, rule)
+                attach(subject, rule)
         if policy:
             self._policies[name] = policy, rules
         for group in [group for rule in old for group in rule.groups()]:
@@ -263,18 +270,20 @@ class Repository:
         else:
             self._selections.release(group)
 
-    def _subjects_in(self, group: Group) -> list[_Subject]:
+    def _subjects_in(self, group: Group) -> list[Subject]:
         if len(group.members) < len(self._subjects):
             return [self._subjects[IdentityId(one)] for one in group.members if one in self._subjects]
         return [subject for number, subject in self._subjects.items() if number in group.members]
 
-    def _started(self, identity: IdentityId) -> _Subject:
-        subject = _Subject(identity)
+    def _started(self, identity: IdentityId) -> Subject:
+        subject = Subject(identity)
+        if identity in self._visible:
+            see(subject, self.visible_at(identity))
         if self._always:
             subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)
         for group in self._selections.holders(identity):
             for rule in group.rules:
-                _attach(subject, rule)
+                attach(subject, rule)
         return subject
 
     def _stop(self, identity: IdentityId) -> None:
@@ -310,15 +319,19 @@ class Repository:
     def _flush(self) -> Update:
         """Renew what was touched; subjects whose table turns out to be the same are not mentioned."""
         changed: dict[IdentityId, PolicyTable] = {}
+        asking: set[IdentityId] = set()
         for number, subject in self._subjects.items():
             if subject.touched or any(half.dirty for half in subject.halves):
-                before = subject.table
+                before, asked = subject.table, subject.asks
+                subject.asks = any(half.asked for half in subject.halves)
+                if asked or subject.asks:
+                    asking.add(number)
                 if self._renewed(subject) != before or number in self._gone:
                     changed[number] = self._renewed(subject)
         gone, self._gone = frozenset(self._gone - changed.keys()), set()
-        return Update(self.revision, changed, gone)
+        return Update(self.revision, changed, gone, frozenset(asking))
 
-    def _renewed(self, subject: _Subject) -> PolicyTable:
+    def _renewed(self, subject: Subject) -> PolicyTable:
         """The table of a subject, with what was touched computed anew."""
         if subject.table is None or subject.touched or any(half.dirty for half in subject.halves):
             ingress, egress = (self._direction(subject, direction) for direction in Direction)
@@ -326,11 +339,11 @@ class Repository:
             subject.touched = False
         return subject.table
 
-    def _direction(self, subject: _Subject, direction: Direction) -> DirectionTable:
+    def _direction(self, subject: Subject, direction: Direction) -> DirectionTable:
         half = subject.halves[direction]
         isolating = self._always.union(*(rule.of(direction).isolating for rule in subject.rules))
         slices = dict(subject.table.of(direction).slices) if subject.table else {}
-        host = self.allows_host and direction is Direction.INGRESS and bool(isolating)
+        host = self.allows_host and direction is Direction.INGRESS and bool(isolating or half.asked)
         for peer in half.dirty:
             clauses = self._clauses(half, peer)
             if host and peer == Reserved.HOST:
@@ -343,7 +356,7 @@ class Repository:
         half.dirty.clear()
         return DirectionTable(isolating, slices)
 
-    def _clauses(self, half: _Half, peer: int) -> list[Clause]:
+    def _clauses(self, half: Half, peer: int) -> list[Clause]:
         """What concerns a subject and a peer, found from whoever has fewer groups."""
         if peer == ANY_PEER:
             return list(half.clauses.get(self._selections.anybody, ()))
@@ -360,33 +373,3 @@ class Repository:
         if known is None:
             known = self._shared[key] = slice_of(clauses, _NO_NAMES)
         return known
-
-
-def _attach(subject: _Subject, rule: ResolvedRule) -> None:
-    """A rule selects a subject now."""
-    subject.rules[rule] = None
-    subject.touched = True
-    for direction, half in zip(Direction, subject.halves, strict=True):
-        for clause in rule.clauses(direction):
-            half.clauses.setdefault(clause.group, {})[clause] = None
-            half.dirty |= clause.group.members
-    _touch_host(subject, rule)
-
-
-def _detach(subject: _Subject, rule: ResolvedRule) -> None:
-    """A rule does not select a subject any more."""
-    del subject.rules[rule]
-    subject.touched = True
-    for direction, half in zip(Direction, subject.halves, strict=True):
-        for clause in rule.clauses(direction):
-            half.dirty |= clause.group.members
-            del half.clauses[clause.group][clause]
-            if not half.clauses[clause.group]:
-                del half.clauses[clause.group]
-    _touch_host(subject, rule)
-
-
-def _touch_host(subject: _Subject, rule: ResolvedRule) -> None:
-    """Whether the host is allowed by itself depends on whether anything isolates."""
-    if rule.ingress.isolating:
-        subject.halves[Direction.INGRESS].dirty.add(Reserved.HOST)

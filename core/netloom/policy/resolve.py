@@ -17,7 +17,7 @@ no entry for the world's identity: once its prefix has a number, each address of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -26,10 +26,13 @@ from netloom.model.policy import (
     EndpointPeer,
     Entity,
     Entry,
+    Icmp,
     Origin,
     Peer,
     Policy,
+    PolicyName,
     Ports,
+    Requests,
     Rule,
     Section,
 )
@@ -41,6 +44,9 @@ from netloom.policy.table import (
     AUDIT_ALLOW,
     AUDIT_DENY,
     DENY,
+    INSPECT,
+    REDIRECT,
+    WATCH,
     Direction,
     PolicyEntry,
     Slice,
@@ -49,6 +55,16 @@ from netloom.policy.table import (
 )
 
 Acquire = Callable[[Criterion | CidrPeer | None], Group]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an entry says of requests."""
+
+    requests: Requests
+    policy: PolicyName | None
+    denies: bool
+    audit: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +78,8 @@ class Clause:
     services: frozenset[Service]
     named: tuple[Ports, ...] = ()
     """When there are any, ``services`` is empty."""
+    asked: Asked | None = None
+    """What is said of requests over these services; None: it is about packets."""
 
     def services_at(self, names: NamedPorts) -> frozenset[Service]:
         """Its services, given the names of ports where they belong."""
@@ -74,6 +92,7 @@ class ResolvedEntry:
 
     entry: Entry
     source: Source
+    """Whose effect says whether it allows or denies, be it packets or requests."""
     clauses: tuple[Clause, ...]
 
 
@@ -144,13 +163,36 @@ def _section(
     return ResolvedSection(isolating, entries)
 
 
+_OF_REQUESTS: Final[Mapping[int, tuple[int, ...]]] = {
+    ALLOW: (REDIRECT,),
+    DENY: (INSPECT,),
+    AUDIT_ALLOW: (AUDIT_ALLOW, WATCH),
+    AUDIT_DENY: (WATCH,),
+}
+"""Effects of an entry about requests, by that of one about packets. A denial of requests denies no packet."""
+
+
 def _clauses(entry: Entry, source: Source, direction: Direction, acquire: Acquire) -> Iterator[Clause]:
+    yield from _of_services(entry, entry.services, source, direction, acquire)
+    for requests in entry.requests:
+        denies, audit = source.effect in (DENY, AUDIT_DENY), source.effect in (AUDIT_ALLOW, AUDIT_DENY)
+        asked = Asked(requests, source.policy, denies, audit)
+        for effect in _OF_REQUESTS[source.effect]:
+            one = replace(source, effect=effect)
+            for clause in _of_services(entry, requests.services, one, direction, acquire):
+                clause.asked = asked
+                yield clause
+
+
+def _of_services(
+    entry: Entry, services: Iterable[Ports | Icmp] | None, source: Source, direction: Direction, acquire: Acquire
+) -> Iterator[Clause]:
     sources = frozenset((source,))
-    plain = plain_services(entry.services)
+    plain = plain_services(services)
     if plain:
         for criterion in _criteria(entry.peers):
             yield Clause(acquire(criterion), source.effect, sources, plain)
-    named = tuple(item for item in entry.services or () if isinstance(item, Ports) and item.name)
+    named = tuple(item for item in services or () if isinstance(item, Ports) and item.name)
     if named:
         for criterion in _criteria(entry.peers):
             if direction is Direction.INGRESS:
@@ -228,13 +270,19 @@ def _nested(services: frozenset[Service]) -> tuple[tuple[Service, Service | None
 
 
 def _entry(effects: int, sources: Sources) -> PolicyEntry:
-    """A value in one of its five forms, with the sources of what is left."""
-    if effects & DENY:
-        kept = DENY
-    elif effects & ALLOW:
-        kept = effects & (ALLOW | AUDIT_DENY)
-    else:
-        kept = AUDIT_DENY if effects & AUDIT_DENY else AUDIT_ALLOW
+    """A value in normal form, with the sources of what is left."""
+    kept = _kept(effects)
     if kept == effects:
         return PolicyEntry(effects, sources)
     return PolicyEntry(kept, frozenset(source for source in sources if source.effect & kept))
+
+
+@lru_cache(maxsize=128)
+def _kept(effects: int) -> int:
+    """Those that can matter; ``table.py`` says why."""
+    if effects & DENY:
+        return DENY
+    allows = effects & ALLOW or effects & REDIRECT
+    denies = effects & AUDIT_DENY
+    spares = 0 if allows or denies else effects & AUDIT_ALLOW
+    return allows | denies | spares | (effects & INSPECT or effects & WATCH)

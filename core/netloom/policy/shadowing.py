@@ -67,7 +67,7 @@ def comparisons(allowing: Rule, denying: Rule) -> int:
 
 def _size(entries: tuple[Entry, ...] | None) -> int:
     return sum(
-        1 + sum(_peer_size(peer) for peer in entry.peers or ()) + len(entry.services or ()) for entry in entries or ()
+        1 + sum(_peer_size(peer) for peer in entry.peers or ()) + len(_services(entry) or ()) for entry in entries or ()
     )
 
 
@@ -81,7 +81,14 @@ def _peer_size(peer: Peer) -> int:
 
 def covers(wide: Entry, narrow: Entry) -> bool:
     """Whether every packet of ``narrow`` is one of ``wide``. One that never matches is not covered."""
-    return _peers_cover(wide.peers, narrow.peers) and _services_cover(wide.services, narrow.services)
+    return _peers_cover(wide.peers, narrow.peers) and _services_cover(wide.services, _services(narrow))
+
+
+def _services(entry: Entry) -> tuple[Ports | Icmp, ...] | None:
+    """Those over which it is about requests too."""
+    if entry.services is None:
+        return None
+    return (*entry.services, *(service for asked in entry.requests for service in asked.services))
 
 
 def _peers_cover(wide: tuple[Peer, ...] | None, narrow: tuple[Peer, ...] | None) -> bool:

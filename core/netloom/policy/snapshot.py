@@ -13,6 +13,7 @@ from netloom.model.address import Network
 from netloom.model.identity import IdentityId
 from netloom.model.labels import Labels
 from netloom.model.policy import Policy, PolicyName
+from netloom.model.visibility import Visibility
 from netloom.policy.ports import NamedPorts
 from netloom.policy.repository import Repository
 from netloom.policy.selection import is_reserved
@@ -26,6 +27,7 @@ class Snapshot:
     identities: Mapping[IdentityId, Labels]
     """Without reserved ones."""
     names: Mapping[IdentityId, NamedPorts]
+    visible: Mapping[IdentityId, frozenset[Visibility]]
     allow_host: bool
     isolate_all: bool
     prefixes: Mapping[Network, int]
@@ -42,6 +44,8 @@ class Snapshot:
         made.add_identities({**self.identities, **(identities or {})})
         for identity, names in self.names.items():
             made.set_named_ports(identity, names)
+        for identity, visible in self.visible.items():
+            made.set_visible(identity, visible)
         made.upsert(*(one for one in self.policies if one.name not in without), *more)
         return made
 
@@ -54,6 +58,7 @@ def snapshot(repository: Repository) -> Snapshot:
         policies=repository.policies,
         identities={number: found for number, found in labels.items() if not is_reserved(found)},
         names=names,
+        visible=repository.visible,
         allow_host=repository.allows_host,
         isolate_all=repository.isolates_all,
         prefixes={network: number for network, number in repository.prefixes().items() if number},

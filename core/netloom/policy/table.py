@@ -13,11 +13,22 @@ identity, any remote, its prefix; the last with ENDPOINTS unless the identity is
 value is a set of *effects*, and the verdict is a function of the union of what was found and of how the direction
 is isolated::
 
-    DENY                                              denied
-    no ALLOW, and an enforced policy isolates         denied by default
-    AUDIT_DENY                                        passes, would be denied
-    no ALLOW, no AUDIT_ALLOW, an audit policy isolates   passes, would be denied by default
-    otherwise                                         passes
+    DENY                                                          denied
+    no ALLOW, no REDIRECT, and an enforced policy isolates        denied by default
+    AUDIT_DENY                                                    passes, would be denied
+    no ALLOW, REDIRECT or AUDIT_ALLOW, and an audit policy isolates   passes, would be denied by default
+    otherwise                                                     passes
+
+**Requests.** What passes goes by way of the proxy if :func:`goes_by_proxy` says so of the same union, whatever the
+verdict is and whoever isolates::
+
+    INSPECT                    by the proxy: some requests are denied, whoever allows the packets
+    REDIRECT without ALLOW     by the proxy: it allows some requests; a plain allow of packets leaves nothing to ask
+    WATCH                      by the proxy, if it is there: it tells of requests and denies none
+    otherwise                  straight on
+
+Without a proxy the first two are closed, and WATCH is passed over (:func:`needs_proxy`): an audit policy, and the wish
+to see requests, deny nothing. A packet that passes without a word and goes by the proxy is REDIRECTED.
 
 **The law of audit.** A packet passes exactly if it would pass were there no audit policies at all; and among those that
 pass, it reports exactly those that would be denied were they all enforced. So an audit policy neither takes from nor
@@ -25,8 +36,9 @@ adds to what is enforced: its allowing entries only spare packets its own kind's
 
 **Normal form.** A longest match returns one entry alone, so each entry carries what all wider entries of its peer
 say too: its effects are the union along the trie's path. An allowing entry below a denying one thereby denies, and
-need not be written. Of a union only what can matter is kept: DENY alone, ALLOW with or without AUDIT_DENY, or one
-of the audit effects. Values have five forms, whatever was merged, and equal meaning is equal value.
+need not be written. Of a union only what can matter is kept: DENY alone; or one of ALLOW and REDIRECT at most, with
+AUDIT_DENY if it is there; without these AUDIT_ALLOW if it is there, which any of the three makes idle; and one of
+INSPECT and WATCH at most. So equal meaning is equal value, whatever was merged.
 """
 
 from __future__ import annotations
@@ -45,7 +57,16 @@ DENY: Final = 1
 ALLOW: Final = 2
 AUDIT_DENY: Final = 4
 AUDIT_ALLOW: Final = 8
-"""Effects. Of enforced policies the first two, of audit policies the others. Plain numbers: they are merged a lot."""
+REDIRECT: Final = 16
+INSPECT: Final = 32
+WATCH: Final = 64
+"""Effects. AUDIT_DENY, AUDIT_ALLOW and WATCH are of audit policies, WATCH also of endpoints whose requests somebody
+wants to see; the others of enforced policies. Plain numbers: they are merged a lot."""
+ALLOWS: Final = ALLOW | REDIRECT
+"""Effects of which one lets packets into a direction that an enforced policy isolates."""
+ANY_ALLOW: Final = ALLOWS | AUDIT_ALLOW
+BY_PROXY: Final = REDIRECT | INSPECT | WATCH
+"""Effects of what policies say of requests."""
 
 ANY_PEER: Final = 0
 ENDPOINTS: Final = 1 << 31
@@ -180,31 +201,49 @@ class Verdict(StrEnum):
     """It passes; an audit policy's entry would deny it."""
     AUDITED_BY_DEFAULT = "audited by default"
     """It passes; an audit policy isolates, and nothing allows it."""
+    REDIRECTED = "redirected"
+    """It passes by way of the proxy, which judges its requests."""
 
     @property
     def passes(self) -> bool:
         """Whether the packet gets through."""
         return self not in (Verdict.DENIED, Verdict.DENIED_BY_DEFAULT)
 
+    @property
+    def is_audited(self) -> bool:
+        """Whether it passes only because who would deny it is an audit policy."""
+        return self in (Verdict.AUDITED, Verdict.AUDITED_BY_DEFAULT)
+
 
 def together(*verdicts: Verdict) -> Verdict:
-    """What becomes of a packet that several ends judge: who denies decides, else who would deny."""
+    """What becomes of a packet that several ends judge: who denies decides, else who would deny, else who redirects."""
     denying = (one for one in verdicts if not one.passes)
-    auditing = (one for one in verdicts if one is not Verdict.ALLOWED)
-    return next(denying, None) or next(auditing, Verdict.ALLOWED)
+    auditing = (one for one in verdicts if one.is_audited)
+    redirecting = (one for one in verdicts if one is not Verdict.ALLOWED)
+    return next(denying, None) or next(auditing, None) or next(redirecting, Verdict.ALLOWED)
 
 
 def judge(effects: int, isolation: Isolation) -> Verdict:
     """The verdict of a union of effects."""
     if effects & DENY:
         return Verdict.DENIED
-    if isolation is Isolation.ENFORCED and not effects & ALLOW:
+    if isolation is Isolation.ENFORCED and not effects & ALLOWS:
         return Verdict.DENIED_BY_DEFAULT
     if effects & AUDIT_DENY:
         return Verdict.AUDITED
-    if isolation is Isolation.AUDITED and not effects & (ALLOW | AUDIT_ALLOW):
+    if isolation is Isolation.AUDITED and not effects & ANY_ALLOW:
         return Verdict.AUDITED_BY_DEFAULT
-    return Verdict.ALLOWED
+    return Verdict.REDIRECTED if goes_by_proxy(effects) else Verdict.ALLOWED
+
+
+def needs_proxy(effects: int) -> bool:
+    """Whether what passes with these effects must not go on unless the proxy takes it."""
+    return bool(effects & INSPECT) or effects & ALLOWS == REDIRECT
+
+
+def goes_by_proxy(effects: int) -> bool:
+    """Whether what passes with these effects goes by way of the proxy, if it is there."""
+    return needs_proxy(effects) or bool(effects & WATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +254,8 @@ class Decision:
     matches: Mapping[PolicyKey, PolicyEntry]
     """What each lookup found, at most one for each."""
     isolated_by: tuple[PolicyName, ...]
+    by_proxy: bool = False
+    """Whether it goes by way of the proxy, if it passes."""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -223,6 +264,7 @@ class Decision:
             Verdict.DENIED: DENY,
             Verdict.AUDITED: AUDIT_DENY,
             Verdict.ALLOWED: ALLOW | AUDIT_ALLOW,
+            Verdict.REDIRECTED: ANY_ALLOW | BY_PROXY,
         }.get(self.verdict, 0)
         found = {source for entry in self.matches.values() for source in entry.sources if source.effect & wanted}
         return tuple(sorted(found, key=source_order))
@@ -263,7 +305,7 @@ class PolicyTable:
             if found is not None:
                 matches[key_of(peer, direction, found[0])] = found[1]
                 effects |= found[1].effects
-        return Decision(judge(effects, one.isolation), matches, one.isolated_by)
+        return Decision(judge(effects, one.isolation), matches, one.isolated_by, goes_by_proxy(effects))
 
 
 def key_of(peer: int, direction: Direction, service: Service) -> PolicyKey:

@@ -13,6 +13,8 @@ from netloom.model.address import Address
 from netloom.model.identity import IdentityId
 from netloom.policy.census import Inhabitant
 from netloom.policy.explain import End, Trace, trace
+from netloom.policy.l7_tables import l7_table
+from netloom.policy.l7_words import words_of
 from netloom.policy.matrix import matrix
 from netloom.policy.questions import Service
 from netloom.policy.reaches import ReachChange, compare
@@ -28,6 +30,8 @@ class Becomes(StrEnum):
     ALLOWED = "would pass"
     AUDITED = "would pass, and be reported by an audit policy"
     UNAUDITED = "would pass without a report"
+    REDIRECTED = "would pass by way of the proxy, which judges requests"
+    UNREDIRECTED = "would pass without anybody judging its requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,15 @@ class CellChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestChange:
+    """What would be said of requests of one identity, in words, each once."""
+
+    identity: IdentityId
+    gone: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Everything that would change."""
 
@@ -70,9 +83,10 @@ class Comparison:
     """Those that would be denied first."""
     replayed: int
     cells: tuple[CellChange, ...]
+    requests: tuple[RequestChange, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.flows or self.cells)
+        return bool(self.flows or self.cells or self.requests)
 
 
 def what_if(before: Repository, after: Repository, seen: Iterable[Seen], everybody: Sequence[Inhabitant]) -> Comparison:
@@ -80,22 +94,35 @@ def what_if(before: Repository, after: Repository, seen: Iterable[Seen], everybo
     seen = tuple(seen)
     asked = {IdentityId(end.identity) for flow in seen for end in (flow.source, flow.destination)}
     asked |= {one.end.identity for one in everybody}
+    judged = [number for number in sorted(asked) if has_policy(before.labels_of(number))]
     for one in (before, after):
-        one.add_subjects(*(number for number in sorted(asked) if has_policy(one.labels_of(number))))
+        one.add_subjects(*judged)
     return Comparison(
         flows=tuple(sorted(_flow_changes(before, after, seen), key=_urgency)),
         replayed=len(seen),
         cells=tuple(_cell_changes(before, after, everybody)),
+        requests=tuple(_request_changes(before, after, judged)),
     )
+
+
+def _request_changes(before: Repository, after: Repository, subjects: Iterable[IdentityId]) -> Iterable[RequestChange]:
+    for subject in subjects:
+        was, now = (dict.fromkeys(words_of(l7_table(one, subject))) for one in (before, after))
+        if was != now:
+            gone, new = (tuple(one for one in mine if one not in other) for mine, other in ((was, now), (now, was)))
+            if gone or new:
+                yield RequestChange(identity=subject, gone=gone, new=new)
 
 
 def becomes(before: Verdict, after: Verdict) -> Becomes | None:
     """None: nothing that anybody notices."""
     if before.passes != after.passes:
         return Becomes.ALLOWED if after.passes else Becomes.DENIED
-    if not before.passes or (before is Verdict.ALLOWED) == (after is Verdict.ALLOWED):
+    if not before.passes or before is after or (before.is_audited and after.is_audited):
         return None
-    return Becomes.UNAUDITED if after is Verdict.ALLOWED else Becomes.AUDITED
+    if before.is_audited != after.is_audited:
+        return Becomes.AUDITED if after.is_audited else Becomes.UNAUDITED
+    return Becomes.REDIRECTED if after is Verdict.REDIRECTED else Becomes.UNREDIRECTED
 
 
 def _urgency(change: FlowChange) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from netloom.bpf.instrument import TunnelInput
 from netloom.bpf.twin import Arrival, NotedCall, TwinRun
 from netloom.datapath import craft
 from netloom.datapath.packets import ETHERNET_BYTES
+from netloom.datapath.proxy import MARK_TO_PROXY
 from netloom.edge.paths import NoPath, Question
 from netloom.model.address import Address
 from netloom.model.walk import Drop, Ending, Fate, Part, Place
@@ -132,6 +133,8 @@ def _redirected(walk: Walk, at: AtHook, run: TwinRun, call: NotedCall) -> Step:
         return walk.kernel_drops(Place.DEVICE, found, run.frame)
     if call.helper.name == "redirect_peer":
         return enter_pod(walk, link, run.frame)
+    if run.mark == MARK_TO_PROXY:
+        return Ending(fate=Fate.PROXY, text=f"handed to the proxy of {walk.around.facts.node.name}: it judges requests")
     if call.arguments[1] & _INGRESS:
         return AtHook(link=link, hook="ingress", frame=run.frame, mark=run.mark)
     return AtHook(link=link, hook="egress", frame=run.frame, mark=run.mark, tunnel=_set_tunnel(run))

@@ -13,7 +13,7 @@ import click
 from netloom.cli.client import Client
 from netloom.cli.commands import Command
 from netloom.cli.errors import Unusable
-from netloom.cli.monitor import kinds_option
+from netloom.cli.monitor import KINDS, kinds_option
 from netloom.cli.observe.lines import View, as_dict, as_table, compact
 from netloom.cli.options import with_agent
 
@@ -30,8 +30,11 @@ _ENDS = {
     "port": ("PORT", "a number"),
 }
 _OTHERS = {
-    "verdict": ("VERDICT", "forwarded, dropped, or audit: passed, and an audit policy would deny it."),
-    "protocol": ("PROTOCOL", "tcp, udp, sctp, icmp, icmp6, arp, or a number."),
+    "verdict": (
+        "VERDICT",
+        "forwarded, dropped, redirected, error, or audit: passed, and an audit policy would deny it.",
+    ),
+    "protocol": ("PROTOCOL", "tcp, udp, sctp, icmp, icmp6, arp, a number, or of requests http and the like."),
     "policy": ("NAME", "A policy that is the cause or isolates: name, namespace/name, or kind/namespace/name."),
 }
 
@@ -80,7 +83,8 @@ def _conditions(function: F) -> F:
 @click.option("--all", "everything", is_flag=True, help="All of the past that the agent has kept.")
 @click.option("--since", metavar="DURATION", help="All of the past that is no older, such as 90s, 5m, 1h30m.")
 @kinds_option(
-    "Only these: drop, policy-verdict (the default is both), trace, which is not kept; may have commas between."
+    "Only these: drop, policy-verdict, l7 (all three by default), trace, which is not kept; may have commas between.",
+    (*KINDS, "l7"),
 )
 @click.option("--not", "nots", multiple=True, metavar="NAME=VALUE", help="Leave out what fits, as in --not port=53.")
 @_conditions

@@ -13,7 +13,7 @@ from netloom.model.identity import Reserved
 
 View = dict[str, Any]
 COLUMNS = ("TIMESTAMP", "SOURCE", "DESTINATION", "TYPE", "VERDICT", "SUMMARY")
-_VERDICTS = {"forwarded": "ALLOWED", "audit": "AUDITED", "dropped": "DENIED"}
+_VERDICTS = {"forwarded": "ALLOWED", "audit": "AUDITED", "dropped": "DENIED", "redirected": "REDIRECTED"}
 _POINTS = {int(point): point.name.lower().replace("_", "-") for point in Observation}
 _RESERVED = {item.value: item.label.key for item in Reserved}
 
@@ -113,6 +113,8 @@ def _end(view: View, side: str) -> str:
 def _kind(view: View) -> str:
     if view["kind"] == "trace":
         return _POINTS.get(view["code"]) or str(view["text"])
+    if view["kind"] == "l7":
+        return f"l7:{view['request']['protocol']}{view['direction'] and ' ' + view['direction'].upper()}"
     if view["kind"] == "drop":
         return f"{view['text']}{view['direction'] and ' ' + view['direction'].upper()}"
     match = view["policy"]["match"] if view["policy"] else "none"
@@ -124,6 +126,9 @@ def _verdict(view: View) -> str:
 
 
 def _packet(view: View) -> str:
+    """The packet, or the request, in few words."""
+    if view["kind"] == "l7":
+        return str(view["request"]["text"])
     protocol, detail = str(view["packet"]["protocol"]), str(view["packet"]["detail"])
     if protocol == "tcp" and detail:
         return f"TCP Flags: {detail}"

@@ -20,6 +20,8 @@ _COLOURS = {
     "would pass": "green",
     "would pass, and be reported by an audit policy": "yellow",
     "would pass without a report": "yellow",
+    "would pass by way of the proxy, which judges requests": "cyan",
+    "would pass without anybody judging its requests": "yellow",
 }
 
 
@@ -75,7 +77,7 @@ def render_matrix(view: View) -> str:
 
 def render_what_if(view: View) -> str:
     """Flows that would fare otherwise, then pairs of ends."""
-    lines = [*_flows(view), "", *_cells(view)]
+    lines = [*_flows(view), "", *_cells(view), *_requests(view)]
     if not view["changes"]:
         lines += ["", click.style("Nothing would change.", bold=True)]
     return "\n".join([*lines, *_notes(view)])
@@ -144,6 +146,18 @@ def _cells(view: View) -> Iterator[str]:
         f"  {line}" for line in table([headers[c] for c in kept], ([row[c] for c in kept] for row in rows)).splitlines()
     )
     yield from _more(view["cell_changes"] - len(view["cells"]), "pairs")
+
+
+def _requests(view: View) -> Iterator[str]:
+    """Rules about requests that would come and go, by whom they are about."""
+    if not view["requests"]:
+        return
+    yield f"Requests: of {view['request_changes']} identities other things would be said"
+    for one in view["requests"]:
+        yield f"  identity {one['identity']}"
+        yield from (click.style(printable(f"    - {line}"), fg="red") for line in one["gone"])
+        yield from (click.style(printable(f"    + {line}"), fg="green") for line in one["new"])
+    yield from _more(view["request_changes"] - len(view["requests"]), "identities")
 
 
 def _lines(found: Iterable[View]) -> str:

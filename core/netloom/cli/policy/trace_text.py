@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,9 @@ from netloom.cli.output import printable
 
 View = dict[str, Any]
 
-_COLOURS = {"allowed": "green", "audited": "yellow", "audited by default": "yellow"}
+_COLOURS = {"allowed": "green", "audited": "yellow", "audited by default": "yellow", "redirected": "cyan"}
+
+_DENYING = ("denied", "denied by default")
 
 
 def render(view: View) -> str:
@@ -26,8 +29,31 @@ def _packet(trace: View) -> Iterator[str]:
     for direction, end in (("egress", "source"), ("ingress", "destination")):
         yield ""
         yield from _side(direction, trace[end], trace[direction])
+    yield from _requests(trace)
     yield ""
     yield _final(trace)
+
+
+def _requests(trace: View) -> Iterator[str]:
+    """What becomes of those the question names; that they are asked about, where it names none."""
+    if trace["requests"]:
+        yield ""
+    for one in trace["requests"]:
+        words = " ".join(f"{name}={word}" for name, word in one["request"].items())
+        colour = _COLOURS.get(one["verdict"], "red")
+        yield printable(f"request {words}: ") + click.style(one["verdict"], fg=colour)
+        for direction in ("egress", "ingress"):
+            if one[direction]:
+                yield f"  {direction}: {_request_cause(one[direction])}"
+
+
+def _request_cause(side: View) -> str:
+    rule = side["rule"]
+    if rule is not None:
+        return printable(f"{side['verdict']} by {rule['policy']} {rule['path']}: {json.dumps(rule['rule'])}")
+    if side["verdict"] == "allowed":
+        return "allowed: every request is"
+    return f"{side['verdict']}: no rule allows it"
 
 
 def _party(party: View) -> str:
@@ -81,7 +107,7 @@ def _rule(direction: str, rule: View) -> Iterator[str]:
 def _verdict(side: View) -> str:
     word = click.style(side["verdict"], fg=_COLOURS.get(side["verdict"], "red"))
     because = [
-        printable(f"{item['policy'] or 'policy.allow_host'} {item['path'] if item['policy'] else ''}".strip())
+        printable(f"{item['policy']} {item['path']}" if item["policy"] else _own(item["path"]))
         for item in side["because"]
     ]
     text = f"{word} by {', '.join(because)}" if because else word
@@ -92,10 +118,20 @@ def _verdict(side: View) -> str:
     return text
 
 
+def _own(path: str) -> str:
+    """A key of the node config, or an annotation of the endpoint."""
+    return path if "/" in path else f"policy.{path}"
+
+
 def _final(trace: View) -> str:
     verdict = trace["verdict"]
+    if any(one["verdict"] == "denied" for one in trace["requests"]) and verdict not in _DENYING:
+        return click.style("Final verdict: DENIED (a request, by the proxy)", fg="red", bold=True)
     if trace["passes"]:
+        asks = verdict == "redirected" and not trace["requests"]
         said = "" if verdict == "allowed" else f" ({verdict})"
+        if asks:
+            said = " (redirected to the proxy, which judges requests: ask about one with --http or --l7)"
         return click.style(f"Final verdict: ALLOWED{said}", fg=_COLOURS.get(verdict, "yellow"), bold=True)
     said = f" ({verdict})" if verdict not in ("denied", "allowed") else " (closed)" if verdict == "allowed" else ""
     return click.style(f"Final verdict: DENIED{said}", fg="red", bold=True)

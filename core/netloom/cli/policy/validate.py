@@ -22,9 +22,11 @@ COLUMNS = ("KIND", "NAMESPACE", "NAME", "RULES", "AUDIT")
 
 def validated(files: tuple[str, ...]) -> list[dict[str, Any]]:
     """What is to be said of each file; a name may stand in one of them alone."""
+    from netloom.plugins.known import known_protocols
     from netloom.policy.read import Import
+    from netloom.policy.requests import checks_of
 
-    together = Import()
+    together = Import(checks_of(known_protocols()))
     return [_view(file, together) for file in expanded(files)]
 
 

@@ -18,6 +18,7 @@ _FATES = {
     "delivered": ("green", "delivered"),
     "dropped": ("red", "dropped"),
     "world": ("green", "left the cluster"),
+    "proxy": ("cyan", "handed to the proxy"),
     "unknown": ("yellow", "not followed"),
 }
 _OUTER = "outer."

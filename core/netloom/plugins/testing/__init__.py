@@ -27,6 +27,7 @@ from netloom.plugins.discovery import Plugin, load
 from netloom.plugins.guard import Guard
 from netloom.plugins.testing.ipam import IpamConformance
 from netloom.plugins.testing.mode import NetworkModeConformance
+from netloom.plugins.testing.parser import ParserConformance, Talk
 from netloom.plugins.testing.router import RouterConformance
 from netloom.plugins.testing.router_world import RouterWorld
 from netloom.plugins.testing.samples import endpoint, flow, node
@@ -35,9 +36,11 @@ from netloom.plugins.testing.store import StoreConformance
 __all__ = [
     "IpamConformance",
     "NetworkModeConformance",
+    "ParserConformance",
     "RouterConformance",
     "RouterWorld",
     "StoreConformance",
+    "Talk",
     "check_plugin",
     "endpoint",
     "flow",

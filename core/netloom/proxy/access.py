@@ -1,0 +1,70 @@
+"""What the proxy tells of requests: records that wait for an agent in a bounded queue, and counts that lose nothing."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from netloom.model.l7_messages import Access, Counters, Verdict
+
+
+class AccessLog:
+    """Written by connections, emptied by whoever talks to the agent."""
+
+    def __init__(self, records: int) -> None:
+        """``records`` are kept at most; those that come then are lost, and counted."""
+        self._room = records
+        self._records: deque[Access] = deque()
+        self._requests: Counter[tuple[str, Verdict]] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._closed: Counter[str] = Counter()
+        self._lost = 0
+        self.accepted = 0
+        """Connections, refused ones among them."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a record would be kept: one that would not need not be made."""
+        return len(self._records) < self._room
+
+    def count(self, protocol: str, verdict: Verdict) -> None:
+        """One request, or one broken connection."""
+        self._requests[protocol, verdict] += 1
+
+    def fault(self, plugin: str, protocol: str) -> None:
+        """A parser has broken its contract."""
+        self._faults[f"{plugin}/{protocol}"] += 1
+
+    def closed(self, reason: str) -> None:
+        """A connection was refused or broken by the proxy."""
+        self._closed[reason] += 1
+
+    def put(self, record: Access) -> None:
+        """Keep a record."""
+        if self.has_room:
+            self._records.append(record)
+        else:
+            self._lost += 1
+
+    def lose(self) -> None:
+        """A record was not made for want of room."""
+        self._lost += 1
+
+    def take(self, limit: int) -> list[Access]:
+        """The oldest records, which are kept no longer."""
+        return [self._records.popleft() for _ in range(min(limit, len(self._records)))]
+
+    def counters(self, open_connections: int, *, draining: bool) -> Counters:
+        """All numbers."""
+        requests: dict[str, dict[str, int]] = {}
+        for (protocol, verdict), number in self._requests.items():
+            requests.setdefault(protocol, {})[verdict] = number
+        return Counters(
+            open=open_connections,
+            waiting=len(self._records),
+            draining=draining,
+            accepted=self.accepted,
+            lost_records=self._lost,
+            requests=requests,
+            closed=dict(self._closed),
+            faults=dict(self._faults),
+        )

@@ -1,0 +1,1 @@
+"""Memcached for Netloom's policies."""

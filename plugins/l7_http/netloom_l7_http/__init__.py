@@ -1,0 +1,1 @@
+"""Policies that read HTTP: requests are judged by method, path, host and headers."""

@@ -1,0 +1,312 @@
+"""One connection of HTTP/2, by prior knowledge: the headers of every stream are judged, its data follow them.
+
+Frames go on as they came, but for header blocks of requests: these are written anew, since blocks refer to those
+before, and the server does not see all of them. What belongs to no open stream is dropped, and the client's window
+given back.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from netloom.plugins import Exchange, Judge, Op, OpKind
+from netloom.plugins.l7.turns import Unspoken
+from netloom_l7_http.bodies import NO_TRAILERS
+from netloom_l7_http.fields import edited_fields, joined, read_fields
+from netloom_l7_http.frames import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    HEADER_BYTES,
+    PREFACE,
+    Frame,
+    Kind,
+    block_of,
+    read_frame,
+    table_bytes_of,
+    write_frame,
+    write_headers,
+)
+from netloom_l7_http.hpack import DEFAULT_TABLE_BYTES, Field, Inflater, write
+from netloom_l7_http.request import WORD_BYTES_MAX, HttpRequest, Refused
+from netloom_l7_http.rules import edits_of
+
+STREAMS_MAX: Final = 4096
+BLOCK_BYTES_MAX: Final = 1 << 15
+CONTINUATIONS_MAX: Final = 16
+TABLE_BYTES_MAX: Final = 1 << 16
+WAITING_BYTES_MAX: Final = 1 << 15
+"""Of our own words to a client, while a frame of the server is passing."""
+GRPC: Final = "application/grpc"
+PERMISSION_DENIED: Final = b"7"
+
+
+@dataclass(slots=True)
+class Stream:
+    """One that is open."""
+
+    exchange: Exchange
+    mismatched: str
+    has_asked: bool
+    """Whether the request has ended."""
+    is_answered: bool = False
+    """Whether the answer has begun."""
+    is_over: bool = False
+    """Whether the answer has ended."""
+
+
+@dataclass(slots=True)
+class Block:
+    """A header block of which not all has come."""
+
+    stream: int
+    ends: bool
+    data: bytes
+    count: int = 1
+
+
+class _Side:
+    """One direction."""
+
+    def __init__(self) -> None:
+        self.inflater = Inflater()
+        self.block: Block | None = None
+        self.tables: deque[int | None] = deque()
+        """Sizes that the other direction has asked for, and this one has not acknowledged."""
+        self.shrunk: int | None = None
+        """One that this direction has acknowledged, and the next block must begin with."""
+
+    def headers(self, frame: Frame, part: bytes) -> Block | None:
+        """Take up a part of a block; returns the block when that was its last."""
+        block = self.block
+        if frame.kind == Kind.HEADERS and block is None and frame.stream:
+            block = self.block = Block(frame.stream, bool(frame.flags & END_STREAM), part)
+        elif frame.kind == Kind.CONTINUATION and block is not None and block.stream == frame.stream:
+            block.data += part
+            block.count += 1
+        else:
+            raise Unspoken("a header block in the midst of another")
+        if len(block.data) > BLOCK_BYTES_MAX or block.count > CONTINUATIONS_MAX:
+            raise Unspoken(f"a header block of more than {BLOCK_BYTES_MAX} bytes or {CONTINUATIONS_MAX} frames")
+        if not frame.flags & END_HEADERS:
+            return None
+        self.block = None
+        return block
+
+
+class Http2Parser:
+    """A Parser."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._requests, self._replies = _Side(), _Side()
+        self._streams: dict[int, Stream] = {}
+        self._last_stream = 0
+        self._has_greeted = self._is_answered = self._is_over = False
+        """Whether the client has sent its preface; whether the server has, and whether it has said its last."""
+        self._left_bytes = 0
+        """Of the server's frame of data that is passing."""
+        self._due = b""
+        """Our own words to the client, which wait until that has passed."""
+
+    def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
+        """What to do with bytes of one direction."""
+        ops: list[Op] = []
+        try:
+            if reply:
+                self._from_server(data, ops)
+            else:
+                self._from_client(data, ops)
+        except Unspoken as error:
+            ops.append(Op(kind=OpKind.ERROR, data=str(error).encode()))
+        self._is_over = self._is_over or (reply and end)
+        return tuple(ops)
+
+    # --- what clients say ---------------------------------------------------------------------------
+
+    def _from_client(self, data: bytes, ops: list[Op]) -> None:
+        at = 0
+        if not self._has_greeted:
+            self._has_greeted, at = True, len(PREFACE)
+            ops.append(Op(kind=OpKind.PASS, count=at))
+        while at < len(data) and (frame := read_frame(data, at)):
+            self._client_frame(frame, data, at, ops)
+            at += frame.size_bytes
+
+    def _client_frame(self, frame: Frame, data: bytes, at: int, ops: list[Op]) -> None:
+        if frame.kind in {Kind.HEADERS, Kind.CONTINUATION}:
+            ops.append(Op(kind=OpKind.DROP, count=frame.size_bytes))
+            if block := self._requests.headers(frame, block_of(frame, data, at)):
+                self._headers(block, ops)
+            return
+        _refuse_within(self._requests)
+        passes = frame.kind in {Kind.PING, Kind.GOAWAY, Kind.SETTINGS} or frame.stream in self._streams
+        passes = passes or (frame.kind == Kind.WINDOW_UPDATE and not frame.stream)
+        if frame.kind > Kind.CONTINUATION or frame.kind in {Kind.PRIORITY, Kind.PUSH_PROMISE}:
+            passes = False
+        ops.append(Op(kind=OpKind.PASS if passes else OpKind.DROP, count=frame.size_bytes))
+        if frame.kind == Kind.DATA:
+            self._data(frame, ops)
+        elif frame.kind == Kind.RST_STREAM:
+            self._streams.pop(frame.stream, None)
+        elif frame.kind == Kind.SETTINGS:
+            _settle(frame, data[at + HEADER_BYTES : at + frame.size_bytes], self._requests, self._replies)
+
+    def _data(self, frame: Frame, ops: list[Op]) -> None:
+        stream = self._streams.get(frame.stream)
+        if stream is None:
+            if count := frame.size_bytes - HEADER_BYTES:
+                self._say(write_frame(Kind.WINDOW_UPDATE, 0, 0, struct.pack(">I", count)), ops)
+        elif frame.flags & END_STREAM:
+            self._end(frame.stream, stream, has_asked=True)
+
+    def _headers(self, block: Block, ops: list[Op]) -> None:
+        fields = self._requests.inflater.read(block.data)
+        if block.stream in self._streams:
+            self._trailers(block, fields, ops)
+        elif block.stream > self._last_stream and block.stream % 2:
+            self._last_stream = block.stream
+            try:
+                request = read_fields(fields, ends=block.ends)
+            except Refused:
+                self._answer(block, [(b":status", b"400"), (b"content-length", b"0")], ops)
+            else:
+                self._ask(block, request, fields, ops)
+
+    def _ask(self, block: Block, request: HttpRequest, fields: list[Field], ops: list[Op]) -> None:
+        if len(self._streams) >= STREAMS_MAX:
+            raise Unspoken(f"more than {STREAMS_MAX} streams without an end")
+        exchange = self._judge(request)
+        if not exchange.allowed:
+            self._deny(block, request, exchange, ops)
+            return
+        edits = edits_of(exchange.rules, request) if exchange.rules else []
+        mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX]
+        self._streams[block.stream] = Stream(exchange, mismatched, has_asked=block.ends)
+        _forward(block, edited_fields(fields, edits), ops)
+
+    def _trailers(self, block: Block, fields: list[Field], ops: list[Op]) -> None:
+        names = {name.replace(b"_", b"-") for name, _ in fields}
+        if not block.ends or names & NO_TRAILERS:
+            raise Unspoken("trailers that do not end a request, or would change it")
+        try:
+            joined(fields)
+        except Refused as error:
+            raise Unspoken(str(error)) from error
+        self._end(block.stream, self._streams[block.stream], has_asked=True)
+        _forward(block, fields, ops)
+
+    def _deny(self, block: Block, request: HttpRequest, exchange: Exchange, ops: list[Op]) -> None:
+        if request.headers.get("content-type", "").startswith(GRPC):
+            fields = [(b":status", b"200"), (b"content-type", GRPC.encode())]
+            self._answer(
+                block, [*fields, (b"grpc-status", PERMISSION_DENIED), (b"grpc-message", b"Access denied")], ops
+            )
+            exchange.answered(status="200", grpc_status="7")
+        else:
+            self._answer(block, [(b":status", b"403"), (b"content-length", b"0")], ops)
+            exchange.answered(status="403")
+
+    def _answer(self, block: Block, fields: list[Field], ops: list[Op]) -> None:
+        """In the server's place, without a body: its windows are the server's to count."""
+        words = write_headers(block.stream, write(fields, table_bytes=self._replies.shrunk), ends=True)
+        if not block.ends:
+            words += write_frame(Kind.RST_STREAM, 0, block.stream, bytes(4))
+        self._say(words, ops)
+
+    def _say(self, words: bytes, ops: list[Op]) -> None:
+        """To the client, between two frames of the server, of which the first must be its settings."""
+        if self._is_over:
+            return
+        if self._is_answered and not self._left_bytes and self._replies.block is None:
+            ops.append(Op(kind=OpKind.INJECT, data=words))
+            return
+        self._due += words
+        if len(self._due) > WAITING_BYTES_MAX:
+            raise Unspoken("a client that is denied faster than it reads")
+
+    # --- what servers say ---------------------------------------------------------------------------
+
+    def _from_server(self, data: bytes, ops: list[Op]) -> None:
+        at = 0
+        while at < len(data):
+            if not self._left_bytes:
+                frame = read_frame(data, at)
+                if frame is None:
+                    return
+                if not self._is_answered and frame.kind != Kind.SETTINGS:
+                    raise Unspoken("no settings where a server's first frame should be")
+                self._is_answered, self._left_bytes = True, frame.size_bytes
+                self._server_frame(frame, data, at)
+            count = min(self._left_bytes, len(data) - at)
+            ops.append(Op(kind=OpKind.PASS, count=count))
+            at, self._left_bytes = at + count, self._left_bytes - count
+            if self._due and not self._left_bytes and self._replies.block is None:
+                ops.append(Op(kind=OpKind.INJECT, data=self._due))
+                self._due = b""
+
+    def _server_frame(self, frame: Frame, data: bytes, at: int) -> None:
+        if frame.kind in {Kind.HEADERS, Kind.CONTINUATION}:
+            if block := self._replies.headers(frame, block_of(frame, data, at)):
+                self._reply(block)
+            return
+        _refuse_within(self._replies)
+        if frame.kind == Kind.PUSH_PROMISE:
+            raise Unspoken("a promise of what nobody has asked for")
+        if frame.kind == Kind.SETTINGS:
+            _settle(frame, data[at + HEADER_BYTES : at + frame.size_bytes], self._replies, self._requests)
+        elif frame.kind == Kind.RST_STREAM:
+            self._streams.pop(frame.stream, None)
+        elif frame.kind == Kind.DATA and frame.flags & END_STREAM and (stream := self._streams.get(frame.stream)):
+            self._end(frame.stream, stream, is_over=True)
+
+    def _reply(self, block: Block) -> None:
+        fields = dict(self._replies.inflater.read(block.data))
+        self._replies.shrunk = None
+        stream = self._streams.get(block.stream)
+        status = fields.get(b":status", b"").decode("latin-1")
+        if stream is None:
+            return
+        if not stream.is_answered and status and not status.startswith("1"):
+            stream.is_answered = True
+            said = {"status": status[:WORD_BYTES_MAX]}
+            if stream.mismatched:
+                said["mismatched"] = stream.mismatched
+            stream.exchange.answered(**said)
+        if block.ends:
+            self._end(block.stream, stream, is_over=True)
+
+    def _end(self, number: int, stream: Stream, *, has_asked: bool = False, is_over: bool = False) -> None:
+        """One direction of a stream has ended; with both it is forgotten."""
+        stream.has_asked = stream.has_asked or has_asked
+        stream.is_over = stream.is_over or is_over
+        if stream.has_asked and stream.is_over:
+            del self._streams[number]
+
+
+def _forward(block: Block, fields: list[Field], ops: list[Op]) -> None:
+    """The server keeps no table: it may have asked for a smaller one at any time."""
+    words = write_headers(block.stream, write(fields, table_bytes=0), ends=block.ends)
+    ops.append(Op(kind=OpKind.INJECT, data=words, reply=False))
+
+
+def _refuse_within(side: _Side) -> None:
+    if side.block is not None:
+        raise Unspoken("a frame in the midst of a header block")
+
+
+def _settle(frame: Frame, payload: bytes, speaker: _Side, other: _Side) -> None:
+    """Sizes of header tables hold once whoever writes blocks has acknowledged them."""
+    if not frame.flags & ACK:
+        size = table_bytes_of(payload)
+        if size is not None and size > TABLE_BYTES_MAX:
+            raise Unspoken(f"a header table of {size} bytes, expected at most {TABLE_BYTES_MAX}")
+        other.tables.append(size)
+        if len(other.tables) > STREAMS_MAX:
+            raise Unspoken("settings that nobody acknowledges")
+    elif speaker.tables and (size := speaker.tables.popleft()) is not None:
+        speaker.inflater.resize(size)
+        speaker.shrunk = size if size < DEFAULT_TABLE_BYTES else None

@@ -1,0 +1,89 @@
+"""``netctl policy trace`` and ``what-if`` about requests: what they ask for, what they print, how they end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.netctl import Netctl
+from support.policy_answers import COMPARISON, TRACE
+from support.recorded_agent import RecordedAgent
+
+
+def bodies(agent: RecordedAgent) -> list[Any]:
+    return [body for method, _, body in agent.requests if method != "GET"]
+
+
+def requested(agent: RecordedAgent, *requests: dict[str, Any], passes: bool = True) -> None:
+    """The agent's answer about a packet that goes to the proxy."""
+    one = TRACE["traces"][0]
+    side = one["ingress"] | {"verdict": "redirected"}
+    told = one | {"ingress": side, "verdict": "redirected", "requests": list(requests), "passes": passes}
+    agent.answers["POST", "/v1/policies/trace"] = TRACE | {"traces": [told], "notes": []}
+
+
+WORDS = ("policy", "trace", "--src", "world", "--dst", "shop/web", "--dport", "80")
+
+
+def test_a_trace_asks_about_an_http_request_as_a_client_would_say_it(ask: Netctl, agent: RecordedAgent) -> None:
+    requested(agent)
+    ask(*WORDS, "--http", "GET /jobs/1", "--header", "X-Team: a")
+    assert bodies(agent)[0]["protocol"] == "http"
+    assert bodies(agent)[0]["data"] == "GET /jobs/1 HTTP/1.1\r\nHost: web\r\nX-Team: a\r\n\r\n"
+
+
+def test_a_trace_asks_in_any_protocol_by_bytes(ask: Netctl, agent: RecordedAgent) -> None:
+    requested(agent)
+    ask(*WORDS, "--l7", "memcached", "get a\\r\\n\\x80")
+    assert (bodies(agent)[0]["protocol"], bodies(agent)[0]["data"]) == ("memcached", "get a\r\n\x80")
+
+
+def test_a_request_that_no_rule_allows_ends_with_5(ask: Netctl, agent: RecordedAgent) -> None:
+    side = {"verdict": "denied", "rule": None}
+    request = {"request": {"method": "PUT"}, "verdict": "denied", "egress": None, "ingress": side}
+    requested(agent, request, passes=False)
+    status, out, _ = ask(*WORDS, "--http", "PUT /jobs/1")
+    assert status == 5
+    assert "request method=PUT: denied\n  ingress: denied: no rule allows it\n" in out
+    assert out.endswith("Final verdict: DENIED (a request, by the proxy)\n")
+
+
+def test_the_rule_that_allows_a_request_is_named(ask: Netctl, agent: RecordedAgent) -> None:
+    rule = {"policy": "CiliumNetworkPolicy/shop/web", "path": "spec.ingress[0]", "rule": {"method": "GET"}}
+    side = {"verdict": "allowed", "rule": rule}
+    requested(agent, {"request": {"method": "GET"}, "verdict": "allowed", "egress": None, "ingress": side})
+    status, out, _ = ask(*WORDS, "--http", "GET /jobs/1")
+    assert status == 0
+    assert '  ingress: allowed by CiliumNetworkPolicy/shop/web spec.ingress[0]: {"method": "GET"}\n' in out
+    assert out.endswith("Final verdict: ALLOWED (redirected)\n")
+
+
+def test_a_packet_that_goes_to_the_proxy_says_how_to_ask_about_requests(ask: Netctl, agent: RecordedAgent) -> None:
+    requested(agent)
+    assert "judges requests: ask about one with --http or --l7" in ask(*WORDS).out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--http", "GET"), '"GET" is no request; expected METHOD and PATH'),
+        (("--http", "GET /a b"), "is no request"),
+        (("--header", "A: b"), "--header belongs to a request"),
+        (("--http", "GET /", "--header", "A"), '"A" is no header; expected NAME: VALUE'),
+        (("--http", "GET /", "--l7", "a", "b"), "--http and --l7 are two questions"),
+        (("--l7", "a", "\\x"), "has an escape that is none"),
+    ],
+)
+def test_what_is_no_request_is_not_asked_about(
+    ask: Netctl, agent: RecordedAgent, words: tuple[str, ...], sentence: str
+) -> None:
+    status, _, err = ask(*WORDS, *words)
+    assert (status, sentence in err, bodies(agent)) == (2, True, [])
+
+
+def test_what_if_shows_rules_about_requests_that_come_and_go(ask: Netctl, agent: RecordedAgent) -> None:
+    change = {"identity": 256, "gone": ["ingress allow {} at http 80, anybody"], "new": []}
+    agent.answers["POST", "/v1/policies/what-if"] = COMPARISON | {"requests": [change], "request_changes": 1}
+    out = ask("policy", "what-if", "--delete", "web").out
+    assert "Requests: of 1 identities other things would be said\n  identity 256\n    - ingress allow {} at" in out

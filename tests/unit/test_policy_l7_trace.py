@@ -1,0 +1,134 @@
+"""Requests before they are sent: read by the protocol's parser, judged by the tables of both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from netloom.model.errors import Invalid
+from netloom.model.identity import IdentityId
+from netloom.model.policy import Policy
+from netloom.plugins.protocols import Judge, L7Protocol, Op, OpKind
+from netloom.policy.explain import End, trace
+from netloom.policy.l7_trace import Said, is_about_requests, requests_in, sides_of, trace_requests
+from netloom.policy.l7_verdicts import L7Verdict
+from netloom.policy.repository import Repository
+from netloom.policy.table import Verdict
+from support.policy_oracle import about, asked, endpoints, entry, labels, policy, section, select, tcp
+
+CLIENT, SERVER = IdentityId(256), IdentityId(257)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A rule about lines."""
+
+    line: str = ""
+
+
+class Lines:
+    """A protocol whose requests are lines."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
+        del reply, end
+        if data.startswith(b"?"):
+            return (Op(kind=OpKind.ERROR, data=b"a question is no line"),)
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self._judge(line.decode())
+        passed = tuple(Op(kind=OpKind.PASS, count=len(line) + 1) for line in lines)
+        return (*passed, Op(kind=OpKind.MORE, count=1)) if rest or not lines else passed
+
+
+def _matcher(rule: Line) -> Callable[[str], bool]:
+    return lambda line: line == rule.line
+
+
+LINES = L7Protocol(
+    name="lines",
+    rule_type=Line,
+    matcher=_matcher,
+    describe=lambda line: {"line": line},
+    new_parser=Lines,
+)
+
+
+def said(data: bytes) -> Said:
+    return Said(protocol=LINES, data=data)
+
+
+def may_say(name: str, *lines: str, audit: bool = False) -> Policy:
+    rules = tuple(f'{{"line":"{line}"}}' for line in lines)
+    allowed = about(endpoints(app="client"), requests=(asked(tcp(80), rules=rules, protocol="lines"),), path=name)
+    return policy(name, select(app="server"), ingress=section(allowed), audit=audit)
+
+
+def repository_of(*stand: Policy) -> Repository:
+    repository = Repository()
+    repository.add_identities({CLIENT: labels("k8s:app=client"), SERVER: labels("k8s:app=server")})
+    repository.upsert(*stand)
+    return repository
+
+
+def verdicts(repository: Repository, data: bytes) -> list[L7Verdict]:
+    found = trace_requests(sides_of(repository, End(CLIENT), End(SERVER), 80), said(data))
+    return [one.verdict for one in found]
+
+
+def test_each_request_is_read_by_the_parser_and_judged_by_the_rules() -> None:
+    repository = repository_of(may_say("p", "get"))
+    assert verdicts(repository, b"get\nput\n") == [L7Verdict.ALLOWED, L7Verdict.DENIED]
+
+
+def test_the_rule_that_decides_is_named_by_policy_and_place() -> None:
+    sides = sides_of(repository_of(may_say("p", "get")), End(CLIENT), End(SERVER), 80)
+    (found,) = trace_requests(sides, said(b"get\n"))
+    assert (found.described, found.egress) == ({"line": "get"}, None)
+    assert found.ingress is not None
+    assert found.ingress.rule is not None
+    assert found.ingress.rule.policy == "CiliumNetworkPolicy/default/p"
+    assert found.ingress.rule.origin == 'rule {"line":"get"}'
+
+
+def test_both_ends_must_allow_a_request() -> None:
+    out = about(requests=(asked(tcp(80), rules=('{"line":"put"}',), protocol="lines"),))
+    leaving = policy("q", select(app="client"), egress=section(out))
+    assert verdicts(repository_of(may_say("p", "get", "put"), leaving), b"get\nput\n") == [
+        L7Verdict.DENIED,
+        L7Verdict.ALLOWED,
+    ]
+
+
+def test_an_audit_policy_only_tells() -> None:
+    assert verdicts(repository_of(may_say("p", "get", audit=True)), b"put\n") == [L7Verdict.AUDITED]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"?\n", "is no request of lines: a question is no line"), (b"get", "is no whole request of lines")],
+)
+def test_what_the_parser_takes_for_no_request_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        requests_in(said(data))
+
+
+def test_a_question_in_another_protocol_than_policies_judge_is_refused() -> None:
+    other = about(requests=(asked(tcp(80), protocol="http"),))
+    with pytest.raises(Invalid, match="as http, the question is about lines"):
+        verdicts(repository_of(policy("p", select(app="server"), ingress=section(other))), b"get\n")
+
+
+def test_only_packets_that_go_by_the_proxy_are_about_requests() -> None:
+    plain = policy("q", select(app="server"), ingress=section(entry(endpoints(app="client"))))
+    for stand, verdict in (
+        ((may_say("p", "get"),), Verdict.REDIRECTED),
+        ((may_say("p", "get"), plain), Verdict.ALLOWED),
+        ((plain,), Verdict.ALLOWED),
+    ):
+        found = trace(repository_of(*stand), End(CLIENT), End(SERVER), (6, 80))
+        assert (found.verdict, is_about_requests(found, (6, 80))) == (verdict, verdict is Verdict.REDIRECTED)

@@ -1,0 +1,70 @@
+"""Records wait in a bounded queue; counts lose nothing."""
+
+from __future__ import annotations
+
+from netloom.agent.proxy.report import Totals, families, summary
+from netloom.model.l7_messages import Access, Counters
+from netloom.proxy.access import AccessLog
+
+
+def record(number: int) -> Access:
+    return Access(
+        at=number,
+        protocol="lines",
+        verdict="allowed",
+        source_identity=1,
+        destination_identity=2,
+        source="10.0.0.1",
+        destination="10.0.0.2",
+        source_port=1,
+        destination_port=2,
+    )
+
+
+def test_the_oldest_records_are_kept_and_the_others_counted() -> None:
+    log = AccessLog(2)
+    for number in range(5):
+        log.put(record(number))
+    assert [kept.at for kept in log.take(10)] == [0, 1]
+    assert log.counters(0, draining=False).lost_records == 3
+
+
+def test_records_are_taken_in_turn() -> None:
+    log = AccessLog(10)
+    for number in range(5):
+        log.put(record(number))
+    assert [[kept.at for kept in log.take(3)] for _ in range(3)] == [[0, 1, 2], [3, 4], []]
+
+
+def test_counters_are_by_protocol_and_verdict() -> None:
+    log = AccessLog(1)
+    for verdict in ("allowed", "allowed", "denied"):
+        log.count("lines", verdict)
+    log.fault("test", "lines")
+    log.closed("idle")
+    counters = log.counters(7, draining=True)
+    assert counters.requests == {"lines": {"allowed": 2, "denied": 1}}
+    assert (counters.open, counters.draining) == (7, True)
+    assert (counters.faults, counters.closed) == ({"test/lines": 1}, {"idle": 1})
+
+
+def test_numbers_of_a_proxy_that_has_ended_stay_in_the_sum() -> None:
+    past = Totals()
+    past.add(Counters(open=3, waiting=0, accepted=5, requests={"http": {"denied": 2}}, faults={"web/http": 1}))
+    told = summary(None, (), past, restarts=1, trouble="it ended")
+    assert (told["state"], told["connections"], told["accepted"]) == ("away", 0, 5)
+    assert told["requests"] == [{"protocol": "http", "verdict": "denied", "count": 2}]
+    assert told["problems"] == ["it ended"]
+
+
+def test_metrics_are_by_protocol_and_verdict() -> None:
+    past = Totals()
+    past.add(Counters(open=0, waiting=0, requests={"http": {"denied": 2}}, faults={"web/http": 1}))
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families(summary(None, (), past, restarts=0, trouble=""))
+        for sample in family.samples
+    }
+    assert found["netloom_l7_requests_total", "http", "denied"] == 2
+    assert found["netloom_l7_parser_faults_total", "web", "http"] == 1
+    assert found["netloom_proxy_up",] == 0
