@@ -11,6 +11,7 @@ enum call_slot {
 	SLOT_ENCAP = 4, /* Sends a packet to another node through the overlay; owned by the network mode. */
 	SLOT_NATIVE = 5, /* Sends a packet to another node as it is; owned by the network mode. */
 	SLOT_NEXT_AT_UNDERLAY = 6, /* The fallback mode's program at the underlay's devices: sees what the first mode's has left. */
+	SLOT_PROXY = 7, /* Sends a packet to the node's proxy, which judges the requests of its connection. */
 	SLOT_CUSTOM_FROM_CONTAINER = 16, /* Free for one plugin: sees every IP packet of a workload after its source was checked. */
 };
 

@@ -276,7 +276,7 @@ static __always_inline int admit_by_policy(struct __sk_buff *skb, struct flow *f
 
 		rc = begin(flow, admission, epoch, skb->len - flow->outer_bytes, is_proxied ? CONNECTION_FLAG_PROXIED : 0);
 		if (!rc && is_proxied)
-			rc = send_to_proxy(skb, flow, node);
+			rc = next_stage(SLOT_PROXY);
 	}
 	return rc;
 }
@@ -308,7 +308,7 @@ static __always_inline int admit(struct __sk_buff *skb, struct flow *flow, const
 			return rc;
 	}
 	note_packet(entry, &admission->l4, admission->is_reply, admission->now_ns, skb->len - flow->outer_bytes);
-	return unlikely(entry->flags & CONNECTION_FLAG_PROXIED) ? send_to_proxy(skb, flow, node) : 0;
+	return unlikely(entry->flags & CONNECTION_FLAG_PROXIED) ? next_stage(SLOT_PROXY) : 0;
 }
 
 /*

@@ -41,6 +41,7 @@ SLOTS = {
     CallSlot.FORWARD: "forward",
     CallSlot.ENCAP: "encap",
     CallSlot.NATIVE: "native",
+    CallSlot.PROXY: "proxy",
 }
 
 

@@ -73,8 +73,11 @@ def assign(owned: Sequence[OwnedProgram]) -> dict[Target, BpfProgram]:
     """The core's and the plugins' programs by target; raises PluginError when two want the same.
 
     At the underlay the second mode's program stands behind the first's; one only, since there is one slot for it.
+    What only a custom stage calls is left out where there is none: it is the dearest to load.
     """
-    programs: dict[Target, BpfProgram] = {program.target: program for program in core_programs()}
+    is_staged = any(item.program.target is CallSlot.CUSTOM_FROM_CONTAINER for item in owned)
+    core = (program for program in core_programs() if is_staged or program.target is not CallSlot.FORWARD)
+    programs: dict[Target, BpfProgram] = {program.target: program for program in core}
     owners: dict[Target, str] = dict.fromkeys(programs, "the agent")
     for item in owned:
         target: Target = item.program.target

@@ -20,6 +20,7 @@ VERIFIED_INSTRUCTIONS: Final = {
     "native": 5_000,
     "neighbor": 15_000,
     "prefilter": 500,
+    "proxy": 2_000,
     "to_netdev": 10_000,
     "to_proxy": 10_000,
 }

@@ -19,6 +19,7 @@ _TARGETS: dict[str, AttachPoint | CallSlot] = {
     "neighbor": CallSlot.NEIGHBOR,
     "icmp_error": CallSlot.ICMP_ERROR,
     "forward": CallSlot.FORWARD,
+    "proxy": CallSlot.PROXY,
 }
 
 

@@ -395,5 +395,7 @@ class CallSlot(IntEnum):
     """Sends a packet to another node as it is; owned by the network mode."""
     NEXT_AT_UNDERLAY = 6
     """The fallback mode's program at the underlay's devices: sees what the first mode's has left."""
+    PROXY = 7
+    """Sends a packet to the node's proxy, which judges the requests of its connection."""
     CUSTOM_FROM_CONTAINER = 16
     """Free for one plugin: sees every IP packet of a workload after its source was checked."""
