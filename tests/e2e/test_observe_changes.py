@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -29,7 +30,11 @@ spec:
   egress: [{}]
 """
 NOBODY = ip_address("10.244.1.201")
-MORE_THAN_THE_RING_HOLDS = 9000
+MORE_THAN_THE_RING_HOLDS = 20
+"""Bursts; each fits in what the kernel queues for a busy CPU (``net.core.netdev_max_backlog``)."""
+BURST = 500
+TOLD_WITHIN_S = 4 * WITHIN_S
+"""Thousands of events have waited, and are shown anew by each look."""
 
 
 def test_a_reply_that_is_cut_is_explained_by_the_policy_of_whoever_began(cluster: Cluster) -> None:
@@ -65,15 +70,20 @@ def test_events_that_nobody_has_seen_are_counted_and_shown_in_their_place(cluste
     one = cluster.pod("busybox1")
     packet = ip(udp(b"x", destination_port=9), source=one.ipv4, destination=NOBODY, protocol=UDP)
     frame = ethernet(packet, source=one.mac, destination=one.node_mac)
-    before = cluster.lab.api("node1", "/v1/status")["monitor"]["lost"]
+
+    def counted() -> int:
+        return int(cluster.lab.api("node1", "/v1/status")["monitor"]["lost"])
+
+    def told() -> int:
+        views: list[dict[str, Any]] = observed(cluster, "node1", "--since", "1h")
+        return sum(view["count"] for view in views if view["kind"] == "lost" and view["where"] == "ring")
+
+    counted_before, told_before = counted(), told()
     with standing_still(cluster, "node1"), one.packet_socket("eth0") as sender:
         for _ in range(MORE_THAN_THE_RING_HOLDS):
-            sender.send(frame)
-
-    def lost() -> list[dict[str, Any]]:
-        return [view for view in observed(cluster, "node1", "--since", "1h") if view["kind"] == "lost"]
-
-    assert wait_until(lambda: bool(lost()), WITHIN_S)
-    found = sum(view["count"] for view in lost() if view["where"] == "ring")
-    assert found == cluster.lab.api("node1", "/v1/status")["monitor"]["lost"] - before > 0
+            for _ in range(BURST):
+                sender.send(frame)
+            time.sleep(0.002)
+    assert wait_until(lambda: told() > told_before, TOLD_WITHIN_S)
+    assert wait_until(lambda: told() - told_before == counted() - counted_before, TOLD_WITHIN_S)
     assert "events were lost: they came faster" in cluster.netctl("node1", "observe", "--all")

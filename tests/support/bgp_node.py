@@ -108,9 +108,10 @@ class BgpNode:
 
         return self.do(answer())
 
-    def events(self, kind: str) -> list[str]:
-        """Texts of the events of a kind."""
-        return [one["text"] for one in self.ask("events")["events"] if one["kind"] == kind]
+    def events(self, kind: str, peer: str = "") -> list[str]:
+        """Texts of the events of a kind, of one peer if it is named."""
+        events = self.ask("events")["events"]
+        return [one["text"] for one in events if one["kind"] == kind and peer in ("", one["peer"])]
 
     def stop(self) -> None:
         """End the plugin without a word, as SIGKILL ends an agent; once is enough."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from netloom.agent.flow_log import FlowLog, Item, Loss, Seen, Where
 from netloom.agent.witness import Witness
-from netloom.bpf.ring import EventRing
+from netloom.bpf.ring import BATCH_EVENTS, EventRing
 from netloom.datapath.events import action_of, kinds_of
-from netloom.datapath.registry import TraceFlag
+from netloom.datapath.registry import CAPTURE_BYTES, EVENTS, TraceFlag
 from netloom.model.flow import Flow, FlowKind
 from netloom.model.l7_messages import Access
 from netloom.plugins.contract import Flows
@@ -33,6 +33,8 @@ BATCH_FLOWS = 100_000
 BATCH_INTERVAL_S = 0.1
 LOSS_INTERVAL_S = 1.0
 """How often the kernel's counts of losses are looked at."""
+RING_BATCHES = EVENTS.max_entries // CAPTURE_BYTES // BATCH_EVENTS
+"""More than the kernel's ring has room for."""
 REST_S = 0.01
 """Least time between two batches: verdicts come one by one, and each would wake the agent."""
 REST_SHARE = 3
@@ -157,17 +159,26 @@ class Monitor:
         await self._plugins.notify("netloom_flows", Flows(flows=flows, lost=lost))
 
     async def note_losses(self) -> None:
-        """Put what was lost since the last call into the log, in its place."""
-        now_ns, losses = time.time_ns(), self._tap.losses()
-        new = [
-            Loss(where=where, count=count - self._known_losses.get(where, 0), at_ns=now_ns)
-            for where, count in losses.items()
-            if count > self._known_losses.get(where, 0)
-        ]
+        """Put what was lost since the last call into the log, in its place: behind all that found room in the ring."""
+        losses = self._tap.losses()
+        new = {where: count - self._known_losses.get(where, 0) for where, count in losses.items()}
         self._known_losses = dict(losses)
-        self._lost.update({loss.where: loss.count for loss in new})
-        self.log.extend(new)
-        self._hand_over([(loss, frozenset()) for loss in new])
+        if new.get(Where.RING):
+            await self._empty_ring()
+        now_ns = time.time_ns()
+        told = [Loss(where=where, count=count, at_ns=now_ns) for where, count in new.items() if count > 0]
+        self._lost.update({loss.where: loss.count for loss in told})
+        self.log.extend(told)
+        self._hand_over([(loss, frozenset()) for loss in told])
+
+    async def _empty_ring(self) -> None:
+        """Take what is in the ring now; others have their turn between two batches."""
+        for _ in range(RING_BATCHES):
+            events = self._tap.ring.consume()
+            self._take(events)
+            if len(events) < BATCH_EVENTS:
+                return
+            await asyncio.sleep(0)
 
     def _want(self, flags: Collection[TraceFlag], step: int) -> None:
         before = self._traced()
