@@ -261,10 +261,9 @@ class Wire:
 @pytest.fixture
 def way(wire: WireNode, make_netns: Callable[[str], Namespace]) -> Iterator[Wire]:
     elsewhere = make_netns("other")
-    wire.netns.run("ip", "link", "add", "under", "type", "veth", "peer", "under", "netns", elsewhere.name)
+    wire.netns.batch(f"link add under type veth peer under netns {elsewhere.name}")
     for namespace, address in ((wire.netns, HERE), (elsewhere, THERE)):
-        namespace.run("ip", "address", "add", f"{address}/24", "dev", "under")
-        namespace.run("ip", "link", "set", "under", "up")
+        namespace.batch(f"address add {address}/24 dev under", "link set under up")
     for target in (CAROL.ipv4, CAROL.ipv6):
         wire.pipeline.write_ipcache(ip_network(target), identity=CAROL.identity, tunnel_endpoint=THERE)
     wire.open_direct_way("under", HERE)
@@ -317,10 +316,12 @@ def test_a_path_that_takes_less_is_left_to_the_stack(way: Wire) -> None:
 @pytest.mark.kernel
 def test_another_device_than_the_underlay_is_left_to_the_stack(way: Wire) -> None:
     """Whatever is done there, encryption for one, is the stack's to know."""
-    way.node.netns.run("ip", "link", "add", "detour", "type", "veth", "peer", "elsewhere")
-    way.node.netns.run("ip", "link", "set", "detour", "up")
-    way.node.netns.run("ip", "route", "add", f"{THERE}/32", "dev", "detour")
-    way.node.netns.run("ip", "neigh", "add", str(THERE), "lladdr", "02:00:00:00:00:99", "dev", "detour")
+    way.node.netns.batch(
+        "link add detour type veth peer elsewhere",
+        "link set detour up",
+        f"route add {THERE}/32 dev detour",
+        f"neigh add {THERE} lladdr 02:00:00:00:00:99 dev detour",
+    )
     with way.workload.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"round about", (str(CAROL.ipv4), 7))
     assert wait_until(lambda: way.node.tunnelled()[1] == 1, WITHIN_S)

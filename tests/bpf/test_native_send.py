@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,11 +38,12 @@ class Routed:
 
     def route(self, *words: str) -> None:
         """To both prefixes of the other node: ``words`` after them, in which ``NEXT`` is the next hop."""
+        commands = []
         for prefix, hop in (("10.244.2.0/24", "192.0.2.2"), ("fd00:10:244:2::/64", "2001:db8:1::2")):
-            family = "-6" if ":" in prefix else "-4"
-            kind, rest = ([words[0]], words[1:]) if words[0] in KINDS else ([], words)
-            said = [hop if word == "NEXT" else word for word in rest]
-            self.netns.run("ip", family, "route", "replace", *kind, prefix, *said)
+            kind, rest = (words[0], words[1:]) if words[0] in KINDS else ("", words)
+            said = " ".join(hop if word == "NEXT" else word for word in rest)
+            commands.append(f"route replace {kind} {prefix} {said}")
+        self.netns.batch(*commands)
 
 
 KINDS = ("blackhole", "unreachable", "prohibit")
@@ -50,16 +52,16 @@ KINDS = ("blackhole", "unreachable", "prohibit")
 @pytest.fixture
 def routed(pipeline: Pipeline, make_netns: Callable[[str], Namespace]) -> Routed:
     netns = make_netns("native")
-    for name in ("up0", "aside", "loom_host"):
-        netns.run("ip", "link", "add", name, "type", "veth", "peer", f"{name}-far")
-        for end in (name, f"{name}-far"):
-            netns.run("ip", "link", "set", end, "up", "mtu", str(MTU))
-    netns.run("ip", "address", "add", "192.0.2.1/24", "dev", "up0")
-    netns.run("ip", "address", "add", "2001:db8:1::1/64", "dev", "up0", "nodad")
+    devices = ("up0", "aside", "loom_host")
+    netns.batch(
+        *(f"link add {name} mtu {MTU} type veth peer {name}-far mtu {MTU}" for name in devices),
+        *(f"link set {name}{end} up" for name in devices for end in ("", "-far")),
+        "address add 192.0.2.1/24 dev up0",
+        "address add 2001:db8:1::1/64 dev up0 nodad",
+        *(f"neigh add {hop} lladdr 02:00:00:00:00:42 dev up0" for hop in ("192.0.2.2", "2001:db8:1::2")),
+    )
     netns.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-    for hop in ("192.0.2.2", "2001:db8:1::2"):
-        netns.run("ip", "neigh", "add", hop, "lladdr", "02:00:00:00:00:42", "dev", "up0")
-    index = {name: _ifindex(netns, name) for name in ("up0", "loom_host")}
+    index = {name: netns.call(socket.if_nametoindex, name) for name in devices}
     make_native(pipeline)
     node = replace(
         NODE, host_ifindex=index["loom_host"], uplinks=(index["up0"],), mtu_bytes=MTU, tunnel_mtu_bytes=0, trace=1
@@ -68,10 +70,6 @@ def routed(pipeline: Pipeline, make_netns: Callable[[str], Namespace]) -> Routed
     made = Routed(pipeline, netns)
     made.route("via", "NEXT", "dev", "up0")
     return made
-
-
-def _ifindex(netns: Namespace, name: str) -> int:
-    return int(netns.run("ip", "-o", "link", "show", name).partition(":")[0])
 
 
 @BOTH

@@ -49,21 +49,28 @@ class Wire:
         return packets.ethernet(packet, source=own.mac, destination=own.node_mac)
 
 
+def _addressed(own: tuple[IPv4Address, IPv6Address]) -> tuple[str, ...]:
+    """Commands that give this end of the cable its addresses."""
+    return (
+        f"address add {own[0]}/24 dev under",
+        f"address add {own[1]}/64 dev under nodad",
+        "link set under up",
+    )
+
+
 @pytest.fixture
 def way(wire: WireNode, make_netns: Callable[[str], Namespace]) -> Iterator[Wire]:
     other = make_netns("other")
-    wire.netns.run("ip", "link", "add", "under", "type", "veth", "peer", "under", "netns", other.name)
-    for namespace, own in ((wire.netns, HERE), (other, THERE)):
-        namespace.run("ip", "address", "add", f"{own[0]}/24", "dev", "under")
-        namespace.run("ip", "address", "add", f"{own[1]}/64", "dev", "under", "nodad")
-        namespace.run("ip", "link", "set", "under", "up")
+    wire.netns.batch(f"link add under type veth peer under netns {other.name}")
+    other.batch("link set lo up", *_addressed(THERE))
+    wire.netns.batch(*_addressed(HERE))
     for address, bits, hop in ((CAROL.ipv4, 32, HERE[0]), (CAROL.ipv6, 128, HERE[1])):
-        other.run("ip", "link", "set", "lo", "up")
-        other.run("ip", "address", "add", f"{address}/{bits}", "dev", "lo", *(["nodad"] if bits == 128 else []))
         prefix = "10.244.1.0/24" if address.version == 4 else "fd00:10:244:1::/64"
-        other.run("ip", "route", "add", prefix, "via", str(hop), "src", str(address))
-    wire.netns.run("ip", "route", "add", "10.244.2.0/24", "via", str(THERE[0]))
-    wire.netns.run("ip", "route", "add", "fd00:10:244:2::/64", "via", str(THERE[1]))
+        other.batch(
+            f"address add {address}/{bits} dev lo {'nodad' if bits == 128 else ''}",
+            f"route add {prefix} via {hop} src {address}",
+        )
+    wire.netns.batch(f"route add 10.244.2.0/24 via {THERE[0]}", f"route add fd00:10:244:2::/64 via {THERE[1]}")
     make_native(wire.pipeline)
     places: tuple[tuple[Direction, str], ...] = (("ingress", "from_netdev"), ("egress", "to_netdev"))
     for direction, name in places:

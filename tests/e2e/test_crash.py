@@ -27,7 +27,7 @@ pytestmark = pytest.mark.e2e
 
 Places = dict[str, dict[Step, Place]]
 WHOLE = "NETLOOM_WHOLE_CRASH_SWEEP"
-"""Set: every step with every way out. Unset: every step, and the ways out in turn."""
+"""Set: every step with every way out. Unset: every other step, and the ways out in turn; a step is two seconds."""
 NODE = "node1"
 TABLES = ("endpoints", "devices", "ipcache", "tunnels", "peers")
 KILLED_WITHIN_S = 2.0
@@ -215,7 +215,7 @@ def test_an_agent_killed_at_any_step_leaves_nothing(victim: Victim, operation: s
     assert len(every) >= FEWEST_STEPS, every
     cases = [
         (step, way_out)
-        for number, step in enumerate(every)
+        for number, step in enumerate(every if os.environ.get(WHOLE) else every[::2])
         for way_out in (WAYS_OUT if os.environ.get(WHOLE) else [WAYS_OUT[number % len(WAYS_OUT)]])
     ]
     killed = {case for case in cases if any(check(victim, operation, *case) for _ in range(TRIES))}

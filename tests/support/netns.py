@@ -45,6 +45,10 @@ class Namespace:
         assert done.returncode == 0, f"{argv} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def batch(self, *commands: str) -> None:
+        """Commands of ``ip``, all of which must succeed, in one process: a slow machine takes long to start each."""
+        self.run("ip", "-batch", "-", stdin="".join(f"{command}\n" for command in commands))
+
     def attempt(self, *argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """A command that may fail."""
         return subprocess.run(self.argv(*argv), input=stdin, capture_output=True, text=True, check=False, timeout=60)

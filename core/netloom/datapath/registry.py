@@ -356,7 +356,6 @@ HANDOFF = MapSpec("handoff", MapKind.PERCPU_ARRAY, Index, Flow, 1, "what a stage
 VERDICT_BUDGET = MapSpec(
     "verdict_budget", MapKind.PERCPU_ARRAY, Index, VerdictBudget, 1, "how many verdicts are still to be told"
 )
-
 SCRATCH = MapSpec("scratch", MapKind.PERCPU_ARRAY, Index, Scratch, 1, "room of a program beside its stack")
 
 MAPS: tuple[MapSpec[object, object], ...] = (  # type: ignore[assignment]
