@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from netloom.agent.answers import ROWS_AT_ONCE, large_answer, parts, read_number, read_truth, refuse_others
 from netloom.model.errors import Invalid
 from netloom.plugins import accept_answers
+from support.turns import turns_during
 
 leaves = st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.text(max_size=5))
 rows = st.lists(leaves, max_size=3).map(lambda few: few * ROWS_AT_ONCE)
@@ -52,18 +52,7 @@ def test_what_a_plugin_may_answer_with_is_encoded_whatever_its_exact_type(value:
 
 async def test_others_get_their_turns_while_a_large_answer_is_encoded() -> None:
     """One for each part of it, at the least."""
-    turns = 0
-
-    async def another() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(another())
-    await large_answer({"rows": [0] * ROWS_AT_ONCE * 5})
-    task.cancel()
-    assert turns >= 5
+    assert await turns_during(large_answer({"rows": [0] * ROWS_AT_ONCE * 5})) >= 5
 
 
 def test_an_answer_is_what_its_owner_had_when_it_was_begun() -> None:
