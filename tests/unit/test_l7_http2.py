@@ -12,6 +12,8 @@ import h2.events
 import pytest
 from h2.settings import SettingCodes
 
+from netloom_l7_http.frames import Kind, write_frame, write_headers
+from netloom_l7_http.hpack import write
 from support.http_talk import Talking
 
 READ = ({"method": "GET", "path": "/jobs.*"}, {"method": "POST", "path": "/jobs.Jobs/.*"}, {"method": "PUT"})
@@ -269,3 +271,13 @@ def test_a_server_may_speak_first() -> None:
     pair.ask(asks("GET", "/jobs"))
     pair.run()
     assert pair.seen == ["/jobs"]
+
+
+def test_a_request_that_goes_on_behind_its_end_breaks_the_connection() -> None:
+    """A server that read the rest would read more than was judged."""
+    for rest in (write_frame(Kind.DATA, 0, 1, b"x"), write_headers(1, write([(b"x-role", b"cook")]), ends=True)):
+        pair = Pair()
+        pair.ask(asks("GET", "/jobs"))
+        pair.run()
+        assert pair.talk.ask(rest).broken == "a request that goes on behind its end"
+        assert pair.talk.to_server == b""

@@ -42,6 +42,7 @@ WAITING_BYTES_MAX: Final = 1 << 15
 """Of our own words to a client, while a frame of the server is passing."""
 GRPC: Final = "application/grpc"
 PERMISSION_DENIED: Final = b"7"
+BEHIND_ITS_END: Final = "a request that goes on behind its end"
 
 
 @dataclass(slots=True)
@@ -143,6 +144,8 @@ class Http2Parser:
                 self._headers(block, ops)
             return
         _refuse_within(self._requests)
+        if frame.kind == Kind.DATA and (stream := self._streams.get(frame.stream)) and stream.has_asked:
+            raise Unspoken(BEHIND_ITS_END)
         passes = frame.kind in {Kind.PING, Kind.GOAWAY, Kind.SETTINGS} or frame.stream in self._streams
         passes = passes or (frame.kind == Kind.WINDOW_UPDATE and not frame.stream)
         if frame.kind > Kind.CONTINUATION or frame.kind in {Kind.PRIORITY, Kind.PUSH_PROMISE}:
@@ -196,6 +199,8 @@ class Http2Parser:
             joined(fields)
         except Refused as error:
             raise Unspoken(str(error)) from error
+        if self._streams[block.stream].has_asked:
+            raise Unspoken(BEHIND_ITS_END)
         self._end(block.stream, self._streams[block.stream], has_asked=True)
         _forward(block, fields, ops)
 
