@@ -16,6 +16,8 @@ FRAME_BYTES_MAX: Final = 1 << 14
 """What anybody must take."""
 END_STREAM, END_HEADERS, PADDED, PRIORITY, ACK = 0x1, 0x4, 0x8, 0x20, 0x1
 HEADER_TABLE_SIZE: Final = 1
+TABLE_BYTES_MAX: Final = 1 << 16
+"""Of headers that were said before."""
 
 
 class Kind(IntEnum):
@@ -91,4 +93,6 @@ def table_bytes_of(payload: bytes) -> int | None:
     if len(payload) % 6:
         raise Unspoken(f"settings of {len(payload)} bytes")
     found = [value for name, value in struct.iter_unpack(">HI", payload) if name == HEADER_TABLE_SIZE]
+    if max(found, default=0) > TABLE_BYTES_MAX:
+        raise Unspoken(f"a header table of {max(found)} bytes, expected at most {TABLE_BYTES_MAX}")
     return found[-1] if found else None

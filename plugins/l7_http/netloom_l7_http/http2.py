@@ -1,4 +1,4 @@
-"""One connection of HTTP/2, by prior knowledge: the headers of every stream are judged, its data follow them.
+"""One connection of HTTP/2, from its preface on: the headers of every stream are judged, its data follow them.
 
 Frames go on as they came, but for header blocks of requests: these are written anew, since blocks refer to those
 before, and the server does not see all of them. What belongs to no open stream is dropped, and the client's window
@@ -37,7 +37,6 @@ from netloom_l7_http.rules import edits_of
 STREAMS_MAX: Final = 4096
 BLOCK_BYTES_MAX: Final = 1 << 15
 CONTINUATIONS_MAX: Final = 16
-TABLE_BYTES_MAX: Final = 1 << 16
 WAITING_BYTES_MAX: Final = 1 << 15
 """Of our own words to a client, while a frame of the server is passing."""
 GRPC: Final = "application/grpc"
@@ -80,6 +79,11 @@ class _Side:
         self.shrunk: int | None = None
         """One that this direction has acknowledged, and the next block must begin with."""
 
+    def resize(self, table_bytes: int) -> None:
+        """Its header table has another size from now on."""
+        self.inflater.resize(table_bytes)
+        self.shrunk = table_bytes if table_bytes < DEFAULT_TABLE_BYTES else None
+
     def headers(self, frame: Frame, part: bytes) -> Block | None:
         """Take up a part of a block; returns the block when that was its last."""
         block = self.block
@@ -113,6 +117,13 @@ class Http2Parser:
         self._due = b""
         """Our own words to the client, which wait until that has passed."""
 
+    def go_on(self, exchange: Exchange, mismatched: str, settings: bytes) -> None:
+        """Begin with a request that came by HTTP/1.1, and what the client said of itself with it."""
+        self._streams[1] = Stream(exchange, mismatched, has_asked=True)
+        self._last_stream = 1
+        if (size := table_bytes_of(settings)) is not None:
+            self._replies.resize(size)  # the server's 101 acknowledges it
+
     def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
         """What to do with bytes of one direction."""
         ops: list[Op] = []
@@ -131,6 +142,10 @@ class Http2Parser:
     def _from_client(self, data: bytes, ops: list[Op]) -> None:
         at = 0
         if not self._has_greeted:
+            if not PREFACE.startswith(data[: len(PREFACE)]):
+                raise Unspoken("no preface where HTTP/2 should begin")
+            if len(data) < len(PREFACE):
+                return
             self._has_greeted, at = True, len(PREFACE)
             ops.append(Op(kind=OpKind.PASS, count=at))
         while at < len(data) and (frame := read_frame(data, at)):
@@ -306,12 +321,8 @@ def _refuse_within(side: _Side) -> None:
 def _settle(frame: Frame, payload: bytes, speaker: _Side, other: _Side) -> None:
     """Sizes of header tables hold once whoever writes blocks has acknowledged them."""
     if not frame.flags & ACK:
-        size = table_bytes_of(payload)
-        if size is not None and size > TABLE_BYTES_MAX:
-            raise Unspoken(f"a header table of {size} bytes, expected at most {TABLE_BYTES_MAX}")
-        other.tables.append(size)
+        other.tables.append(table_bytes_of(payload))
         if len(other.tables) > STREAMS_MAX:
             raise Unspoken("settings that nobody acknowledges")
     elif speaker.tables and (size := speaker.tables.popleft()) is not None:
-        speaker.inflater.resize(size)
-        speaker.shrunk = size if size < DEFAULT_TABLE_BYTES else None
+        speaker.resize(size)
