@@ -8,12 +8,14 @@ from typing import Any
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import pytest
 from h2.settings import SettingCodes
 
 from netloom_l7_http.frames import Kind, write_frame, write_headers
 from netloom_l7_http.hpack import write
+from netloom_l7_http.unheard import STREAMS_MAX
 from support.http_talk import Talking
 
 READ = ({"method": "GET", "path": "/jobs.*"}, {"method": "POST", "path": "/jobs.Jobs/.*"}, {"method": "PUT"})
@@ -130,6 +132,53 @@ def test_what_is_denied_costs_no_window() -> None:
     pair.answer(stream, b"z" * 16_000)
     pair.run()
     assert pair.answers(stream)[":status"] == "200"
+
+
+def upload(pair: Pair, size: int) -> list[h2.events.Event]:
+    """Send a body that is denied as far as windows and the other end let; returns what came back behind the answer."""
+    stream = pair.client.get_next_available_stream_id()
+    pair.client.send_headers(stream, asks("POST", "/else"))
+    pair.run()
+    assert pair.answers(stream)[":status"] == "403"
+    pair.heard.clear()
+    while size and not any(isinstance(event, h2.events.StreamReset) for event in pair.heard):
+        count = min(size, 16_000, pair.client.local_flow_control_window(stream))
+        pair.client.send_data(stream, b"x" * count, end_stream=count == size)
+        size -= count
+        pair.run()
+    return pair.heard
+
+
+def test_who_is_denied_may_say_its_say() -> None:
+    """Some clients take a reset for a failure, though the answer came before it."""
+    heard = upload(Pair(), 500_000)
+    assert not [event for event in heard if not isinstance(event, h2.events.WindowUpdated)]
+
+
+def test_who_is_denied_is_reset_behind_the_end() -> None:
+    """A client that has stopped because of the answer may wait for a word behind that."""
+    pair = Pair()
+    stream = pair.client.get_next_available_stream_id()
+    pair.client.send_headers(stream, asks("POST", "/else"))
+    pair.run()
+    pair.client.end_stream(stream)
+    pair.talk.ask(pair.client.data_to_send())
+    assert pair.talk.to_client == write_frame(Kind.RST_STREAM, 0, stream, bytes(4))
+
+
+def test_who_is_denied_and_does_not_end_is_reset() -> None:
+    (reset,) = (event for event in upload(Pair(), 1 << 21) if isinstance(event, h2.events.StreamReset))
+    assert reset.error_code == h2.errors.ErrorCodes.NO_ERROR
+
+
+def test_only_so_many_who_are_denied_may_go_on() -> None:
+    pair = Pair()
+    pair.server.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX + 2})
+    pair.run()
+    for _ in range(STREAMS_MAX + 2):
+        pair.client.send_headers(pair.client.get_next_available_stream_id(), asks("POST", "/else"))
+        pair.run()
+    assert len([event for event in pair.heard if isinstance(event, h2.events.StreamReset)]) == 2
 
 
 def test_who_is_denied_is_answered_between_two_frames_of_the_server() -> None:

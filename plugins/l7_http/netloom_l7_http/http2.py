@@ -7,7 +7,6 @@ given back.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -27,12 +26,12 @@ from netloom_l7_http.frames import (
     block_of,
     read_frame,
     table_bytes_of,
-    write_frame,
     write_headers,
 )
 from netloom_l7_http.hpack import DEFAULT_TABLE_BYTES, Field, Inflater, write
 from netloom_l7_http.request import WORD_BYTES_MAX, HttpRequest, Refused
 from netloom_l7_http.rules import edits_of
+from netloom_l7_http.unheard import Unheard
 
 STREAMS_MAX: Final = 4096
 BLOCK_BYTES_MAX: Final = 1 << 15
@@ -116,6 +115,7 @@ class Http2Parser:
         """Of the server's frame of data that is passing."""
         self._due = b""
         """Our own words to the client, which wait until that has passed."""
+        self._unheard = Unheard()
 
     def go_on(self, exchange: Exchange, mismatched: str, settings: bytes) -> None:
         """Begin with a request that came by HTTP/1.1, and what the client said of itself with it."""
@@ -127,13 +127,19 @@ class Http2Parser:
     def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
         """What to do with bytes of one direction."""
         ops: list[Op] = []
+        why = ""
         try:
             if reply:
                 self._from_server(data, ops)
             else:
                 self._from_client(data, ops)
         except Unspoken as error:
-            ops.append(Op(kind=OpKind.ERROR, data=str(error).encode()))
+            why = str(error)
+        self._speak(ops)
+        if len(self._due) > WAITING_BYTES_MAX:
+            why = why or "a client that is denied faster than it reads"
+        if why:
+            ops.append(Op(kind=OpKind.ERROR, data=why.encode()))
         self._is_over = self._is_over or (reply and end)
         return tuple(ops)
 
@@ -167,17 +173,17 @@ class Http2Parser:
             passes = False
         ops.append(Op(kind=OpKind.PASS if passes else OpKind.DROP, count=frame.size_bytes))
         if frame.kind == Kind.DATA:
-            self._data(frame, ops)
+            self._data(frame)
         elif frame.kind == Kind.RST_STREAM:
             self._streams.pop(frame.stream, None)
+            self._unheard.forget(frame.stream)
         elif frame.kind == Kind.SETTINGS:
             _settle(frame, data[at + HEADER_BYTES : at + frame.size_bytes], self._requests, self._replies)
 
-    def _data(self, frame: Frame, ops: list[Op]) -> None:
+    def _data(self, frame: Frame) -> None:
         stream = self._streams.get(frame.stream)
         if stream is None:
-            if count := frame.size_bytes - HEADER_BYTES:
-                self._say(write_frame(Kind.WINDOW_UPDATE, 0, 0, struct.pack(">I", count)), ops)
+            self._unheard.drop(frame)
         elif frame.flags & END_STREAM:
             self._end(frame.stream, stream, has_asked=True)
 
@@ -190,16 +196,18 @@ class Http2Parser:
             try:
                 request = read_fields(fields, ends=block.ends)
             except Refused:
-                self._answer(block, [(b":status", b"400"), (b"content-length", b"0")], ops)
+                self._answer(block, [(b":status", b"400"), (b"content-length", b"0")])
             else:
                 self._ask(block, request, fields, ops)
+        elif block.ends:
+            self._unheard.end(block.stream)
 
     def _ask(self, block: Block, request: HttpRequest, fields: list[Field], ops: list[Op]) -> None:
         if len(self._streams) >= STREAMS_MAX:
             raise Unspoken(f"more than {STREAMS_MAX} streams without an end")
         exchange = self._judge(request)
         if not exchange.allowed:
-            self._deny(block, request, exchange, ops)
+            self._deny(block, request, exchange)
             return
         edits = edits_of(exchange.rules, request) if exchange.rules else []
         mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX]
@@ -219,34 +227,28 @@ class Http2Parser:
         self._end(block.stream, self._streams[block.stream], has_asked=True)
         _forward(block, fields, ops)
 
-    def _deny(self, block: Block, request: HttpRequest, exchange: Exchange, ops: list[Op]) -> None:
+    def _deny(self, block: Block, request: HttpRequest, exchange: Exchange) -> None:
         if request.headers.get("content-type", "").startswith(GRPC):
             fields = [(b":status", b"200"), (b"content-type", GRPC.encode())]
-            self._answer(
-                block, [*fields, (b"grpc-status", PERMISSION_DENIED), (b"grpc-message", b"Access denied")], ops
-            )
+            self._answer(block, [*fields, (b"grpc-status", PERMISSION_DENIED), (b"grpc-message", b"Access denied")])
             exchange.answered(status="200", grpc_status="7")
         else:
-            self._answer(block, [(b":status", b"403"), (b"content-length", b"0")], ops)
+            self._answer(block, [(b":status", b"403"), (b"content-length", b"0")])
             exchange.answered(status="403")
 
-    def _answer(self, block: Block, fields: list[Field], ops: list[Op]) -> None:
+    def _answer(self, block: Block, fields: list[Field]) -> None:
         """In the server's place, without a body: its windows are the server's to count."""
-        words = write_headers(block.stream, write(fields, table_bytes=self._replies.shrunk), ends=True)
+        self._due += write_headers(block.stream, write(fields, table_bytes=self._replies.shrunk), ends=True)
         if not block.ends:
-            words += write_frame(Kind.RST_STREAM, 0, block.stream, bytes(4))
-        self._say(words, ops)
+            self._due += self._unheard.add(block.stream)
 
-    def _say(self, words: bytes, ops: list[Op]) -> None:
+    def _speak(self, ops: list[Op]) -> None:
         """To the client, between two frames of the server, of which the first must be its settings."""
-        if self._is_over:
+        if self._left_bytes or not self._is_answered or self._replies.block is not None:
             return
-        if self._is_answered and not self._left_bytes and self._replies.block is None:
+        words, self._due = self._due + self._unheard.words(), b""
+        if words and not self._is_over:
             ops.append(Op(kind=OpKind.INJECT, data=words))
-            return
-        self._due += words
-        if len(self._due) > WAITING_BYTES_MAX:
-            raise Unspoken("a client that is denied faster than it reads")
 
     # --- what servers say ---------------------------------------------------------------------------
 
@@ -264,9 +266,8 @@ class Http2Parser:
             count = min(self._left_bytes, len(data) - at)
             ops.append(Op(kind=OpKind.PASS, count=count))
             at, self._left_bytes = at + count, self._left_bytes - count
-            if self._due and not self._left_bytes and self._replies.block is None:
-                ops.append(Op(kind=OpKind.INJECT, data=self._due))
-                self._due = b""
+            if self._due or self._unheard.is_due:
+                self._speak(ops)
 
     def _server_frame(self, frame: Frame, data: bytes, at: int) -> None:
         if frame.kind in {Kind.HEADERS, Kind.CONTINUATION}:
