@@ -330,3 +330,32 @@ def test_a_request_that_goes_on_behind_its_end_breaks_the_connection() -> None:
         pair.run()
         assert pair.talk.ask(rest).broken == "a request that goes on behind its end"
         assert pair.talk.to_server == b""
+
+
+@pytest.mark.parametrize("by", ["client", "server"])
+@pytest.mark.parametrize(("code", "name"), [(8, "CANCEL"), (99, "99")])
+def test_a_request_that_is_reset_is_told_of_as_such(by: str, code: int, name: str) -> None:
+    """Cancelled calls would be waited for as long as their connection lasts."""
+    pair = Pair()
+    stream = pair.ask(asks("GET", "/jobs"))
+    pair.run()
+    (pair.client if by == "client" else pair.server).reset_stream(stream, code)
+    pair.run()
+    assert pair.talk.judged[0].said == {"reset_by": by, "error": name}
+
+
+def test_a_reset_behind_the_answer_changes_nothing() -> None:
+    pair = Pair()
+    stream = pair.ask(asks("GET", "/jobs"))
+    pair.run()
+    pair.server.send_headers(stream, [(":status", "200")])
+    pair.run()
+    pair.client.reset_stream(stream)
+    assert pair.run().talk.judged[0].said == {"status": "200"}
+
+
+def test_a_reset_without_a_reason_breaks_the_connection() -> None:
+    pair = Pair()
+    pair.ask(asks("GET", "/jobs"))
+    pair.run()
+    assert pair.talk.ask(write_frame(Kind.RST_STREAM, 0, 1)).broken == "a reset of 0 bytes"

@@ -24,6 +24,7 @@ from netloom_l7_http.frames import (
     Frame,
     Kind,
     block_of,
+    error_of,
     read_frame,
     table_bytes_of,
     write_headers,
@@ -55,6 +56,13 @@ class Stream:
     """Whether the answer has begun."""
     is_over: bool = False
     """Whether the answer has ended."""
+
+    def tell(self, said: dict[str, str]) -> None:
+        """What has become of the request, once."""
+        if self.is_answered:
+            return
+        self.is_answered = True
+        self.exchange.answered(**said, **({"mismatched": self.mismatched} if self.mismatched else {}))
 
 
 @dataclass(slots=True)
@@ -175,7 +183,7 @@ class Http2Parser:
         if frame.kind == Kind.DATA:
             self._data(frame)
         elif frame.kind == Kind.RST_STREAM:
-            self._streams.pop(frame.stream, None)
+            self._reset(frame, data[at + HEADER_BYTES : at + frame.size_bytes], "client")
             self._unheard.forget(frame.stream)
         elif frame.kind == Kind.SETTINGS:
             _settle(frame, data[at + HEADER_BYTES : at + frame.size_bytes], self._requests, self._replies)
@@ -280,7 +288,7 @@ class Http2Parser:
         if frame.kind == Kind.SETTINGS:
             _settle(frame, data[at + HEADER_BYTES : at + frame.size_bytes], self._replies, self._requests)
         elif frame.kind == Kind.RST_STREAM:
-            self._streams.pop(frame.stream, None)
+            self._reset(frame, data[at + HEADER_BYTES : at + frame.size_bytes], "server")
         elif frame.kind == Kind.DATA and frame.flags & END_STREAM and (stream := self._streams.get(frame.stream)):
             self._end(frame.stream, stream, is_over=True)
 
@@ -291,14 +299,15 @@ class Http2Parser:
         status = fields.get(b":status", b"").decode("latin-1")
         if stream is None:
             return
-        if not stream.is_answered and status and not status.startswith("1"):
-            stream.is_answered = True
-            said = {"status": status[:WORD_BYTES_MAX]}
-            if stream.mismatched:
-                said["mismatched"] = stream.mismatched
-            stream.exchange.answered(**said)
+        if status and not status.startswith("1"):
+            stream.tell({"status": status[:WORD_BYTES_MAX]})
         if block.ends:
             self._end(block.stream, stream, is_over=True)
+
+    def _reset(self, frame: Frame, payload: bytes, by: str) -> None:
+        """Nobody waits for the rest."""
+        if stream := self._streams.pop(frame.stream, None):
+            stream.tell({"reset_by": by, "error": error_of(payload)})
 
     def _end(self, number: int, stream: Stream, *, has_asked: bool = False, is_over: bool = False) -> None:
         """One direction of a stream has ended; with both it is forgotten."""
