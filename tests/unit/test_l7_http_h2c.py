@@ -10,7 +10,7 @@ import h2.events
 import pytest
 from h2.settings import SettingCodes
 
-from netloom_l7_http.frames import PREFACE
+from netloom_l7_http.frames import PREFACE, Kind, write_frame
 from support.http_talk import DENIED, Talking, get
 
 READ: Final = ({"method": "GET|HEAD|POST", "path": "/jobs.*"},)
@@ -123,22 +123,49 @@ def test_a_denied_offer_is_answered_and_http_1_goes_on() -> None:
     assert (talk.to_client, talk.to_server) == (DENIED + OK, get("/jobs"))
 
 
-@pytest.mark.parametrize("early", [PREFACE, b"P", get("/jobs")], ids=repr)
-@pytest.mark.parametrize("answer", [SWITCHED, OK], ids=repr)
-def test_nothing_behind_an_offer_reaches_the_server_before_its_answer(early: bytes, answer: bytes) -> None:
-    """It could be of either protocol."""
-    talk = Talking(READ).ask(OFFER).ask(early).reply(answer)
-    assert talk.to_server == OFFER
-    assert talk.broken
-    assert talk.to_client.startswith(b"HTTP/1.1 200 ") or not talk.to_client
+BEHIND: Final = get("/pay") + get("/jobs")
+GREETING: Final = PREFACE + write_frame(Kind.SETTINGS, 0, 0)
 
 
+@pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize(
-    "asked", [OFFER + get("/jobs"), get("/jobs") + OFFER, OFFER + get("/pay"), OFFER[:-1]], ids=["1", "2", "3", "4"]
+    ("early", "answer", "then"),
+    [
+        (BEHIND, OK, get("/jobs")),
+        (BEHIND, SWITCHED, b""),
+        (GREETING, SWITCHED, GREETING),
+        (GREETING, OK, b""),
+        (b"PRI * HTTP/2.0\r\n\r\nXX", SWITCHED, b""),
+    ],
 )
-def test_who_says_more_than_an_offer_at_once_makes_none(asked: bytes) -> None:
-    talk = Talking(READ).ask(asked).ask(b"\n" if asked.endswith(b"\r") else b"")
-    assert (b"h2c" in talk.to_server) is asked.endswith(b"\r")
+def test_what_is_said_behind_an_offer_waits_for_the_answer(
+    together: bool, early: bytes, answer: bytes, then: bytes
+) -> None:
+    """It could be of either protocol."""
+    talk = Talking(READ)
+    (talk.ask(OFFER + early) if together else talk.ask(OFFER).ask(early)).reply(b"HTTP/1.1 103 Early\r\n\r\n")
+    assert talk.to_server == OFFER
+    talk.reply(answer)
+    assert talk.to_server == OFFER + then
+    assert bool(talk.broken) is not bool(then)
+
+
+def test_a_client_that_has_ended_is_still_judged_by_the_answer() -> None:
+    talk = Talking(READ).ask(OFFER).ask(BEHIND).ask(b"", end=True)
+    assert talk.ended == []
+    talk.reply(OK)
+    assert (talk.to_server, talk.ended) == (OFFER + get("/jobs"), ["requests"])
+
+
+def test_what_waits_for_an_answer_that_never_comes_goes_nowhere() -> None:
+    talk = Talking(READ).ask(OFFER).ask(BEHIND).ask(b"", end=True).reply(b"", end=True)
+    assert (talk.to_server, talk.ended) == (OFFER, ["replies", "requests"])
+
+
+def test_an_offer_behind_other_requests_is_answered_in_turn() -> None:
+    talk = Talking(READ).ask(get("/jobs") + get("/pay") + OFFER + GREETING)
+    assert talk.reply(OK).to_client == OK + DENIED
+    assert talk.reply(SWITCHED).to_server == get("/jobs") + OFFER + GREETING
 
 
 @pytest.mark.parametrize(

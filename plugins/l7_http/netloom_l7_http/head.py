@@ -54,7 +54,7 @@ class Head(NamedTuple):
     switches: bool = False
     """Whether something else than HTTP follows, if the server says so."""
     h2c: bytes | None = None
-    """With what settings the client would go on with HTTP/2, where it offers that and nothing is wrong with it."""
+    """The settings with which the client would go on with HTTP/2, where that is it."""
     simple_bytes: int = 0
     """All of it with its body, where it goes on as it is; 0 where that is not so simple."""
 
@@ -123,19 +123,20 @@ def _framed(head: bytes, request: HttpRequest, connection: frozenset[str], *, is
     is_websocket = is_current and method == "GET" and "upgrade" in connection
     is_websocket = is_websocket and fields.get("upgrade", "").lower() == "websocket"
     offers = not is_websocket and ("upgrade" in fields or "http2-settings" in fields)
-    switches = method == "CONNECT" or is_websocket
-    may_switch = offers and is_current and not (body_bytes or expects or switches)
+    may_offer = offers and is_current and method != "CONNECT" and not (body_bytes or expects)
+    h2c = offered(head, connection, fields) if may_offer else None
+    switches = method == "CONNECT" or is_websocket or h2c is not None
     is_simple = not (offers or switches or expects) and body_bytes >= 0
     return Head(
         request=request,
         raw=head,
         size_bytes=len(head),
         body_bytes=body_bytes,
-        edited=withdrawn(head) if offers else None,
+        edited=withdrawn(head) if offers and h2c is None else None,
         expects_continue=bool(expects and is_current and body_bytes),
         closes="close" in connection or not (is_current or "keep-alive" in connection),
         switches=switches,
-        h2c=offered(head, connection, fields) if may_switch else None,
+        h2c=h2c,
         simple_bytes=len(head) + body_bytes if is_simple else 0,
     )
 

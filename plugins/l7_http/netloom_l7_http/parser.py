@@ -25,7 +25,7 @@ WAITING_MAX: Final = 1024
 EVER: Final = 1 << 62
 DROPS_REST: Final = Op(kind=OpKind.DROP, count=EVER)
 PASSES_REST: Final = Op(kind=OpKind.PASS, count=EVER)
-H2C: Final = "h2c"
+WAITS: Final = Op(kind=OpKind.WAIT)
 CLOSES: Final = (Op(kind=OpKind.CLOSE),)
 
 
@@ -56,8 +56,6 @@ class HttpParser:
         self._passes_body = True
         self._switching = False
         """Whether what follows the last request is HTTP is for the server to say."""
-        self._offered: bytes | None = None
-        """The settings of that request, where it may be HTTP/2."""
         self._successor: Parser | None = None
         """Whose everything is from then on."""
         self._reply_body: Body | None = None
@@ -94,6 +92,9 @@ class HttpParser:
                     return
                 self._request_body, at = None, end
                 continue
+            if self._switching:
+                ops.append(WAITS)
+                return
             try:
                 head = self._next_head(data, at)
             except Refused as error:
@@ -101,13 +102,11 @@ class HttpParser:
                 break
             if head is None:
                 return
-            at += self._ask(head, ops, is_last=at + head.size_bytes == len(data))
+            at += self._ask(head, ops)
         if at < len(data):
             ops.append(DROPS_REST)
 
     def _next_head(self, data: bytes, at: int) -> Head | None:
-        if self._switching:
-            raise Refused("bytes behind a request to go on with another protocol, before its answer")
         if len(self._waiting) >= WAITING_MAX:
             raise Unspoken(f"more than {WAITING_MAX} requests without a reply")
         return read_head(data, at)
@@ -116,17 +115,15 @@ class HttpParser:
         why = Op(kind=OpKind.ERROR, data=str(error).encode())
         self._farewell = (refusal(error.status), why)
 
-    def _ask(self, head: Head, ops: list[Op], *, is_last: bool) -> int:
+    def _ask(self, head: Head, ops: list[Op]) -> int:
         """Judge a request; returns how many bytes are decided by that."""
         exchange = self._judge(head.request)
         if not exchange.allowed:
             return self._deny(head, exchange, ops)
         edits = edits_of(exchange.rules, head.request) if exchange.rules else []
         mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX] if edits else ""
-        # A client that has said more, or waits for other answers, has no use for an offer that may wait as well.
-        self._offered = head.h2c if is_last and not self._waiting else None
-        self._switching = head.switches or self._offered is not None
         self._waiting.append((head, exchange, mismatched))
+        self._switching = head.switches
         if head.simple_bytes and not edits:
             _add(ops, head.simple_bytes, passes=True)
             return head.simple_bytes
@@ -134,7 +131,7 @@ class HttpParser:
 
     def _pass(self, head: Head, edits: list[Edit], ops: list[Op]) -> int:
         """One that is edited, or whose end is not known yet."""
-        changed = head.edited if self._offered is None else None
+        changed = head.edited
         if any(edit.action is not Action.LOG for edit in edits):
             changed = edited(changed or head.raw, edits)
         _add(ops, head.size_bytes, passes=changed is None)
@@ -223,37 +220,30 @@ class HttpParser:
         head, exchange, mismatched = self._waiting[0]
         method = head.request.method
         if reply.status == 101:
-            self._refuse_unasked(reply.upgrade, head)
-            if reply.upgrade == H2C:
-                self._successor = self._go_on(exchange, mismatched)
+            if not head.switches or reply.upgrade != ("websocket" if head.h2c is None else "h2c"):
+                raise Unspoken("another protocol after a request that did not ask for it")
+            if head.h2c is not None:
+                self._successor = self._go_on(exchange, mismatched, head.h2c)
                 return 0
         if mismatched:
             exchange.answered(status=reply.word, mismatched=mismatched)
         else:
             exchange.answered(status=reply.word)
-        if self._switching and len(self._waiting) == 1:
-            self._switching = False
         if head.switches and (reply.status == 101 or (method == "CONNECT" and reply.status < 300)):
-            if self._farewell:
-                raise Unspoken("a tunnel for bytes that came before it was open")
             self._successor = Tunnel()
+        if len(self._waiting) == 1:
+            self._switching = False
         if head.expects_continue and self._request_body is not None and len(self._waiting) == 1:
             # Whether the body follows, client and server may see differently: nothing does.
             self._request_body, self._farewell = None, CLOSES
         return 0 if method == "HEAD" else reply.body_bytes
 
-    def _refuse_unasked(self, protocol: str, head: Head) -> None:
-        """Nor does anything go on that was said before anybody knew what it would be."""
-        is_asked = self._offered is not None if protocol == H2C else protocol == "websocket" and head.switches
-        if self._farewell or not is_asked:
-            raise Unspoken("another protocol after a request that did not ask for it")
-
-    def _go_on(self, exchange: Exchange, mismatched: str) -> Parser:
+    def _go_on(self, exchange: Exchange, mismatched: str, settings: bytes) -> Parser:
         """By HTTP/2, in which the request that made the offer is the first stream."""
         from netloom_l7_http.http2 import Http2Parser
 
         parser = Http2Parser(self._judge)
-        parser.go_on(exchange, mismatched, self._offered or b"")
+        parser.go_on(exchange, mismatched, settings)
         return parser
 
     def _answer_those_in_turn(self, ops: list[Op]) -> None:
