@@ -13,7 +13,7 @@ import h2.events
 import pytest
 from h2.settings import SettingCodes
 
-from netloom_l7_http.frames import Kind, write_frame, write_headers
+from netloom_l7_http.frames import END_HEADERS, END_STREAM, Kind, write_frame, write_headers
 from netloom_l7_http.hpack import write
 from netloom_l7_http.unheard import STREAMS_MAX
 from support.http_talk import Talking
@@ -359,3 +359,16 @@ def test_a_reset_without_a_reason_breaks_the_connection() -> None:
     pair.ask(asks("GET", "/jobs"))
     pair.run()
     assert pair.talk.ask(write_frame(Kind.RST_STREAM, 0, 1)).broken == "a reset of 0 bytes"
+
+
+def test_headers_of_a_reply_that_cannot_be_read_are_for_the_client_to_refuse() -> None:
+    """Go's server sometimes resizes its table in the midst of a block, and Java's client reads that."""
+    pair = Pair()
+    pair.ask(asks("GET", "/jobs"))
+    pair.ask(asks("GET", "/jobs/1"))
+    pair.run()
+    told = write_frame(Kind.HEADERS, END_HEADERS | END_STREAM, 1, b"\x88\x3f\xe1\x1f")
+    then = write_frame(Kind.HEADERS, END_HEADERS | END_STREAM, 3, b"\x88")
+    pair.talk.reply(told + then)
+    assert (pair.talk.to_client, pair.talk.broken) == (told + then, "")
+    assert [one.said for one in pair.talk.judged] == [{}, {}]

@@ -119,6 +119,8 @@ class Http2Parser:
         self._last_stream = 0
         self._has_greeted = self._is_answered = self._is_over = False
         """Whether the client has sent its preface; whether the server has, and whether it has said its last."""
+        self._is_garbled = False
+        """Whether header blocks of the server can be read no more."""
         self._left_bytes = 0
         """Of the server's frame of data that is passing."""
         self._due = b""
@@ -293,16 +295,25 @@ class Http2Parser:
             self._end(frame.stream, stream, is_over=True)
 
     def _reply(self, block: Block) -> None:
-        fields = dict(self._replies.inflater.read(block.data))
+        status = self._status(block)
         self._replies.shrunk = None
         stream = self._streams.get(block.stream)
-        status = fields.get(b":status", b"").decode("latin-1")
         if stream is None:
             return
         if status and not status.startswith("1"):
             stream.tell({"status": status[:WORD_BYTES_MAX]})
         if block.ends:
             self._end(block.stream, stream, is_over=True)
+
+    def _status(self, block: Block) -> str:
+        """For the log alone: what else a server says is for the client to read, and to refuse."""
+        if self._is_garbled:
+            return ""
+        try:
+            return dict(self._replies.inflater.read(block.data)).get(b":status", b"").decode("latin-1")
+        except Unspoken:
+            self._is_garbled = True
+            return ""
 
     def _reset(self, frame: Frame, payload: bytes, by: str) -> None:
         """Nobody waits for the rest."""
@@ -313,6 +324,8 @@ class Http2Parser:
         """One direction of a stream has ended; with both it is forgotten."""
         stream.has_asked = stream.has_asked or has_asked
         stream.is_over = stream.is_over or is_over
+        if is_over:
+            stream.tell({})  # where no status was read
         if stream.has_asked and stream.is_over:
             del self._streams[number]
 
