@@ -71,6 +71,40 @@ def test_a_parser_that_needs_more_is_not_asked_before_it_came() -> None:
     assert parser.seen == [b"a", b"abcd"]
 
 
+WAITS = Op(kind=OpKind.WAIT)
+
+
+def test_a_parser_that_waits_is_asked_when_the_other_direction_was_heard() -> None:
+    parser = Scripted(lambda data: (passes(len(data)),) if b"yes" in parser.seen else (WAITS,))
+    parser.replies = lambda data: (passes(len(data)),)
+    driver = Driver(parser)
+    assert driver.feed(b"a", reply=False) == driver.feed(b"b", reply=False) == ()
+    assert driver.feed(b"no", reply=True) == (Send(True, b"no"),)
+    assert driver.feed(b"yes", reply=True) == (Send(True, b"yes"), Send(False, b"ab"))
+    assert parser.seen == [b"a", b"no", b"ab", b"yes", b"ab"]
+
+
+def test_an_end_waits_too() -> None:
+    parser = Scripted(lambda data: (passes(len(data)),) if b"!" in parser.seen else (WAITS,), lambda _: (passes(1),))
+    driver = Driver(parser)
+    assert driver.feed(b"a", reply=False) == driver.feed(b"", reply=False, end=True) == ()
+    assert driver.feed(b"!", reply=True) == (Send(True, b"!"), Send(False, b"a"), End(False))
+
+
+def test_nobody_waits_for_a_direction_that_has_ended() -> None:
+    driver = Driver(Scripted(lambda _: (WAITS,), lambda _: ()))
+    assert driver.feed(b"a", reply=False) == driver.feed(b"", reply=False, end=True) == ()
+    assert driver.feed(b"", reply=True, end=True) == (End(True), End(False))
+
+
+def test_what_waits_is_bounded() -> None:
+    driver = Driver(Scripted(lambda _: (WAITS,)))
+    driver.feed(b"a", reply=False)
+    (broken,) = driver.feed(b"b" * HELD_BYTES_MAX, reply=False)
+    assert isinstance(broken, Broken)
+    assert not broken.fault
+
+
 @pytest.mark.parametrize(("op", "through"), [(passes(5), b"abcde"), (drops(5), b"")])
 def test_an_instruction_reaches_past_the_bytes_at_hand(op: Op, through: bytes) -> None:
     """Whatever comes next is not shown to the parser."""
@@ -148,6 +182,7 @@ def test_a_parser_that_raises_is_at_fault() -> None:
         (Op(kind=OpKind.MORE, count=0),),
         (Op(kind=OpKind.MORE, count=1), passes(1)),
         (Op(kind=OpKind.CLOSE), passes(1)),
+        (WAITS, passes(1)),
     ],
     ids=str,
 )

@@ -8,10 +8,14 @@ from typing import Any
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import pytest
 from h2.settings import SettingCodes
 
+from netloom_l7_http.frames import END_HEADERS, END_STREAM, Kind, write_frame, write_headers
+from netloom_l7_http.hpack import write
+from netloom_l7_http.unheard import STREAMS_MAX
 from support.http_talk import Talking
 
 READ = ({"method": "GET", "path": "/jobs.*"}, {"method": "POST", "path": "/jobs.Jobs/.*"}, {"method": "PUT"})
@@ -128,6 +132,53 @@ def test_what_is_denied_costs_no_window() -> None:
     pair.answer(stream, b"z" * 16_000)
     pair.run()
     assert pair.answers(stream)[":status"] == "200"
+
+
+def upload(pair: Pair, size: int) -> list[h2.events.Event]:
+    """Send a body that is denied as far as windows and the other end let; returns what came back behind the answer."""
+    stream = pair.client.get_next_available_stream_id()
+    pair.client.send_headers(stream, asks("POST", "/else"))
+    pair.run()
+    assert pair.answers(stream)[":status"] == "403"
+    pair.heard.clear()
+    while size and not any(isinstance(event, h2.events.StreamReset) for event in pair.heard):
+        count = min(size, 16_000, pair.client.local_flow_control_window(stream))
+        pair.client.send_data(stream, b"x" * count, end_stream=count == size)
+        size -= count
+        pair.run()
+    return pair.heard
+
+
+def test_who_is_denied_may_say_its_say() -> None:
+    """Some clients take a reset for a failure, though the answer came before it."""
+    heard = upload(Pair(), 500_000)
+    assert not [event for event in heard if not isinstance(event, h2.events.WindowUpdated)]
+
+
+def test_who_is_denied_is_reset_behind_the_end() -> None:
+    """A client that has stopped because of the answer may wait for a word behind that."""
+    pair = Pair()
+    stream = pair.client.get_next_available_stream_id()
+    pair.client.send_headers(stream, asks("POST", "/else"))
+    pair.run()
+    pair.client.end_stream(stream)
+    pair.talk.ask(pair.client.data_to_send())
+    assert pair.talk.to_client == write_frame(Kind.RST_STREAM, 0, stream, bytes(4))
+
+
+def test_who_is_denied_and_does_not_end_is_reset() -> None:
+    (reset,) = (event for event in upload(Pair(), 1 << 21) if isinstance(event, h2.events.StreamReset))
+    assert reset.error_code == h2.errors.ErrorCodes.NO_ERROR
+
+
+def test_only_so_many_who_are_denied_may_go_on() -> None:
+    pair = Pair()
+    pair.server.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX + 2})
+    pair.run()
+    for _ in range(STREAMS_MAX + 2):
+        pair.client.send_headers(pair.client.get_next_available_stream_id(), asks("POST", "/else"))
+        pair.run()
+    assert len([event for event in pair.heard if isinstance(event, h2.events.StreamReset)]) == 2
 
 
 def test_who_is_denied_is_answered_between_two_frames_of_the_server() -> None:
@@ -269,3 +320,55 @@ def test_a_server_may_speak_first() -> None:
     pair.ask(asks("GET", "/jobs"))
     pair.run()
     assert pair.seen == ["/jobs"]
+
+
+def test_a_request_that_goes_on_behind_its_end_breaks_the_connection() -> None:
+    """A server that read the rest would read more than was judged."""
+    for rest in (write_frame(Kind.DATA, 0, 1, b"x"), write_headers(1, write([(b"x-role", b"cook")]), ends=True)):
+        pair = Pair()
+        pair.ask(asks("GET", "/jobs"))
+        pair.run()
+        assert pair.talk.ask(rest).broken == "a request that goes on behind its end"
+        assert pair.talk.to_server == b""
+
+
+@pytest.mark.parametrize("by", ["client", "server"])
+@pytest.mark.parametrize(("code", "name"), [(8, "CANCEL"), (99, "99")])
+def test_a_request_that_is_reset_is_told_of_as_such(by: str, code: int, name: str) -> None:
+    """Cancelled calls would be waited for as long as their connection lasts."""
+    pair = Pair()
+    stream = pair.ask(asks("GET", "/jobs"))
+    pair.run()
+    (pair.client if by == "client" else pair.server).reset_stream(stream, code)
+    pair.run()
+    assert pair.talk.judged[0].said == {"reset_by": by, "error": name}
+
+
+def test_a_reset_behind_the_answer_changes_nothing() -> None:
+    pair = Pair()
+    stream = pair.ask(asks("GET", "/jobs"))
+    pair.run()
+    pair.server.send_headers(stream, [(":status", "200")])
+    pair.run()
+    pair.client.reset_stream(stream)
+    assert pair.run().talk.judged[0].said == {"status": "200"}
+
+
+def test_a_reset_without_a_reason_breaks_the_connection() -> None:
+    pair = Pair()
+    pair.ask(asks("GET", "/jobs"))
+    pair.run()
+    assert pair.talk.ask(write_frame(Kind.RST_STREAM, 0, 1)).broken == "a reset of 0 bytes"
+
+
+def test_headers_of_a_reply_that_cannot_be_read_are_for_the_client_to_refuse() -> None:
+    """Go's server sometimes resizes its table in the midst of a block, and Java's client reads that."""
+    pair = Pair()
+    pair.ask(asks("GET", "/jobs"))
+    pair.ask(asks("GET", "/jobs/1"))
+    pair.run()
+    told = write_frame(Kind.HEADERS, END_HEADERS | END_STREAM, 1, b"\x88\x3f\xe1\x1f")
+    then = write_frame(Kind.HEADERS, END_HEADERS | END_STREAM, 3, b"\x88")
+    pair.talk.reply(told + then)
+    assert (pair.talk.to_client, pair.talk.broken) == (told + then, "")
+    assert [one.said for one in pair.talk.judged] == [{}, {}]

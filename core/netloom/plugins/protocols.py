@@ -20,6 +20,8 @@ class OpKind(StrEnum):
 
     MORE = "more"
     """Wait until ``count`` more bytes have come."""
+    WAIT = "wait"
+    """Wait until the other direction has been heard, whatever comes in this one; even an end of it."""
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     DROP = "drop"
     INJECT = "inject"

@@ -16,6 +16,14 @@ FRAME_BYTES_MAX: Final = 1 << 14
 """What anybody must take."""
 END_STREAM, END_HEADERS, PADDED, PRIORITY, ACK = 0x1, 0x4, 0x8, 0x20, 0x1
 HEADER_TABLE_SIZE: Final = 1
+ERRORS: Final = (
+    *("NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED"),
+    *("FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM"),
+    *("INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"),
+)
+"""Why a stream is reset, by number (RFC 9113, 7)."""
+TABLE_BYTES_MAX: Final = 1 << 16
+"""Of headers that were said before."""
 
 
 class Kind(IntEnum):
@@ -91,4 +99,14 @@ def table_bytes_of(payload: bytes) -> int | None:
     if len(payload) % 6:
         raise Unspoken(f"settings of {len(payload)} bytes")
     found = [value for name, value in struct.iter_unpack(">HI", payload) if name == HEADER_TABLE_SIZE]
+    if max(found, default=0) > TABLE_BYTES_MAX:
+        raise Unspoken(f"a header table of {max(found)} bytes, expected at most {TABLE_BYTES_MAX}")
     return found[-1] if found else None
+
+
+def error_of(payload: bytes) -> str:
+    """Why a stream is reset: a name, or a number that has none. Raises Unspoken."""
+    if len(payload) != 4:
+        raise Unspoken(f"a reset of {len(payload)} bytes")
+    code = int.from_bytes(payload, "big")
+    return ERRORS[code] if code < len(ERRORS) else str(code)

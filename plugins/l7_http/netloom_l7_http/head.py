@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from netloom_l7_http.edits import withdrawn
+from netloom_l7_http.h2c import offered
 from netloom_l7_http.memory import Memory
 from netloom_l7_http.request import BODILESS, METHODS, HttpRequest, Refused, make
 from netloom_l7_http.target import read_authority, read_target
@@ -52,6 +53,8 @@ class Head(NamedTuple):
     """Whether the client takes the end of the connection for the end of the answer, or means to end it."""
     switches: bool = False
     """Whether something else than HTTP follows, if the server says so."""
+    h2c: bytes | None = None
+    """The settings with which the client would go on with HTTP/2, where that is it."""
     simple_bytes: int = 0
     """All of it with its body, where it goes on as it is; 0 where that is not so simple."""
 
@@ -120,17 +123,20 @@ def _framed(head: bytes, request: HttpRequest, connection: frozenset[str], *, is
     is_websocket = is_current and method == "GET" and "upgrade" in connection
     is_websocket = is_websocket and fields.get("upgrade", "").lower() == "websocket"
     offers = not is_websocket and ("upgrade" in fields or "http2-settings" in fields)
-    switches = method == "CONNECT" or is_websocket
+    may_offer = offers and is_current and method != "CONNECT" and not (body_bytes or expects)
+    h2c = offered(head, connection, fields) if may_offer else None
+    switches = method == "CONNECT" or is_websocket or h2c is not None
     is_simple = not (offers or switches or expects) and body_bytes >= 0
     return Head(
         request=request,
         raw=head,
         size_bytes=len(head),
         body_bytes=body_bytes,
-        edited=withdrawn(head) if offers else None,
+        edited=withdrawn(head) if offers and h2c is None else None,
         expects_continue=bool(expects and is_current and body_bytes),
         closes="close" in connection or not (is_current or "keep-alive" in connection),
         switches=switches,
+        h2c=h2c,
         simple_bytes=len(head) + body_bytes if is_simple else 0,
     )
 

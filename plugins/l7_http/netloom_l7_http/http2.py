@@ -1,4 +1,4 @@
-"""One connection of HTTP/2, by prior knowledge: the headers of every stream are judged, its data follow them.
+"""One connection of HTTP/2, from its preface on: the headers of every stream are judged, its data follow them.
 
 Frames go on as they came, but for header blocks of requests: these are written anew, since blocks refer to those
 before, and the server does not see all of them. What belongs to no open stream is dropped, and the client's window
@@ -7,7 +7,6 @@ given back.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -25,23 +24,24 @@ from netloom_l7_http.frames import (
     Frame,
     Kind,
     block_of,
+    error_of,
     read_frame,
     table_bytes_of,
-    write_frame,
     write_headers,
 )
 from netloom_l7_http.hpack import DEFAULT_TABLE_BYTES, Field, Inflater, write
 from netloom_l7_http.request import WORD_BYTES_MAX, HttpRequest, Refused
 from netloom_l7_http.rules import edits_of
+from netloom_l7_http.unheard import Unheard
 
 STREAMS_MAX: Final = 4096
 BLOCK_BYTES_MAX: Final = 1 << 15
 CONTINUATIONS_MAX: Final = 16
-TABLE_BYTES_MAX: Final = 1 << 16
 WAITING_BYTES_MAX: Final = 1 << 15
 """Of our own words to a client, while a frame of the server is passing."""
 GRPC: Final = "application/grpc"
 PERMISSION_DENIED: Final = b"7"
+BEHIND_ITS_END: Final = "a request that goes on behind its end"
 
 
 @dataclass(slots=True)
@@ -56,6 +56,13 @@ class Stream:
     """Whether the answer has begun."""
     is_over: bool = False
     """Whether the answer has ended."""
+
+    def tell(self, said: dict[str, str]) -> None:
+        """What has become of the request, once."""
+        if self.is_answered:
+            return
+        self.is_answered = True
+        self.exchange.answered(**said, **({"mismatched": self.mismatched} if self.mismatched else {}))
 
 
 @dataclass(slots=True)
@@ -78,6 +85,11 @@ class _Side:
         """Sizes that the other direction has asked for, and this one has not acknowledged."""
         self.shrunk: int | None = None
         """One that this direction has acknowledged, and the next block must begin with."""
+
+    def resize(self, table_bytes: int) -> None:
+        """Its header table has another size from now on."""
+        self.inflater.resize(table_bytes)
+        self.shrunk = table_bytes if table_bytes < DEFAULT_TABLE_BYTES else None
 
     def headers(self, frame: Frame, part: bytes) -> Block | None:
         """Take up a part of a block; returns the block when that was its last."""
@@ -107,21 +119,37 @@ class Http2Parser:
         self._last_stream = 0
         self._has_greeted = self._is_answered = self._is_over = False
         """Whether the client has sent its preface; whether the server has, and whether it has said its last."""
+        self._is_garbled = False
+        """Whether header blocks of the server can be read no more."""
         self._left_bytes = 0
         """Of the server's frame of data that is passing."""
         self._due = b""
         """Our own words to the client, which wait until that has passed."""
+        self._unheard = Unheard()
+
+    def go_on(self, exchange: Exchange, mismatched: str, settings: bytes) -> None:
+        """Begin with a request that came by HTTP/1.1, and what the client said of itself with it."""
+        self._streams[1] = Stream(exchange, mismatched, has_asked=True)
+        self._last_stream = 1
+        if (size := table_bytes_of(settings)) is not None:
+            self._replies.resize(size)  # the server's 101 acknowledges it
 
     def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
         """What to do with bytes of one direction."""
         ops: list[Op] = []
+        why = ""
         try:
             if reply:
                 self._from_server(data, ops)
             else:
                 self._from_client(data, ops)
         except Unspoken as error:
-            ops.append(Op(kind=OpKind.ERROR, data=str(error).encode()))
+            why = str(error)
+        self._speak(ops)
+        if len(self._due) > WAITING_BYTES_MAX:
+            why = why or "a client that is denied faster than it reads"
+        if why:
+            ops.append(Op(kind=OpKind.ERROR, data=why.encode()))
         self._is_over = self._is_over or (reply and end)
         return tuple(ops)
 
@@ -130,6 +158,10 @@ class Http2Parser:
     def _from_client(self, data: bytes, ops: list[Op]) -> None:
         at = 0
         if not self._has_greeted:
+            if not PREFACE.startswith(data[: len(PREFACE)]):
+                raise Unspoken("no preface where HTTP/2 should begin")
+            if len(data) < len(PREFACE):
+                return
             self._has_greeted, at = True, len(PREFACE)
             ops.append(Op(kind=OpKind.PASS, count=at))
         while at < len(data) and (frame := read_frame(data, at)):
@@ -143,23 +175,25 @@ class Http2Parser:
                 self._headers(block, ops)
             return
         _refuse_within(self._requests)
+        if frame.kind == Kind.DATA and (stream := self._streams.get(frame.stream)) and stream.has_asked:
+            raise Unspoken(BEHIND_ITS_END)
         passes = frame.kind in {Kind.PING, Kind.GOAWAY, Kind.SETTINGS} or frame.stream in self._streams
         passes = passes or (frame.kind == Kind.WINDOW_UPDATE and not frame.stream)
         if frame.kind > Kind.CONTINUATION or frame.kind in {Kind.PRIORITY, Kind.PUSH_PROMISE}:
             passes = False
         ops.append(Op(kind=OpKind.PASS if passes else OpKind.DROP, count=frame.size_bytes))
         if frame.kind == Kind.DATA:
-            self._data(frame, ops)
+            self._data(frame)
         elif frame.kind == Kind.RST_STREAM:
-            self._streams.pop(frame.stream, None)
+            self._reset(frame, data[at + HEADER_BYTES : at + frame.size_bytes], "client")
+            self._unheard.forget(frame.stream)
         elif frame.kind == Kind.SETTINGS:
             _settle(frame, data[at + HEADER_BYTES : at + frame.size_bytes], self._requests, self._replies)
 
-    def _data(self, frame: Frame, ops: list[Op]) -> None:
+    def _data(self, frame: Frame) -> None:
         stream = self._streams.get(frame.stream)
         if stream is None:
-            if count := frame.size_bytes - HEADER_BYTES:
-                self._say(write_frame(Kind.WINDOW_UPDATE, 0, 0, struct.pack(">I", count)), ops)
+            self._unheard.drop(frame)
         elif frame.flags & END_STREAM:
             self._end(frame.stream, stream, has_asked=True)
 
@@ -172,16 +206,18 @@ class Http2Parser:
             try:
                 request = read_fields(fields, ends=block.ends)
             except Refused:
-                self._answer(block, [(b":status", b"400"), (b"content-length", b"0")], ops)
+                self._answer(block, [(b":status", b"400"), (b"content-length", b"0")])
             else:
                 self._ask(block, request, fields, ops)
+        elif block.ends:
+            self._unheard.end(block.stream)
 
     def _ask(self, block: Block, request: HttpRequest, fields: list[Field], ops: list[Op]) -> None:
         if len(self._streams) >= STREAMS_MAX:
             raise Unspoken(f"more than {STREAMS_MAX} streams without an end")
         exchange = self._judge(request)
         if not exchange.allowed:
-            self._deny(block, request, exchange, ops)
+            self._deny(block, request, exchange)
             return
         edits = edits_of(exchange.rules, request) if exchange.rules else []
         mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX]
@@ -196,37 +232,33 @@ class Http2Parser:
             joined(fields)
         except Refused as error:
             raise Unspoken(str(error)) from error
+        if self._streams[block.stream].has_asked:
+            raise Unspoken(BEHIND_ITS_END)
         self._end(block.stream, self._streams[block.stream], has_asked=True)
         _forward(block, fields, ops)
 
-    def _deny(self, block: Block, request: HttpRequest, exchange: Exchange, ops: list[Op]) -> None:
+    def _deny(self, block: Block, request: HttpRequest, exchange: Exchange) -> None:
         if request.headers.get("content-type", "").startswith(GRPC):
             fields = [(b":status", b"200"), (b"content-type", GRPC.encode())]
-            self._answer(
-                block, [*fields, (b"grpc-status", PERMISSION_DENIED), (b"grpc-message", b"Access denied")], ops
-            )
+            self._answer(block, [*fields, (b"grpc-status", PERMISSION_DENIED), (b"grpc-message", b"Access denied")])
             exchange.answered(status="200", grpc_status="7")
         else:
-            self._answer(block, [(b":status", b"403"), (b"content-length", b"0")], ops)
+            self._answer(block, [(b":status", b"403"), (b"content-length", b"0")])
             exchange.answered(status="403")
 
-    def _answer(self, block: Block, fields: list[Field], ops: list[Op]) -> None:
+    def _answer(self, block: Block, fields: list[Field]) -> None:
         """In the server's place, without a body: its windows are the server's to count."""
-        words = write_headers(block.stream, write(fields, table_bytes=self._replies.shrunk), ends=True)
+        self._due += write_headers(block.stream, write(fields, table_bytes=self._replies.shrunk), ends=True)
         if not block.ends:
-            words += write_frame(Kind.RST_STREAM, 0, block.stream, bytes(4))
-        self._say(words, ops)
+            self._due += self._unheard.add(block.stream)
 
-    def _say(self, words: bytes, ops: list[Op]) -> None:
+    def _speak(self, ops: list[Op]) -> None:
         """To the client, between two frames of the server, of which the first must be its settings."""
-        if self._is_over:
+        if self._left_bytes or not self._is_answered or self._replies.block is not None:
             return
-        if self._is_answered and not self._left_bytes and self._replies.block is None:
+        words, self._due = self._due + self._unheard.words(), b""
+        if words and not self._is_over:
             ops.append(Op(kind=OpKind.INJECT, data=words))
-            return
-        self._due += words
-        if len(self._due) > WAITING_BYTES_MAX:
-            raise Unspoken("a client that is denied faster than it reads")
 
     # --- what servers say ---------------------------------------------------------------------------
 
@@ -244,9 +276,8 @@ class Http2Parser:
             count = min(self._left_bytes, len(data) - at)
             ops.append(Op(kind=OpKind.PASS, count=count))
             at, self._left_bytes = at + count, self._left_bytes - count
-            if self._due and not self._left_bytes and self._replies.block is None:
-                ops.append(Op(kind=OpKind.INJECT, data=self._due))
-                self._due = b""
+            if self._due or self._unheard.is_due:
+                self._speak(ops)
 
     def _server_frame(self, frame: Frame, data: bytes, at: int) -> None:
         if frame.kind in {Kind.HEADERS, Kind.CONTINUATION}:
@@ -259,30 +290,42 @@ class Http2Parser:
         if frame.kind == Kind.SETTINGS:
             _settle(frame, data[at + HEADER_BYTES : at + frame.size_bytes], self._replies, self._requests)
         elif frame.kind == Kind.RST_STREAM:
-            self._streams.pop(frame.stream, None)
+            self._reset(frame, data[at + HEADER_BYTES : at + frame.size_bytes], "server")
         elif frame.kind == Kind.DATA and frame.flags & END_STREAM and (stream := self._streams.get(frame.stream)):
             self._end(frame.stream, stream, is_over=True)
 
     def _reply(self, block: Block) -> None:
-        fields = dict(self._replies.inflater.read(block.data))
+        status = self._status(block)
         self._replies.shrunk = None
         stream = self._streams.get(block.stream)
-        status = fields.get(b":status", b"").decode("latin-1")
         if stream is None:
             return
-        if not stream.is_answered and status and not status.startswith("1"):
-            stream.is_answered = True
-            said = {"status": status[:WORD_BYTES_MAX]}
-            if stream.mismatched:
-                said["mismatched"] = stream.mismatched
-            stream.exchange.answered(**said)
+        if status and not status.startswith("1"):
+            stream.tell({"status": status[:WORD_BYTES_MAX]})
         if block.ends:
             self._end(block.stream, stream, is_over=True)
+
+    def _status(self, block: Block) -> str:
+        """For the log alone: what else a server says is for the client to read, and to refuse."""
+        if self._is_garbled:
+            return ""
+        try:
+            return dict(self._replies.inflater.read(block.data)).get(b":status", b"").decode("latin-1")
+        except Unspoken:
+            self._is_garbled = True
+            return ""
+
+    def _reset(self, frame: Frame, payload: bytes, by: str) -> None:
+        """Nobody waits for the rest."""
+        if stream := self._streams.pop(frame.stream, None):
+            stream.tell({"reset_by": by, "error": error_of(payload)})
 
     def _end(self, number: int, stream: Stream, *, has_asked: bool = False, is_over: bool = False) -> None:
         """One direction of a stream has ended; with both it is forgotten."""
         stream.has_asked = stream.has_asked or has_asked
         stream.is_over = stream.is_over or is_over
+        if is_over:
+            stream.tell({})  # where no status was read
         if stream.has_asked and stream.is_over:
             del self._streams[number]
 
@@ -301,12 +344,8 @@ def _refuse_within(side: _Side) -> None:
 def _settle(frame: Frame, payload: bytes, speaker: _Side, other: _Side) -> None:
     """Sizes of header tables hold once whoever writes blocks has acknowledged them."""
     if not frame.flags & ACK:
-        size = table_bytes_of(payload)
-        if size is not None and size > TABLE_BYTES_MAX:
-            raise Unspoken(f"a header table of {size} bytes, expected at most {TABLE_BYTES_MAX}")
-        other.tables.append(size)
+        other.tables.append(table_bytes_of(payload))
         if len(other.tables) > STREAMS_MAX:
             raise Unspoken("settings that nobody acknowledges")
     elif speaker.tables and (size := speaker.tables.popleft()) is not None:
-        speaker.inflater.resize(size)
-        speaker.shrunk = size if size < DEFAULT_TABLE_BYTES else None
+        speaker.resize(size)

@@ -10,7 +10,7 @@ from collections import deque
 from functools import lru_cache
 from typing import Final
 
-from netloom.plugins import Exchange, Judge, Op, OpKind
+from netloom.plugins import Exchange, Judge, Op, OpKind, Parser
 from netloom.plugins.l7.turns import Unspoken
 from netloom_l7_http.answers import denial, refusal
 from netloom_l7_http.bodies import Body, Chunked, Open, Sized
@@ -25,11 +25,21 @@ WAITING_MAX: Final = 1024
 EVER: Final = 1 << 62
 DROPS_REST: Final = Op(kind=OpKind.DROP, count=EVER)
 PASSES_REST: Final = Op(kind=OpKind.PASS, count=EVER)
+WAITS: Final = Op(kind=OpKind.WAIT)
 CLOSES: Final = (Op(kind=OpKind.CLOSE),)
 
 
 Turn = tuple[Head, Exchange, str]
 """A request that has not been answered; and the headers that were not as its rules want them."""
+
+
+class Tunnel:
+    """A Parser that judges nothing."""
+
+    def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
+        """Everything goes on."""
+        del reply, end
+        return (PASSES_REST,) if data else ()
 
 
 class HttpParser:
@@ -46,19 +56,20 @@ class HttpParser:
         self._passes_body = True
         self._switching = False
         """Whether what follows the last request is HTTP is for the server to say."""
-        self._tunnel = False
+        self._successor: Parser | None = None
+        """Whose everything is from then on."""
         self._reply_body: Body | None = None
         self._is_over = False
         """Whether the server has said its last."""
 
     def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
         """What to do with bytes of one direction."""
-        if self._tunnel:
-            return (PASSES_REST,) if data else ()
+        if self._successor is not None:
+            return self._successor.on_data(reply=reply, end=end, data=data)
         ops: list[Op] = []
         try:
             if reply:
-                self._replies(data, ops)
+                self._replies(data, ops, end=end)
             else:
                 self._requests(data, ops)
         except Unspoken as error:
@@ -81,6 +92,9 @@ class HttpParser:
                     return
                 self._request_body, at = None, end
                 continue
+            if self._switching:
+                ops.append(WAITS)
+                return
             try:
                 head = self._next_head(data, at)
             except Refused as error:
@@ -93,8 +107,6 @@ class HttpParser:
             ops.append(DROPS_REST)
 
     def _next_head(self, data: bytes, at: int) -> Head | None:
-        if self._switching:
-            raise Refused("bytes behind a request to go on with another protocol, before its answer")
         if len(self._waiting) >= WAITING_MAX:
             raise Unspoken(f"more than {WAITING_MAX} requests without a reply")
         return read_head(data, at)
@@ -159,7 +171,7 @@ class HttpParser:
 
     # --- replies ------------------------------------------------------------------------------------
 
-    def _replies(self, data: bytes, ops: list[Op]) -> None:
+    def _replies(self, data: bytes, ops: list[Op], *, end: bool) -> None:
         at = passed = 0
         try:
             while at < len(data) and (self._waiting or not self._farewell):
@@ -173,8 +185,8 @@ class HttpParser:
                     self._answer_those_in_turn(ops)
         finally:
             _add(ops, at - passed, passes=True)
-        if self._tunnel and at < len(data):
-            ops.append(PASSES_REST)
+        if self._successor is not None and at < len(data):
+            ops.extend(self._successor.on_data(reply=True, end=end, data=data[at:]))
 
     def _follow(self, data: bytes, at: int) -> tuple[int, bool]:
         """Follow one reply as far as it has come: returns how far that is, and whether it has ended."""
@@ -187,7 +199,7 @@ class HttpParser:
                 continue
             body_bytes = self._begin(reply)
             at += reply.size_bytes
-            if self._tunnel:
+            if self._successor is not None:
                 return at, False
             if 0 <= body_bytes <= len(data) - at:
                 return at + body_bytes, True
@@ -207,21 +219,32 @@ class HttpParser:
         """How long the body of this reply to the first who waits is; it may be none, and a tunnel in its place."""
         head, exchange, mismatched = self._waiting[0]
         method = head.request.method
-        if reply.status == 101 and not (reply.is_websocket and head.switches and not self._farewell):
-            raise Unspoken("another protocol after a request that did not ask for it")
+        if reply.status == 101:
+            if not head.switches or reply.upgrade != ("websocket" if head.h2c is None else "h2c"):
+                raise Unspoken("another protocol after a request that did not ask for it")
+            if head.h2c is not None:
+                self._successor = self._go_on(exchange, mismatched, head.h2c)
+                return 0
         if mismatched:
             exchange.answered(status=reply.word, mismatched=mismatched)
         else:
             exchange.answered(status=reply.word)
-        if head.switches:
+        if head.switches and (reply.status == 101 or (method == "CONNECT" and reply.status < 300)):
+            self._successor = Tunnel()
+        if len(self._waiting) == 1:
             self._switching = False
-            self._tunnel = reply.status == 101 or (method == "CONNECT" and reply.status < 300)
-            if self._tunnel and self._farewell:
-                raise Unspoken("a tunnel for bytes that came before it was open")
         if head.expects_continue and self._request_body is not None and len(self._waiting) == 1:
             # Whether the body follows, client and server may see differently: nothing does.
             self._request_body, self._farewell = None, CLOSES
         return 0 if method == "HEAD" else reply.body_bytes
+
+    def _go_on(self, exchange: Exchange, mismatched: str, settings: bytes) -> Parser:
+        """By HTTP/2, in which the request that made the offer is the first stream."""
+        from netloom_l7_http.http2 import Http2Parser
+
+        parser = Http2Parser(self._judge)
+        parser.go_on(exchange, mismatched, settings)
+        return parser
 
     def _answer_those_in_turn(self, ops: list[Op]) -> None:
         while self._waiting and not self._waiting[0][1].allowed:

@@ -35,7 +35,8 @@ class Reply:
     """Or CHUNKED, or OPEN."""
     is_interim: bool
     """Whether another reply to the same request follows."""
-    is_websocket: bool
+    upgrade: str
+    """The protocol that follows a status of 101, in small letters."""
 
 
 KNOWN: Final[Memory[Reply]] = Memory(KNOWN_BYTES_MAX)
@@ -71,7 +72,7 @@ def _read(head: bytes) -> Reply:
         size_bytes=len(head),
         body_bytes=_body_bytes(status, fields, is_current=line[1] == b"1"),
         is_interim=status < 200 and status != 101,
-        is_websocket=fields.get(b"upgrade", b"").lower() == b"websocket",
+        upgrade=fields.get(b"upgrade", b"").decode("latin-1").lower(),
     )
 
 

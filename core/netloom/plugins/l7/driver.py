@@ -14,6 +14,7 @@ import msgspec
 
 from netloom.plugins.protocols import Op, OpKind, Parser
 
+NEVER: Final = 1 << 62
 HELD_BYTES_MAX: Final = 1 << 16
 """Of one direction, waiting for a parser to decide."""
 
@@ -62,7 +63,12 @@ class _Direction:
     decided_bytes: int = 0
     """Not come yet, and decided: they go the way of ``passes``."""
     passes: bool = True
+    waits: bool = False
+    """For the other direction."""
+    ends: bool = False
+    """No more will come."""
     ended: bool = False
+    """And whoever reads it was told."""
 
 
 class Driver:
@@ -87,7 +93,7 @@ class Driver:
     def feed(self, data: bytes, *, reply: bool, end: bool = False) -> tuple[Action, ...]:
         """Bytes that came from the server (``reply``) or from the client; with ``end``, its last."""
         side = self._replies if reply else self._requests
-        if self.broken or side.ended or not (data or end):
+        if self.broken or side.ends or side.ended or not (data or end):
             return ()
         if len(data) <= side.decided_bytes and not end:  # the body of something large
             side.decided_bytes -= len(data)
@@ -98,6 +104,9 @@ class Driver:
                 self._feed(side, actions, data, reply=reply, end=end)
             else:
                 self._feed_first(side, actions, data, reply=reply)
+            other = self._requests if reply else self._replies
+            if other.waits:
+                self._resume(other, actions, reply=not reply)
         except _Unspoken as error:
             actions.append(self._break(Broken(str(error))))
         except _Breach as error:
@@ -127,12 +136,18 @@ class Driver:
             if side.passes:
                 actions.append(Send(reply, taken))
         side.held += data
-        if end or len(side.held) >= side.wanted_bytes:
+        side.ends = end
+        if (end and not side.waits) or len(side.held) >= side.wanted_bytes:
             ops = self._ask(side, reply=reply, end=end)
             actions.extend(self._obey(side, ops, reply=reply))
         _refuse_hoard(side, reply=reply)
-        if end and not side.ended:
+        if end and not (side.ended or side.waits):
             actions.append(self._end(side))
+
+    def _resume(self, side: _Direction, actions: list[Action], *, reply: bool) -> None:
+        """What has waited is asked about again."""
+        side.waits, side.wanted_bytes = False, 1
+        self._feed(side, actions, b"", reply=reply, end=side.ends)
 
     def _ask(self, side: _Direction, *, reply: bool, end: bool) -> tuple[Op, ...]:
         try:
@@ -142,7 +157,7 @@ class Driver:
 
     def _end(self, side: _Direction) -> End:
         """What was not judged by now goes nowhere."""
-        side.held, side.decided_bytes, side.ended = b"", 0, True
+        side.held, side.decided_bytes, side.waits, side.ended = b"", 0, False, True
         return End(side is self._replies)
 
     def _obey(self, side: _Direction, ops: tuple[Op, ...], *, reply: bool) -> Iterator[Action]:
@@ -164,8 +179,13 @@ class Driver:
                 return
             elif op.kind is OpKind.MORE and op.count > 0 and op is ops[-1]:
                 more = op.count
+            elif op.kind is OpKind.WAIT and op is ops[-1]:
+                side.waits = not (self._requests if reply else self._replies).ended
+                more = NEVER if side.waits else 1
             else:
-                raise _Breach(f"returned {op!r}"[:200] + ", expected one about at least 1 byte, MORE or CLOSE last")
+                raise _Breach(
+                    f"returned {op!r}"[:200] + ", expected one about at least 1 byte, MORE, WAIT or CLOSE last"
+                )
         side.held = side.held[at:]
         side.wanted_bytes = len(side.held) + more
 
