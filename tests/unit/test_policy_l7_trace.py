@@ -12,7 +12,8 @@ from netloom.model.identity import IdentityId
 from netloom.model.policy import Policy
 from netloom.plugins.protocols import Judge, L7Protocol, Op, OpKind
 from netloom.policy.explain import End, trace
-from netloom.policy.l7_trace import Said, is_about_requests, requests_in, sides_of, trace_requests
+from netloom.policy.l7_tables import L7Tables
+from netloom.policy.l7_trace import Said, is_about_requests, requests_in, sides_by, sides_of, trace_requests
 from netloom.policy.l7_verdicts import L7Verdict
 from netloom.policy.repository import Repository
 from netloom.policy.table import Verdict
@@ -40,7 +41,9 @@ class Lines:
             return (Op(kind=OpKind.ERROR, data=b"a question is no line"),)
         *lines, rest = data.split(b"\n")
         for line in lines:
-            self._judge(line.decode())
+            exchange = self._judge(line.decode())
+            if not exchange.allowed:
+                exchange.answered(refused=line.decode())
         passed = tuple(Op(kind=OpKind.PASS, count=len(line) + 1) for line in lines)
         return (*passed, Op(kind=OpKind.MORE, count=1)) if rest or not lines else passed
 
@@ -102,6 +105,33 @@ def test_both_ends_must_allow_a_request() -> None:
         L7Verdict.DENIED,
         L7Verdict.ALLOWED,
     ]
+
+
+def test_who_is_denied_gets_what_the_parser_answers_and_nobody_else_does() -> None:
+    found = trace_requests(
+        sides_of(repository_of(may_say("p", "get")), End(CLIENT), End(SERVER), 80), said(b"get\nput\n")
+    )
+    assert [one.answer for one in found] == [{}, {"refused": "put"}]
+
+
+def test_where_no_rule_is_about_a_connection_nobody_is_answered() -> None:
+    """The proxy closes it."""
+    (found,) = trace_requests(sides_of(repository_of(), End(CLIENT), End(SERVER), 80), said(b"get\n"))
+    assert (found.verdict, found.answer) == (L7Verdict.DENIED, {})
+
+
+def test_what_the_proxy_is_told_decides_as_policies_do() -> None:
+    """A walk asks by the tables of the proxy, a trace by policies: the entries are the same."""
+    repository = repository_of()
+    tables = L7Tables(repository)
+    repository.add_subjects(CLIENT, SERVER)
+    out = about(requests=(asked(tcp(80), rules=('{"line":"put"}',), protocol="lines"),))
+    leaving = policy("q", select(app="client"), egress=section(out))
+    tables.renew(repository.upsert(may_say("p", "get", audit=True), leaving))
+    ends = End(CLIENT), End(SERVER)
+    found = sides_by(tables.tables.get, *ends, 80)
+    assert found == sides_of(repository, *ends, 80)
+    assert (bool(found.egress), bool(found.ingress)) == (True, True)
 
 
 def test_an_audit_policy_only_tells() -> None:

@@ -126,6 +126,7 @@ _SIDE: Json = {
 }
 _L7_RULE: Json = {"anyOf": [{"type": "null"}, schema({"policy": STRING, "path": STRING, "rule": OBJECT})]}
 _JUDGED: Json = {"anyOf": [{"type": "null"}, schema({"verdict": STRING, "rule": _L7_RULE})]}
+_REQUEST = schema({"request": OBJECT, "verdict": STRING, "egress": _JUDGED, "ingress": _JUDGED, "answer": OBJECT})
 _INHABITANT = schema(
     {
         "name": STRING,
@@ -185,9 +186,7 @@ POLICY_SCHEMAS: dict[str, Json] = {
                         "egress": _SIDE,
                         "ingress": _SIDE,
                         "verdict": STRING,
-                        "requests": _list_of(
-                            schema({"request": OBJECT, "verdict": STRING, "egress": _JUDGED, "ingress": _JUDGED})
-                        ),
+                        "requests": _list_of(_REQUEST),
                         "passes": TRUTH,
                     }
                 )

@@ -141,6 +141,7 @@ def request_view(request: RequestTrace) -> Json:
             name: None if side is None else {"verdict": str(side.verdict), "rule": _l7_rule_view(side.rule)}
             for name, side in (("egress", request.egress), ("ingress", request.ingress))
         },
+        "answer": dict(request.answer),
     }
 
 
