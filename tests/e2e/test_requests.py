@@ -313,6 +313,20 @@ def traced(lab: Cluster, client: str, server: Address, request: str) -> Any:
     return json.loads(said)["traces"][0]["requests"][0]
 
 
+def test_what_if_asks_other_policies_about_requests_that_were_seen(
+    lab: Cluster, policies: Standing, tmp_path: Path
+) -> None:
+    policies.only(RECEIVER)
+    path = "/jobs/4711"
+    asks(lab.pod(FAR), lab.pod(SERVER).ipv4, path=path)
+    the_last(lab, "node1", *between(lab.pod(FAR), lab.pod(SERVER), "--type", "l7"))
+    (tmp_path / "narrow.yaml").write_text(RECEIVER.replace("/jobs(/[0-9]+)?", "/jobs"))
+    argv = (*netctl(lab, "node1"), "policy", "what-if", str(tmp_path / "narrow.yaml"), "-o", "json")
+    found = json.loads(lab.node("node1").attempt(*argv).stdout)["replays"]
+    changed = next(one for one in found if one["request"]["path"] == path)
+    assert (changed["before"]["verdict"], changed["after"]["verdict"]) == ("allowed", "denied")
+
+
 def test_the_next_request_is_judged_by_the_rules_of_then(lab: Cluster, policies: Standing) -> None:
     policies.only(RECEIVER)
     with talk(lab, FAR, 4) as connection:

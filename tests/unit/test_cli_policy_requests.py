@@ -100,6 +100,35 @@ def test_what_is_no_request_is_not_asked_about(
     assert (status, sentence in err, bodies(agent)) == (2, True, [])
 
 
+def replayed(**after: Any) -> dict[str, Any]:
+    """What a comparison says of a request that was seen three times, and by now fares as ``after`` says."""
+    end = {"identity": 256, "address": "10.0.0.2"}
+    judged = {"verdict": "allowed", "packets": "allowed", "asked": True, "direction": "ingress", "rule": None}
+    one = {"source": end, "destination": end, "port": 80, "protocol": "http", "request": {"path": "/jobs"}, "count": 3}
+    counts = COMPARISON["replayed"] | {"requests": 5, "untold": {"the header x-a was not told": 2}}
+    changed = one | {"before": judged, "after": judged | after}
+    return COMPARISON | {"replays": [changed], "replay_changes": 1, "replayed": counts}
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        ({"verdict": "denied"}, "ingress: no rule allows it"),
+        ({"verdict": "denied", "asked": False, "packets": "denied by default"}, "its packets are denied by default"),
+        ({"verdict": "denied", "direction": ""}, "no rule is about the connection"),
+        ({"verdict": "denied", "rule": {"policy": "CNP/p", "path": "spec.ingressDeny[0]"}}, "ingress: CNP/p spec"),
+    ],
+)
+def test_what_if_tells_of_requests_that_were_seen(
+    ask: Netctl, agent: RecordedAgent, after: dict[str, Any], reason: str
+) -> None:
+    agent.answers["POST", "/v1/policies/what-if"] = replayed(**after)
+    out = ask("policy", "what-if", "--delete", "web").out
+    assert "Requests seen by this node: 5\n  3 would be denied:\n" in out
+    assert "path=/jobs   allowed → denied   " + reason in out
+    assert "  2 are not known: the header x-a was not told\n" in out
+
+
 def test_what_if_shows_rules_about_requests_that_come_and_go(ask: Netctl, agent: RecordedAgent) -> None:
     change = {"identity": 256, "gone": ["ingress allow {} at http 80, anybody"], "new": []}
     agent.answers["POST", "/v1/policies/what-if"] = COMPARISON | {"requests": [change], "request_changes": 1}

@@ -18,6 +18,8 @@ from support.policy_oracle import (
     Packet,
     Peerage,
     Standing,
+    about,
+    asked,
     cidr,
     endpoints,
     entity,
@@ -184,6 +186,13 @@ def test_the_matrix_tells_what_passes_only_for_being_audited() -> None:
     audited = [found for found in cell.reach if found.audited]
     assert audited == [Reach(TCP, 22, 22, audited=True)]
     assert {found.protocol for found in cell.reach} >= {TCP, UDP, SCTP}
+
+
+def test_the_matrix_tells_what_goes_by_the_proxy() -> None:
+    rules = about(endpoints(app="b"), requests=(asked(tcp(80), rules=('{"method":"GET"}',), protocol="http"),))
+    one = repository(policy("in", select(app="a"), ingress=section(rules, entry(endpoints(app="b"), to=(tcp(22),)))))
+    cells = {(cell.source.identity, cell.destination.identity): cell.reach for cell in matrix(one, [End(A), End(B)])}
+    assert cells[B, A] == (Reach(TCP, 22, 22, audited=False), Reach(TCP, 80, 80, audited=False, by_proxy=True))
 
 
 def test_the_matrix_knows_prefixes_by_the_addresses_of_ends() -> None:

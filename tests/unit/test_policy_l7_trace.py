@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import pytest
 
 from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId
 from netloom.model.policy import Policy
-from netloom.plugins.protocols import Judge, L7Protocol, Op, OpKind
 from netloom.policy.explain import End, trace
 from netloom.policy.l7_tables import L7Tables
 from netloom.policy.l7_trace import Said, is_about_requests, requests_in, sides_by, sides_of, trace_requests
 from netloom.policy.l7_verdicts import L7Verdict
 from netloom.policy.repository import Repository
 from netloom.policy.table import Verdict
+from support.lines import LINES
 from support.policy_oracle import about, asked, endpoints, entry, labels, policy, section, select, tcp
 
 CLIENT, SERVER = IdentityId(256), IdentityId(257)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A rule about lines."""
-
-    line: str = ""
-
-
-class Lines:
-    """A protocol whose requests are lines."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
-        del reply, end
-        if data.startswith(b"?"):
-            return (Op(kind=OpKind.ERROR, data=b"a question is no line"),)
-        *lines, rest = data.split(b"\n")
-        for line in lines:
-            exchange = self._judge(line.decode())
-            if not exchange.allowed:
-                exchange.answered(refused=line.decode())
-        passed = tuple(Op(kind=OpKind.PASS, count=len(line) + 1) for line in lines)
-        return (*passed, Op(kind=OpKind.MORE, count=1)) if rest or not lines else passed
-
-
-def _matcher(rule: Line) -> Callable[[str], bool]:
-    return lambda line: line == rule.line
-
-
-LINES = L7Protocol(
-    name="lines",
-    rule_type=Line,
-    matcher=_matcher,
-    describe=lambda line: {"line": line},
-    new_parser=Lines,
-)
 
 
 def said(data: bytes) -> Said:

@@ -92,7 +92,7 @@ def trace_requests(sides: Sides, said: Said) -> tuple[RequestTrace, ...]:
             f"policies judge these requests as {' and '.join(sorted(spoken))}, the question is about "
             f"{said.protocol.name}"
         )
-    reader = _Reader(said.protocol)
+    reader = RuleReader(said.protocol)
     found = tuple(
         RequestTrace(
             described=dict(said.protocol.describe(request)),
@@ -160,7 +160,7 @@ class _Exchange:
         self.answer = said
 
 
-class _Reader:
+class RuleReader:
     """Rules of one protocol, each read once."""
 
     def __init__(self, protocol: L7Protocol) -> None:
