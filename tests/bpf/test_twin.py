@@ -48,7 +48,7 @@ pytestmark = [pytest.mark.bpf, pytest.mark.skipif(not WALKS, reason="the kernel 
 
 SHOT, REDIRECT = 2, 7
 COUNTS = MapSpec("counts", MapKind.HASH, Index, Counter, 8, "a map that programs write")
-CLONE_REDIRECT, MAP_LOOKUP, PRANDOM, PERF_EVENT_READ = 13, 1, 7, 22
+CLONE_REDIRECT, MAP_LOOKUP, MAP_UPDATE, PRANDOM, PERF_EVENT_READ = 13, 1, 2, 7, 22
 
 SENT = {
     "same node": to(BOB.ipv4),
@@ -223,6 +223,31 @@ def test_entries_that_are_gone_are_gone_from_the_stand_in_too() -> None:
         maps.of(COUNTS).delete(Index(0))
         (lookup,) = twins.run("made", arriving(to(BOB.ipv4))).calls
         assert lookup.result == 0
+
+
+def test_what_a_program_writes_is_told_with_its_key() -> None:
+    code = Code()
+    code.store_number_32(FRAME, -4, 0)
+    code.number(1, 41)
+    code.store(FRAME, -24, 1)
+    code.store(FRAME, -16, 1)
+    code.load_map(1, "counts")
+    for register, at in ((2, -4), (3, -24)):
+        code.copy(register, FRAME)
+        code.add(register, at)
+    code.number(4, 0)
+    code.call(MAP_UPDATE)
+    code.number(0, SHOT)
+    code.leave()
+    with twins_of(code, COUNTS) as (twins, _):
+        (update,) = twins.run("made", arriving(to(BOB.ipv4))).calls
+    assert (update.before, decode(Counter, update.after)) == (bytes(4), Counter(41, 41))
+
+
+def test_only_what_may_reach_beyond_the_packet_is_walked_uncompared(twins: Twins) -> None:
+    """A program that gives packets to sockets stands among the others, and no other comes to it."""
+    frame = arriving(to(BOB.ipv4))
+    assert [twins.run(name, frame).compared for name in ("from_container", "to_proxy")] == [True, False]
 
 
 def calling(helper: int, *arguments: int) -> Code:

@@ -14,15 +14,17 @@ import pytest
 
 from netloom.agent.walk import walker as walk_module
 from netloom.agent.walk.node import NodeFacts, NodeSurroundings
-from netloom.agent.walk.walker import Sources, Walker, WalkRequest
+from netloom.agent.walk.walker import SaidWords, Sources, Walker, WalkRequest
 from netloom.bpf.compiler import Compiler
 from netloom.bpf.objects import ProgramObject
 from netloom.bpf.twin import Twins
 from netloom.datapath.craft import Probe
 from netloom.datapath.registry import CallSlot
+from netloom.model.connection import Connection
 from netloom.model.errors import Unavailable
 from netloom.model.node import Node
 from netloom.model.walk import Fate
+from netloom.policy.l7_trace import RequestTrace
 from support.emulated import EMULATED
 from support.pipeline import SLOTS, Pipeline
 from support.walking import OBJECTS
@@ -97,8 +99,18 @@ def generations(
 @pytest.fixture
 def walker(pipeline: Pipeline, generations: list[Programs]) -> Walker:
     return Walker(
-        Sources(generation=lambda: cast("Any", generations[-1]), maps=lambda: pipeline.maps, facts=lambda: FACTS)
+        Sources(
+            generation=lambda: cast("Any", generations[-1]),
+            maps=lambda: pipeline.maps,
+            facts=lambda: FACTS,
+            judge=_nobody,
+        )
     )
+
+
+async def _nobody(connection: Connection, said: SaidWords) -> tuple[RequestTrace, ...]:
+    """No packet goes to a proxy here."""
+    raise AssertionError((connection, said))
 
 
 async def test_twins_are_made_once_for_many_walks(walker: Walker) -> None:

@@ -182,4 +182,4 @@ def test_records_that_nobody_hears_are_bounded_and_counted(lab: World) -> None:
         agent.hear(lambda heard: heard.counters is not None and heard.counters.waiting == 0)
     assert agent.heard.counters is not None
     assert agent.heard.counters.lost_records == 84
-    assert agent.heard.counters.requests == {"lines": {"allowed": 100}}
+    assert agent.heard.counters.requests == {"lines": {"ingress": {"allowed": 100}}}

@@ -147,9 +147,9 @@ def end(name: str, identity: int, group: str = "shop", *, judged: bool = True) -
     }
 
 
-def reach(protocol: str, first: int, last: int, *, audited: bool = False) -> dict[str, Any]:
+def reach(protocol: str, first: int, last: int, *, audited: bool = False, by_proxy: bool = False) -> dict[str, Any]:
     """Services that pass."""
-    return {"protocol": protocol, "first": first, "last": last, "audited": audited}
+    return {"protocol": protocol, "first": first, "last": last, "audited": audited, "by_proxy": by_proxy}
 
 
 EVERYTHING = [reach("any", 0, 65535)]
@@ -172,7 +172,7 @@ MATRIX: dict[str, Any] = {
 COMPARISON: dict[str, Any] = {
     **STANDING,
     "notes": [],
-    "replayed": {"flows": 3, "sources": {"connections": 3, "events": 1}},
+    "replayed": {"flows": 3, "sources": {"connections": 3, "events": 1}, "requests": 0, "untold": {}},
     "flows": [
         {
             "source": {"identity": 256, "address": "10.244.1.2"},
@@ -208,8 +208,11 @@ COMPARISON: dict[str, Any] = {
             "opened": [],
             "closed": EVERYTHING,
             "audited": [],
+            "redirected": [],
         }
     ],
+    "replays": [],
+    "replay_changes": 0,
     "cell_changes": 1,
     "requests": [],
     "request_changes": 0,

@@ -76,19 +76,20 @@ def serving(*places: Place) -> Iterator[dict[str, Service]]:
 class Talk:
     """One connection that stays open, of a place to an address."""
 
-    def __init__(self, client: Place, server: Address, source: Address | None = None, port: int = PORT) -> None:
-        """``source``: the client's own address, where it has several. Raises OSError."""
+    def __init__(self, client: Place, server: Address, source: Address | None = None, source_port: int = 0) -> None:
+        """``source``: the client's own address, where it has several, or the port matters. Raises OSError."""
         self._socket = client.open_socket(
             socket.AF_INET6 if server.version == 6 else socket.AF_INET, socket.SOCK_STREAM
         )
         try:
             if source is not None:
-                self._socket.bind((str(source), 0))
-            self._socket.connect((str(server), port))
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self._socket.bind((str(source), source_port))
+            self._socket.connect((str(server), PORT))
         except BaseException:
             self._socket.close()
             raise
-        self._http = HTTPConnection(str(server), port)
+        self._http = HTTPConnection(str(server), PORT)
         self._http.sock = self._socket
         self._http.auto_open = 0  # an end of the connection is to be seen
 

@@ -57,6 +57,7 @@ def hop(node_name: str, place: str, device: str, direction: str, text: str, **mo
         "drop": None,
         "answer": False,
         "notes": [],
+        "requests": [],
         **more,
     }
 
@@ -130,4 +131,31 @@ DROPPED_PART = {
         {**PROGRAM, "text": "dropped: Unknown L3 target address", "drop": DROP},
     ],
     "ending": ending("dropped", "Unknown L3 target address", drop=DROP),
+}
+
+
+def judged(verdict: str, **more: Any) -> View:
+    """A hop of node2's proxy."""
+    side = {"verdict": verdict, "rule": None}
+    answer = {"status": "403"} if verdict == "denied" else {}
+    request = {"request": {"method": "PUT"}, "verdict": verdict, "egress": None, "ingress": side, "answer": answer}
+    return hop("node2", "proxy", "", "", "denied by the proxy of node2", captured=False, requests=[request], **more)
+
+
+HANDED_PART = {
+    "node": "node2",
+    "hops": [hop("node2", "stack", "", "", "kept on this node by its mark, for the proxy's socket", captured=False)],
+    "ending": ending("proxy", "handed to the proxy of node2, which judges requests"),
+}
+DENIED_PART = {
+    "node": "node2",
+    "hops": [*HANDED_PART["hops"], judged("denied")],
+    "ending": ending("denied", "denied by the proxy of node2", answer="status=403"),
+}
+SYN = "0200000000fe0200000000010800" + "4500002c0000000040060000" + "0af401020af40202" + "9c400050" + "00" * 20
+TAKEN = hop("node2", "pod", "eth0", "ingress", "delivered to busybox3", frame=SYN, endpoint_id=2)
+ALLOWED_PART = {
+    "node": "node2",
+    "hops": [judged("allowed"), TAKEN],
+    "ending": ending("delivered", "delivered to busybox3", endpoint_id=2),
 }

@@ -388,6 +388,19 @@ def test_services_read_as_people_write_them() -> None:
     assert reaches_text([reach("any", 0, 65535, audited=True)]) == "everything (audited)"
 
 
+def test_services_that_go_by_the_proxy_are_marked_and_the_mark_is_explained(
+    ask: Netctl, agent: RecordedAgent, tmp_path: Path
+) -> None:
+    """In the table by a word, in the picture by a corner."""
+    judged = [reach("tcp", 80, 80, by_proxy=True), reach("tcp", 443, 443)]
+    cells = [{"source": 0, "destination": 1, "reach": judged}]
+    agent.answers["GET", "/v1/policies/matrix"] = MATRIX | {"cells": cells}
+    out = ask("policy", "matrix", "--picture", str(tmp_path / "m.svg")).out
+    assert "a   tcp 80 (by proxy), tcp 443\nby proxy: the proxy judges each request, or tells of it" in out
+    drawn = (tmp_path / "m.svg").read_text()
+    assert (drawn.count('<path class="proxied"'), "some of it passes by the proxy" in drawn) == (2, True)
+
+
 def test_a_grid_has_a_letter_for_each_answer_however_many_there_are() -> None:
     cells = [{"source": 0, "destination": port, "reach": [reach("tcp", port, port)]} for port in range(1, 30)]
     found = grid({"ends": [], "cells": cells})

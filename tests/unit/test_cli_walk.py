@@ -12,9 +12,10 @@ import pytest
 from netloom.cli.errors import EXIT_DROPPED
 from support.netctl import Netctl
 from support.recorded_agent import RecordedAgent
-from support.walks import DROPPED_PART, FIRST_PART, SECOND_PART, endpoint, node
+from support.walks import ALLOWED_PART, DENIED_PART, DROPPED_PART, FIRST_PART, HANDED_PART, SECOND_PART, endpoint, node
 
 Asked = Callable[..., object]
+HOW_TO_ASK = "--http 'METHOD PATH', --grpc SERVICE/METHOD or --l7"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -92,6 +93,46 @@ def test_a_dropped_packet_ends_with_5_and_its_reason(walk: Walk, agents: dict[st
     assert "No endpoint has that address" in out
 
 
+REQUEST = {"protocol": "http", "data": "GET /jobs/1 HTTP/1.1\r\nHost: busybox3\r\n\r\n"}
+
+
+def test_every_agent_on_the_way_is_asked_about_the_request(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    """It goes over TCP, to the port of HTTP unless another is named."""
+    assert walk("busybox1", "busybox3", "--http", "GET /jobs/1")[0] == 0
+    (first,), (second,) = (asked(agents[name]) for name in ("node1", "node2"))
+    assert isinstance(first, dict)
+    assert (first["packet"]["protocol"], first["packet"]["port"], first["request"]) == ("tcp", 80, REQUEST)
+    assert second == {"start": "wire", "frame": "ab" * 20, "reply": False, "request": REQUEST}
+
+
+def test_a_request_that_no_proxy_has_judged_is_told_of(walk: Walk) -> None:
+    out = walk("busybox1", "busybox3", "--http", "GET /jobs/1")[1]
+    assert out.endswith("delivered to busybox3\nnote: no proxy was on the way, so nobody judged the request\n")
+
+
+def test_a_denied_request_ends_with_5_and_what_the_client_gets(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    agents["node2"].answers["POST", "/v1/walk"] = DENIED_PART
+    status, out, _ = walk("busybox1", "busybox3", "--http", "PUT /jobs/1")
+    assert status == EXIT_DROPPED
+    assert "  the node's proxy\n    request method=PUT: denied\n      ingress: denied: no rule allows it\n" in out
+    assert out.endswith("\ndenied by the proxy of node2\nsent back: status=403\n")
+
+
+def test_a_walk_that_ends_at_a_proxy_says_how_to_go_on(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    agents["node2"].answers["POST", "/v1/walk"] = HANDED_PART
+    status, out, _ = walk("busybox1", "busybox3", "--proto", "tcp", "--port", "80")
+    assert status == 0
+    assert out.endswith("which judges requests\nask about a request, and walk on with it: " + HOW_TO_ASK + "\n")
+
+
+def test_an_answer_goes_by_the_proxies_that_had_the_packet(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
+    agents["node2"].answers["POST", "/v1/walk"] = ALLOWED_PART
+    walk("busybox1", "busybox3", "--http", "GET /jobs/1", "--reply")
+    back = asked(agents["node2"])[-1]
+    assert isinstance(back, dict)
+    assert (back["start"], back["proxied"], "request" in back) == ("endpoint", True, False)
+
+
 def test_a_walk_that_cannot_go_on_ends_with_3_and_says_where(walk: Walk, agents: dict[str, RecordedAgent]) -> None:
     agents["node2"].close()
     status, out, _ = walk("busybox1", "10.244.2.2")
@@ -132,6 +173,11 @@ def test_wrong_usage_ends_with_2(walk: Walk, words: str) -> None:
         ("busybox1@10.9.9.9 busybox3 -6", "-6 asks for IPv6, and 10.9.9.9 is an IPv4 address"),
         ("busybox1@ busybox3", '"busybox1@" names no source address after the @'),
         ("busybox1@10.9.9.9 busybox3 --source 10.9.9.8", "both name the source; give one of them"),
+        ("busybox1 busybox3 --http x", '"x" is no request; expected METHOD and PATH'),
+        (
+            "busybox1 busybox3 --proto udp --grpc a/b",
+            "a request goes over TCP, and --proto udp asks for",
+        ),
         ("busybox1@nonsense busybox3", '"nonsense" is no IP address'),
         ("busybox1@10.9.9.9 fd00::1", "one is IPv4, the other IPv6"),
         ("busybox1 busybox3 --picture /nonexistent/way.svg", "cannot be written"),

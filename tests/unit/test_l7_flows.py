@@ -40,6 +40,12 @@ def flow(request: L7Request = GET) -> Flow:
     return l7_flow(request, PACKET, (300, 301), 0)
 
 
+def test_a_request_that_one_proxy_judged_for_both_ends_says_so() -> None:
+    view = flow_view(flow(replace(GET, direction="both")))
+    assert (view["direction"], view["request"]["direction"]) == ("", "both")
+    assert " l7:http EGRESS+INGRESS FORWARDED " in compact(view)
+
+
 def test_a_request_is_printed_with_its_ends_its_answer_and_the_rule_that_decided() -> None:
     assert format_flow(flow()) == (
         "l7 http allowed 10.0.0.1:40000 -> 10.0.0.2:80 method=GET path=/jobs/1 => status=200, 1.2 ms, "

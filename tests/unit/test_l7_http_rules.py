@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from netloom.model.errors import ConfigError, Invalid
+from netloom.plugins import Untold
 from netloom.plugins.l7.rules import read_rule
 from netloom_l7_http.patterns import whole
 from netloom_l7_http.plugin import HTTP
+from netloom_l7_http.request import WORD_BYTES_MAX
 from support.http_talk import DENIED, Talking, get
 
 
@@ -150,3 +152,31 @@ def test_a_tunnel_is_allowed_by_who_names_it_alone() -> None:
     assert not allows({}, request)
     assert not allows({"method": "CONNECT", "host": "b.*"}, request)
     assert allows({"method": "CONNECT", "host": "a:443"}, request)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"method": "GET", "path": "/jobs"}, True),
+        ({"path": "/no"}, False),
+        ({"path": "/no", "headers": ["X-A"]}, False),
+    ],
+)
+def test_a_recalled_request_is_judged_by_what_was_told_of_it(rule: Mapping[str, Any], expected: bool) -> None:
+    assert HTTP.recall is not None
+    recalled = HTTP.recall({"method": "GET", "path": "/jobs", "host": "a"})
+    assert HTTP.matcher(read_rule(HTTP, json.dumps(rule)))(recalled) is expected
+
+
+@pytest.mark.parametrize("rule", [{"headers": ["X-A"]}, {"headerMatches": [{"name": "X-A", "value": "1"}]}])
+def test_a_rule_about_headers_is_never_guessed_of_a_recalled_request(rule: Mapping[str, Any]) -> None:
+    assert HTTP.recall is not None
+    recalled = HTTP.recall({"method": "GET", "path": "/jobs", "host": "a"})
+    with pytest.raises(Untold, match="the header x-a was not told"):
+        HTTP.matcher(read_rule(HTTP, json.dumps(rule)))(recalled)
+
+
+def test_what_was_told_cut_short_is_not_recalled() -> None:
+    assert HTTP.recall is not None
+    with pytest.raises(Untold, match="not told to its end"):
+        HTTP.recall({"method": "GET", "path": "/" * WORD_BYTES_MAX, "host": "a"})

@@ -18,6 +18,8 @@ from support.policy_oracle import (
     Packet,
     Peerage,
     Standing,
+    about,
+    asked,
     cidr,
     endpoints,
     entity,
@@ -67,7 +69,8 @@ def test_a_trace_agrees_with_the_policies_and_with_the_table(
     for side, subject, peer in ((found.egress, source, destination), (found.ingress, destination, source)):
         assert (side is not None) == (subject.identity in standing.identities)
         if side is not None:
-            assert side.decision.verdict == said_one_by_one(one, side)
+            # What an entry says of requests is not what it says of packets.
+            assert side.decision.by_proxy or side.decision.verdict == said_one_by_one(one, side)
             assert side.decision.verdict == evaluate(standing, side.direction, subject.identity, peer, packet)
 
 
@@ -186,6 +189,13 @@ def test_the_matrix_tells_what_passes_only_for_being_audited() -> None:
     assert {found.protocol for found in cell.reach} >= {TCP, UDP, SCTP}
 
 
+def test_the_matrix_tells_what_goes_by_the_proxy() -> None:
+    rules = about(endpoints(app="b"), requests=(asked(tcp(80), rules=('{"method":"GET"}',), protocol="http"),))
+    one = repository(policy("in", select(app="a"), ingress=section(rules, entry(endpoints(app="b"), to=(tcp(22),)))))
+    cells = {(cell.source.identity, cell.destination.identity): cell.reach for cell in matrix(one, [End(A), End(B)])}
+    assert cells[B, A] == (Reach(TCP, 22, 22, audited=False), Reach(TCP, 80, 80, audited=False, by_proxy=True))
+
+
 def test_the_matrix_knows_prefixes_by_the_addresses_of_ends() -> None:
     world = End(IdentityId(Reserved.WORLD), ip_address("10.1.1.1"))
     one = repository(policy("in", select(app="a"), ingress=section(entry(cidr("10.0.0.0/8"), entity("host")))))
@@ -198,14 +208,15 @@ def test_the_matrix_agrees_with_traces(standing: Standing, asked: list[tuple[Pee
     one = repository_of(standing)
     for source, destination, packet in asked:
         cell = matrix(one, [end(source), end(destination)])[1]
-        verdict = trace(one, end(source), end(destination), (packet.protocol, packet.port)).verdict
+        traced = trace(one, end(source), end(destination), (packet.protocol, packet.port))
+        by_proxy = any(side.decision.by_proxy for side in (traced.egress, traced.ingress) if side)
         protocols = (ANY, packet.protocol if packet.protocol in (1, 6, 17, 58, 132) else 255)
         found = [
-            reach.audited
+            (reach.audited, reach.by_proxy)
             for reach in cell.reach
             if reach.protocol in protocols and reach.first <= packet.port <= reach.last
         ]
-        assert found == ([verdict is not Verdict.ALLOWED] if verdict.passes else [])
+        assert found == ([(traced.verdict.is_audited, by_proxy)] if traced.verdict.passes else [])
 
 
 def test_of_two_ends_that_deny_the_first_is_told_and_denying_beats_auditing() -> None:

@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import pytest
 
 from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId
 from netloom.model.policy import Policy
-from netloom.plugins.protocols import Judge, L7Protocol, Op, OpKind
 from netloom.policy.explain import End, trace
-from netloom.policy.l7_trace import Said, is_about_requests, requests_in, sides_of, trace_requests
+from netloom.policy.l7_tables import L7Tables
+from netloom.policy.l7_trace import Said, is_about_requests, requests_in, sides_by, sides_of, trace_requests
 from netloom.policy.l7_verdicts import L7Verdict
 from netloom.policy.repository import Repository
 from netloom.policy.table import Verdict
+from support.lines import LINES
 from support.policy_oracle import about, asked, endpoints, entry, labels, policy, section, select, tcp
 
 CLIENT, SERVER = IdentityId(256), IdentityId(257)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A rule about lines."""
-
-    line: str = ""
-
-
-class Lines:
-    """A protocol whose requests are lines."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
-        del reply, end
-        if data.startswith(b"?"):
-            return (Op(kind=OpKind.ERROR, data=b"a question is no line"),)
-        *lines, rest = data.split(b"\n")
-        for line in lines:
-            self._judge(line.decode())
-        passed = tuple(Op(kind=OpKind.PASS, count=len(line) + 1) for line in lines)
-        return (*passed, Op(kind=OpKind.MORE, count=1)) if rest or not lines else passed
-
-
-def _matcher(rule: Line) -> Callable[[str], bool]:
-    return lambda line: line == rule.line
-
-
-LINES = L7Protocol(
-    name="lines",
-    rule_type=Line,
-    matcher=_matcher,
-    describe=lambda line: {"line": line},
-    new_parser=Lines,
-)
 
 
 def said(data: bytes) -> Said:
@@ -102,6 +63,33 @@ def test_both_ends_must_allow_a_request() -> None:
         L7Verdict.DENIED,
         L7Verdict.ALLOWED,
     ]
+
+
+def test_who_is_denied_gets_what_the_parser_answers_and_nobody_else_does() -> None:
+    found = trace_requests(
+        sides_of(repository_of(may_say("p", "get")), End(CLIENT), End(SERVER), 80), said(b"get\nput\n")
+    )
+    assert [one.answer for one in found] == [{}, {"refused": "put"}]
+
+
+def test_where_no_rule_is_about_a_connection_nobody_is_answered() -> None:
+    """The proxy closes it."""
+    (found,) = trace_requests(sides_of(repository_of(), End(CLIENT), End(SERVER), 80), said(b"get\n"))
+    assert (found.verdict, found.answer) == (L7Verdict.DENIED, {})
+
+
+def test_what_the_proxy_is_told_decides_as_policies_do() -> None:
+    """A walk asks by the tables of the proxy, a trace by policies: the entries are the same."""
+    repository = repository_of()
+    tables = L7Tables(repository)
+    repository.add_subjects(CLIENT, SERVER)
+    out = about(requests=(asked(tcp(80), rules=('{"line":"put"}',), protocol="lines"),))
+    leaving = policy("q", select(app="client"), egress=section(out))
+    tables.renew(repository.upsert(may_say("p", "get", audit=True), leaving))
+    ends = End(CLIENT), End(SERVER)
+    found = sides_by(tables.tables.get, *ends, 80)
+    assert found == sides_of(repository, *ends, 80)
+    assert (bool(found.egress), bool(found.ingress)) == (True, True)
 
 
 def test_an_audit_policy_only_tells() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.policy.explain import End
-from netloom.policy.matrix import ANY, LAST_OF, PROTOCOLS, Reach, matrix
+from netloom.policy.matrix import ANY, LAST_OF, PROTOCOLS, Passing, Reach, matrix
 from netloom.policy.ports import ICMP, TCP
 from netloom.policy.reaches import compare
 from netloom.policy.repository import Repository
@@ -16,10 +16,10 @@ from support.policy_worlds import PORTS, standings
 EVERYTHING = (Reach(ANY, 0, 65535, audited=False),)
 
 
-def state(found: tuple[Reach, ...], protocol: int, port: int) -> bool | None:
+def state(found: tuple[Reach, ...], protocol: int, port: int) -> Passing | None:
     for reach in found:
         if reach.protocol in (ANY, protocol) and reach.first <= port <= reach.last:
-            return reach.audited
+            return Passing(reach.audited, reach.by_proxy)
     return None
 
 
@@ -39,8 +39,15 @@ def test_each_port_is_in_what_became_of_it(one: Standing, other: Standing) -> No
                 was, now = (state(cell.reach, protocol, port) for cell in (before, after))
                 assert state(change.opened, protocol, port) == (now if was is None else None)
                 assert state(change.closed, protocol, port) == (was if now is None else None)
-                turned = None not in (was, now) and was != now
-                assert state(change.audited, protocol, port) == (now if turned else None)
+                for turned, field in ((change.audited, 0), (change.redirected, 1)):
+                    differs = was is not None and now is not None and was[field] != now[field]
+                    assert state(turned, protocol, port) == (now if differs else None)
+
+
+def test_what_goes_by_the_proxy_from_now_on_is_told_apart() -> None:
+    by_proxy = (Reach(TCP, 80, 80, audited=False, by_proxy=True),)
+    change = compare((Reach(TCP, 80, 80, audited=False),), by_proxy)
+    assert (change.redirected, change.opened, change.closed, change.audited) == (by_proxy, (), (), ())
 
 
 def test_all_protocols_that_go_together_are_one() -> None:

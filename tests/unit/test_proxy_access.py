@@ -39,32 +39,36 @@ def test_records_are_taken_in_turn() -> None:
 def test_counters_are_by_protocol_and_verdict() -> None:
     log = AccessLog(1)
     for verdict in ("allowed", "allowed", "denied"):
-        log.count("lines", verdict)
+        log.count("lines", "ingress", verdict)
     log.fault("test", "lines")
     log.closed("idle")
     counters = log.counters(7, draining=True)
-    assert counters.requests == {"lines": {"allowed": 2, "denied": 1}}
+    assert counters.requests == {"lines": {"ingress": {"allowed": 2, "denied": 1}}}
     assert (counters.open, counters.draining) == (7, True)
     assert (counters.faults, counters.closed) == ({"test/lines": 1}, {"idle": 1})
 
 
 def test_numbers_of_a_proxy_that_has_ended_stay_in_the_sum() -> None:
     past = Totals()
-    past.add(Counters(open=3, waiting=0, accepted=5, requests={"http": {"denied": 2}}, faults={"web/http": 1}))
+    requests = {"http": {"egress": {"denied": 2}}}
+    past.add(Counters(open=3, waiting=0, accepted=5, requests=requests, faults={"web/http": 1}))
     told = summary(None, (), past, restarts=1, trouble="it ended")
     assert (told["state"], told["connections"], told["accepted"]) == ("away", 0, 5)
-    assert told["requests"] == [{"protocol": "http", "verdict": "denied", "count": 2}]
+    assert told["requests"] == [{"protocol": "http", "direction": "egress", "verdict": "denied", "count": 2}]
     assert told["problems"] == ["it ended"]
 
 
-def test_metrics_are_by_protocol_and_verdict() -> None:
+def test_metrics_are_by_protocol_direction_and_verdict() -> None:
+    """Two nodes' proxies count one request, each in its direction; a connection without rules any more has none."""
     past = Totals()
-    past.add(Counters(open=0, waiting=0, requests={"http": {"denied": 2}}, faults={"web/http": 1}))
+    requests: dict[str, dict[str, dict[str, int]]] = {"http": {"egress": {"denied": 2}, "": {"allowed": 1}}}
+    past.add(Counters(open=0, waiting=0, requests=requests, faults={"web/http": 1}))
     found = {
         (sample.name, *sample.labels.values()): sample.value
         for family in families(summary(None, (), past, restarts=0, trouble=""))
         for sample in family.samples
     }
-    assert found["netloom_l7_requests_total", "http", "denied"] == 2
+    assert found["netloom_l7_requests_total", "http", "egress", "denied"] == 2
+    assert found["netloom_l7_requests_total", "http", "none", "allowed"] == 1
     assert found["netloom_l7_parser_faults_total", "web", "http"] == 1
     assert found["netloom_proxy_up",] == 0

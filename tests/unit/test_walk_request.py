@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.agent.walk.walker import read_walk
+from netloom.agent.walk.walker import SaidWords, read_walk
 from netloom.model.errors import Invalid
 
 PACKET = {"destination": "10.0.0.2"}
@@ -35,9 +35,16 @@ def test_a_frame_from_the_wire_is_taken_as_it_is() -> None:
     assert (request.frame, request.probe) == (b"\xab" * 60, None)
 
 
+def test_what_the_client_says_is_bytes() -> None:
+    request = read_walk(body(request={"protocol": "memcached", "data": "get \x80\r\n"}, proxied=True))
+    assert (request.request, request.is_proxied) == (SaidWords("memcached", b"get \x80\r\n"), True)
+
+
 @pytest.mark.parametrize(
     ("raw", "names"),
     [
+        (body(request={"protocol": "http", "data": "\u0100"}), "expected those up to 0xff"),
+        (body(request={"data": ""}), "protocol"),
         (body(start="moon"), "start"),
         (body(packet=None), "needs a packet"),
         (body(packet={}), "destination"),

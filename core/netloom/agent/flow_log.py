@@ -141,3 +141,7 @@ class FlowLog:
     def recent(self) -> Iterator[Flow]:
         """The flows that are there now, oldest first; each is decoded when it is asked for."""
         return (item.flow() for item in self.items() if not isinstance(item, Loss))
+
+    def requests(self) -> Iterator[Flow]:
+        """Those among them that the proxy told of."""
+        return (item.flow() for item in self.items() if isinstance(item, RequestRecord))

@@ -63,6 +63,7 @@ def _request_view(request: L7Request) -> Json:
     return {
         "protocol": request.protocol,
         "verdict": request.verdict,
+        "direction": request.direction,
         "fields": dict(request.fields),
         "answer": dict(request.answer),
         "latency_ns": request.latency_ns,

@@ -317,6 +317,8 @@ SCHEMAS: dict[str, Json] = {
             "packet": {"$ref": "#/components/schemas/WalkPacket"},
             "frame": STRING,
             "reply": TRUTH,
+            "proxied": TRUTH,
+            "request": schema({"protocol": STRING, "data": STRING}),
         },
     ),
     "WalkPacket": schema(

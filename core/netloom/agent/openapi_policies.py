@@ -104,7 +104,7 @@ def _list_of(item: Json) -> Json:
 
 _FILES = _list_of(schema({"name": STRING, "text": STRING}))
 _END: Json = {"anyOf": [STRING, schema({"name": STRING, "addresses": STRINGS})]}
-_REACHES = _list_of(schema({"protocol": STRING, "first": NUMBER, "last": NUMBER, "audited": TRUTH}))
+_REACHES = _list_of(schema({"protocol": STRING, "first": NUMBER, "last": NUMBER, "audited": TRUTH, "by_proxy": TRUTH}))
 _PARTY = schema({"name": STRING, "identity": NUMBER, "exists": TRUTH, "labels": STRINGS, "address": MAYBE})
 _SOURCES = _list_of(schema({"policy": STRING, "path": STRING, "effect": {"type": "string", "enum": ["allow", "deny"]}}))
 _SIDE: Json = {
@@ -126,6 +126,7 @@ _SIDE: Json = {
 }
 _L7_RULE: Json = {"anyOf": [{"type": "null"}, schema({"policy": STRING, "path": STRING, "rule": OBJECT})]}
 _JUDGED: Json = {"anyOf": [{"type": "null"}, schema({"verdict": STRING, "rule": _L7_RULE})]}
+_REQUEST = schema({"request": OBJECT, "verdict": STRING, "egress": _JUDGED, "ingress": _JUDGED, "answer": OBJECT})
 _INHABITANT = schema(
     {
         "name": STRING,
@@ -144,6 +145,7 @@ _CELL_CHANGE = schema(
         "opened": _REACHES,
         "closed": _REACHES,
         "audited": _REACHES,
+        "redirected": _REACHES,
     }
 )
 
@@ -185,9 +187,7 @@ POLICY_SCHEMAS: dict[str, Json] = {
                         "egress": _SIDE,
                         "ingress": _SIDE,
                         "verdict": STRING,
-                        "requests": _list_of(
-                            schema({"request": OBJECT, "verdict": STRING, "egress": _JUDGED, "ingress": _JUDGED})
-                        ),
+                        "requests": _list_of(_REQUEST),
                         "passes": TRUTH,
                     }
                 )
@@ -202,6 +202,8 @@ POLICY_SCHEMAS: dict[str, Json] = {
             "replayed": OBJECT,
             "flows": OBJECTS,
             "flow_changes": NUMBER,
+            "replays": OBJECTS,
+            "replay_changes": NUMBER,
             "cells": _list_of(_CELL_CHANGE),
             "cell_changes": NUMBER,
             "requests": _list_of(schema({"identity": NUMBER, "gone": STRINGS, "new": STRINGS})),

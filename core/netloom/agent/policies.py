@@ -150,6 +150,11 @@ class Policies:
         """Entries that a subject's table can have."""
         return self._tables.room
 
+    @property
+    def judged(self) -> Mapping[IdentityId, L7Table]:
+        """What the proxy is told of requests, by subject."""
+        return self._requests.tables
+
     def policy(self, name: PolicyName) -> Policy:
         """One policy. Raises NotFound."""
         found = self.repository.policy(name)

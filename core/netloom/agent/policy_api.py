@@ -10,6 +10,7 @@ from aiohttp import web
 
 from netloom.agent import policy_views
 from netloom.agent.answers import answer, large_answer, read_body, read_number, read_truth, refuse_others
+from netloom.agent.judging import bytes_of
 from netloom.agent.policy_changes import File, PolicyChanges
 from netloom.agent.policy_everybody import Everybody, Whom
 from netloom.agent.policy_facts import sources_of
@@ -148,7 +149,7 @@ class PolicyApi:
             services=tuple(body.services),
             family=body.family,
             protocol=body.protocol,
-            data=_bytes(body.data),
+            data=bytes_of(body.data),
         )
         return answer(await self._traces.trace(asked))
 
@@ -173,14 +174,6 @@ def _files(found: list[FileBody]) -> list[File]:
 
 def _end(body: str | NamedBody) -> str | Named:
     return body if isinstance(body, str) else Named(body.name, tuple(body.addresses))
-
-
-def _bytes(text: str) -> bytes:
-    """Each character is a byte of its number: JSON has no bytes. Raises Invalid."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise Invalid(f"data has the character {text[error.start]!r}, expected those up to 0xff, one a byte") from None
 
 
 def _seconds(request: web.Request) -> float:

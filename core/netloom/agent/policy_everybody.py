@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from netloom.agent import policy_views as views
+from netloom.agent.comparison_views import flow_view, replay_view
 from netloom.agent.policies import Policies
 from netloom.agent.policy_changes import File, read_aside
 from netloom.agent.policy_questions import Sources, caveats, standing_view
@@ -15,12 +16,12 @@ from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.labels import Label
 from netloom.policy.census import Population, census, namespace_of
-from netloom.policy.explain import Trace
 from netloom.policy.matrix import matrix
 from netloom.policy.names import find_policies
+from netloom.policy.replay import Replay, replay
 from netloom.policy.selection import is_reserved
 from netloom.policy.snapshot import snapshot
-from netloom.policy.whatif import CellChange, Comparison, FlowChange, what_if
+from netloom.policy.whatif import CellChange, Comparison, what_if
 
 MAX_ENDS: Final = 250
 """Of a matrix: more are neither read nor drawn, and would take the agent's time."""
@@ -40,6 +41,18 @@ class Whom:
     """Whether identities count that no endpoint is known of."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """What became of a question about other policies."""
+
+    found: Comparison
+    requests: Replay
+    too_many: int
+    """Ends, where these are too many to compare who reaches whom; else 0."""
+    counts: dict[str, int]
+    """Flows of each source."""
+
+
 class Everybody:
     """Answers for one node, of the whole cluster as it knows it."""
 
@@ -57,33 +70,45 @@ class Everybody:
         population = self._population(Whom())
         more = tuple(map(self._policies.as_enforced, found.policies))
 
-        def compare() -> tuple[Comparison, int, dict[str, int]]:
+        def compare() -> _Compared:
             flows = {source.name: dict.fromkeys(source.read()) for source in self._sources.seen}
             before, after = standing.build(), standing.build(more=more, without=without)
             everybody = census(population, (before, after))
             too_many = len(everybody) > MAX_ENDS
             seen = dict.fromkeys(flow for found in flows.values() for flow in found)
-            compared = what_if(before, after, seen, () if too_many else everybody)
-            return compared, len(everybody) if too_many else 0, {name: len(found) for name, found in flows.items()}
+            return _Compared(
+                found=what_if(before, after, seen, () if too_many else everybody),
+                requests=replay(before, after, self._sources.requests(), self._policies.parsers),
+                too_many=len(everybody) if too_many else 0,
+                counts={name: len(found) for name, found in flows.items()},
+            )
 
-        compared, too_many, counts = await asyncio.to_thread(compare)
-        notes = (
-            [f"{too_many} ends are too many to compare who reaches whom, at most {MAX_ENDS} are"] if too_many else []
-        )
+        return self._comparison_view(await asyncio.to_thread(compare))
+
+    def _comparison_view(self, compared: _Compared) -> views.Json:
+        found, many = compared.found, compared.too_many
+        notes = [f"{many} ends are too many to compare who reaches whom, at most {MAX_ENDS} are"] if many else []
         return {
             **standing_view(self._policies),
             "notes": [*notes, *caveats(self._policies)],
-            "replayed": {"flows": compared.replayed, "sources": counts},
-            "flows": [_flow_view(change) for change in compared.flows[:MAX_SHOWN]],
-            "flow_changes": len(compared.flows),
-            "cells": [self._cell_view(one) for one in compared.cells[:MAX_SHOWN]],
-            "cell_changes": len(compared.cells),
+            "replayed": {
+                "flows": found.replayed,
+                "sources": compared.counts,
+                "requests": compared.requests.replayed,
+                "untold": dict(compared.requests.untold),
+            },
+            "flows": [flow_view(change) for change in found.flows[:MAX_SHOWN]],
+            "flow_changes": len(found.flows),
+            "replays": [replay_view(change) for change in compared.requests.changes[:MAX_SHOWN]],
+            "replay_changes": len(compared.requests.changes),
+            "cells": [self._cell_view(one) for one in found.cells[:MAX_SHOWN]],
+            "cell_changes": len(found.cells),
             "requests": [
                 {"identity": int(one.identity), "gone": list(one.gone), "new": list(one.new)}
-                for one in compared.requests[:MAX_SHOWN]
+                for one in found.requests[:MAX_SHOWN]
             ],
-            "request_changes": len(compared.requests),
-            "changes": bool(compared),
+            "request_changes": len(found.requests),
+            "changes": bool(found or compared.requests.changes),
         }
 
     def _cell_view(self, changed: CellChange) -> views.Json:
@@ -93,6 +118,7 @@ class Everybody:
             "opened": views.reaches_view(changed.change.opened),
             "closed": views.reaches_view(changed.change.closed),
             "audited": views.reaches_view(changed.change.audited),
+            "redirected": views.reaches_view(changed.change.redirected),
         }
 
     async def matrix(self, whom: Whom) -> views.Json:
@@ -146,33 +172,3 @@ class Everybody:
             for one in self._sources.endpoints()
             if one.identity == identity and one.pod_name
         ]
-
-
-def _flow_view(change: FlowChange) -> views.Json:
-    protocol, service = change.seen.service
-    return {
-        "source": {"identity": int(change.seen.source.identity), "address": str(change.seen.source.address)},
-        "destination": {
-            "identity": int(change.seen.destination.identity),
-            "address": str(change.seen.destination.address),
-        },
-        "protocol": views.protocol_name(protocol),
-        "port": service,
-        "count": change.count,
-        "becomes": str(change.becomes),
-        "before": _verdict_view(change.before),
-        "after": _verdict_view(change.after),
-    }
-
-
-def _verdict_view(found: Trace) -> views.Json:
-    """A verdict with whoever is the cause: of a denial the end that denies, else both."""
-    sides = [side for side in (found.egress, found.ingress) if side is not None]
-    guilty = [side for side in sides if side.decision.verdict is found.verdict] or sides
-    by_default = "default" in found.verdict
-    return {
-        "verdict": str(found.verdict),
-        "direction": guilty[0].direction.name.lower() if guilty else "",
-        "because": [views.source_view(source) for side in guilty for source in side.decision.sources],
-        "isolated_by": [str(name) for side in guilty for name in side.decision.isolated_by] if by_default else [],
-    }

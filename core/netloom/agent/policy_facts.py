@@ -28,6 +28,7 @@ def sources_of(agent: Agent) -> Sources:
             policy_seen.connections(lambda: agent.connections.live()),  # noqa: PLW0108
             policy_seen.events(lambda: agent.monitor.log.recent()),  # noqa: PLW0108
         ),
+        requests=lambda: policy_seen.requests(agent.monitor.log.requests),
     )
 
 

@@ -14,6 +14,7 @@ from netloom.agent.policy_seen import SeenSource
 from netloom.agent.policy_views import Json
 from netloom.model.address import Address
 from netloom.model.endpoint import Endpoint
+from netloom.policy.replay import SeenRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Sources:
     identity_at: Callable[[Address], int]
     """Whom the data path takes for the owner of an address."""
     seen: Sequence[SeenSource] = ()
+    requests: Callable[[], Iterable[SeenRequest]] = tuple
+    """Those that this node has seen lately; called in a thread."""
 
 
 def enforces(policies: Policies) -> bool:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from netloom.model.address import Address
+from netloom.model.flow import Flow
 from netloom.model.identity import IdentityId
 from netloom.policy.explain import End
 from netloom.policy.questions import PROTOCOLS
+from netloom.policy.replay import SeenRequest
 from netloom.policy.whatif import Seen
 
 NEW = "new"
@@ -142,6 +144,16 @@ def events(recent: Callable[[], Iterable[SeenEvent]]) -> SeenSource:
                 yield Seen(*ends, (number, event.service), packet.source_port or 0)
 
     return SeenSource(name="events", read=read)
+
+
+def requests(recent: Callable[[], Iterable[Flow]]) -> Iterator[SeenRequest]:
+    """Requests that this node's proxy has told of; not connections that broke."""
+    for flow in recent():
+        packet, request = flow.packet, flow.request
+        if request is None or request.verdict == "error" or packet.source is None or packet.destination is None:
+            continue
+        ends = _end(flow.source_identity, packet.source), _end(flow.destination_identity, packet.destination)
+        yield SeenRequest(*ends, packet.destination_port or 0, request.protocol, tuple(request.fields.items()))
 
 
 def protocol_number(protocol: int | str) -> int | None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from netloom.agent import policy_views as views
+from netloom.agent.judging import judged, said_in
 from netloom.agent.policies import Policies
 from netloom.agent.policy_questions import Sources, caveats, enforces, standing_view
 from netloom.model.address import Family
-from netloom.model.errors import Invalid, NotFound, Unavailable
+from netloom.model.errors import Invalid
 from netloom.model.identity import IdentityId, Reserved
 from netloom.model.labels import Label
 from netloom.policy.explain import trace
-from netloom.policy.l7_trace import RequestTrace, Said, is_about_requests, sides_of, trace_requests
+from netloom.policy.l7_trace import RequestTrace, Said, is_about_requests, sides_of
 from netloom.policy.questions import (
     Known,
     Party,
@@ -34,8 +35,6 @@ from netloom.policy.snapshot import snapshot
 
 MAX_TRACES: Final = 256
 """Packets of one question."""
-PARSER_TIMEOUT_S: Final = 5.0
-T = TypeVar("T")
 _HOST: Final = IdentityId(Reserved.HOST)
 
 
@@ -79,7 +78,7 @@ class Traces:
             repository = await asyncio.to_thread(
                 standing.build, identities={number: one for one, number in new.items()}
             )
-        said = self._said(asked)
+        said = said_in(self._policies.parsers, asked.protocol, asked.data) if asked.protocol else None
         pairs = [(_numbered(one, new), _numbered(other, new)) for one in sources for other in destinations]
         traces = [
             await self._traced(repository, _as_seen(one, other, known), service, asked.family, said)
@@ -122,15 +121,6 @@ class Traces:
             )
         return (at_addresses(asked.name, addresses, known),)
 
-    def _said(self, asked: TraceQuestion) -> Said | None:
-        """Raises NotFound for a protocol that no plugin of this node gives."""
-        if not asked.protocol:
-            return None
-        if asked.protocol not in self._policies.parsers:
-            known = ", ".join(sorted(self._policies.parsers)) or "none"
-            raise NotFound(f'no plugin of this node speaks "{asked.protocol[:60]}"; known: {known}')
-        return Said(protocol=self._policies.parsers[asked.protocol], data=asked.data)
-
     async def _traced(
         self,
         repository: Repository,
@@ -145,8 +135,7 @@ class Traces:
         found = trace(repository, *ends, service)
         requests: tuple[RequestTrace, ...] = ()
         if said is not None and is_about_requests(found, service):
-            applying = sides_of(repository, *ends, service[1])
-            requests = await _within_reason(asyncio.to_thread(trace_requests, applying, said), said)
+            requests = await judged(sides_of(repository, *ends, service[1]), said)
         sides = {"egress": found.egress, "ingress": found.ingress}
         closed = [one.subject in self._policies.closed for one in sides.values() if one is not None]
         return {
@@ -178,18 +167,6 @@ class Traces:
             "labels": sorted(map(str, repository.labels_of(party.identity) or ())),
             "address": None if address is None else str(address),
         }
-
-
-async def _within_reason(work: Awaitable[T], said: Said) -> T:
-    """A parser is its plugin's code. Raises Unavailable when it takes too long; its thread is left to itself."""
-    try:
-        async with asyncio.timeout(PARSER_TIMEOUT_S):
-            return await work
-    except TimeoutError:
-        raise Unavailable(
-            f"the parser of {said.protocol.name} has not read the request in {PARSER_TIMEOUT_S:g} s: its plugin is at "
-            "fault"
-        ) from None
 
 
 def _numbered(party: Party, new: Mapping[frozenset[Label], IdentityId]) -> Party:

@@ -138,13 +138,15 @@ def request_view(request: RequestTrace) -> Json:
         "request": dict(request.described),
         "verdict": str(request.verdict),
         **{
-            name: None if side is None else {"verdict": str(side.verdict), "rule": _l7_rule_view(side.rule)}
+            name: None if side is None else {"verdict": str(side.verdict), "rule": l7_rule_view(side.rule)}
             for name, side in (("egress", request.egress), ("ingress", request.ingress))
         },
+        "answer": dict(request.answer),
     }
 
 
-def _l7_rule_view(rule: L7Rule | None) -> Json | None:
+def l7_rule_view(rule: L7Rule | None) -> Json | None:
+    """A rule about requests, with its place."""
     return None if rule is None else {"policy": rule.policy, "path": rule.origin, "rule": json.loads(rule.rule)}
 
 
@@ -168,6 +170,7 @@ def reach_view(reach: Reach) -> Json:
         "first": reach.first,
         "last": reach.last,
         "audited": reach.audited,
+        "by_proxy": reach.by_proxy,
     }
 
 

@@ -34,6 +34,8 @@ class Memory(Enum):
     NONE = "none"
     KEY_AND_FOUND = "key and found"
     """Second argument before the call, result after it: a lookup in a map."""
+    KEY_AND_GIVEN = "key and given"
+    """Second and third argument before the call: an entry that is written to a map."""
     KEY = "key"
     """Second argument before the call, as long as the map's key."""
     BUFFER_2 = "buffer at 2"
@@ -62,7 +64,7 @@ HELPERS = {
     helper.number: helper
     for helper in (
         Helper(1, "map_lookup_elem", 2, _NOTED, Memory.KEY_AND_FOUND),
-        Helper(2, "map_update_elem", 4, _NOTED, Memory.KEY),
+        Helper(2, "map_update_elem", 4, _NOTED, Memory.KEY_AND_GIVEN),
         Helper(3, "map_delete_elem", 2, _NOTED, Memory.KEY),
         Helper(5, "ktime_get_ns", 0, by_chance=True),
         Helper(6, "trace_printk", 5, _WITHHELD),

@@ -54,7 +54,7 @@ class CallRecord:
     before: Memory128
     """What an argument pointed to before the call."""
     after: Memory128
-    """What an argument, or the result, pointed to after it."""
+    """What an argument, or the result, pointed to after it; what was written to a map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +166,10 @@ def _noting(helper: Helper, number: int, sizes: Sizes) -> Code:
     code = Code()
     _save_arguments(code, helper)
     _begin_record(code, helper, number)
-    if helper.memory in (Memory.KEY, Memory.KEY_AND_FOUND):
+    if helper.memory in (Memory.KEY, Memory.KEY_AND_FOUND, Memory.KEY_AND_GIVEN):
         _read(code, into="before", source=7, size=sizes.key_bytes)
+        if helper.memory is Memory.KEY_AND_GIVEN:
+            _read(code, into="after", source=8, size=sizes.value_bytes)
     elif helper.memory is not Memory.NONE:
         _read_buffer(code, helper, "before")
     _make_call(code, helper, "noted")

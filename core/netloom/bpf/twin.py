@@ -84,7 +84,7 @@ class NotedCall:
     before: bytes
     """Key or buffer before the call; empty when there is none."""
     after: bytes
-    """Value found, or buffer after the call; empty when there is none, and of a map found in a map."""
+    """Value found or written, or buffer after the call; empty when there is none, and of a map found in a map."""
     made: bool
     """False when the walk withheld the call."""
 
@@ -117,7 +117,7 @@ class Twins:
         """
         require_walks()
         self._slots: dict[CallSlot, str] | None = None
-        self._harmless = all(is_harmless(item) for item in objects)
+        self._harmless = {item.name: is_harmless(item) for item in objects}
         self._by_chance = any(is_by_chance(item) for item in objects)
         used = {name for item in objects for _, name in item.map_refs} - {CALLS.name}
         self._specs = {name: maps[name].spec for name in used}
@@ -171,7 +171,8 @@ class Twins:
 
         Raises Unavailable when its twins do not agree, KernelError when the kernel does not take the packet.
         """
-        noted = self._agreed(name, arrival) if self._harmless else self._run(name, arrival, _NO_TUNNEL)
+        compared = self._is_harmless(name)
+        noted = self._agreed(name, arrival) if compared else self._run(name, arrival, _NO_TUNNEL)
         if arrival.tunnel is not None:
             noted = self._run(name, arrival, arrival.tunnel)
         return TwinRun(
@@ -180,8 +181,12 @@ class Twins:
             mark=noted.result.mark,
             calls=self._calls_of(noted.records),
             events=noted.events,
-            compared=self._harmless,
+            compared=compared,
         )
+
+    def _is_harmless(self, name: str) -> bool:
+        """With whatever stage it may go on to."""
+        return all(self._harmless[each] for each in (name, *(self._slots or {}).values()))
 
     def _agreed(self, name: str, arrival: Arrival) -> _Noted:
         """A run of the noting twin that did what the plain one does.
@@ -259,7 +264,8 @@ class Twins:
         else:
             spec = self._specs[map_name]
             found = record.result if helper.memory is Memory.KEY_AND_FOUND and not spec.inner else 0
-            sizes = (spec.key_bytes, spec.value_bytes if found else 0)
+            has_value = found or helper.memory is Memory.KEY_AND_GIVEN
+            sizes = (spec.key_bytes, spec.value_bytes if has_value else 0)
         before = b"" if record.before_failed else record.before[: sizes[0]]
         after = b"" if record.after_failed else record.after[: sizes[1]]
         return before, after

@@ -157,9 +157,18 @@ def with_macs(frame: bytes, *, source: bytes, destination: bytes) -> bytes:
 
 def with_hop_taken(frame: bytes) -> bytes:
     """One off the TTL of an IP packet in a frame."""
-    at = ETHERNET_BYTES + (8 if frame[ETHERNET_BYTES] >> 4 == 4 else 7)
-    changed = frame[:at] + bytes([frame[at] - 1]) + frame[at + 1 :]
+    return with_ttl(frame, frame[_ttl_at(frame)] - 1)
+
+
+def with_ttl(frame: bytes, ttl: int) -> bytes:
+    """An IP packet in a frame with so many hops before it."""
+    at = _ttl_at(frame)
+    changed = frame[:at] + bytes([ttl]) + frame[at + 1 :]
     return frame[:ETHERNET_BYTES] + _with_header_checksum(changed[ETHERNET_BYTES:])
+
+
+def _ttl_at(frame: bytes) -> int:
+    return ETHERNET_BYTES + (8 if frame[ETHERNET_BYTES] >> 4 == 4 else 7)
 
 
 def with_source(frame: bytes, source: Address) -> bytes:

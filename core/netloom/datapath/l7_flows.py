@@ -19,7 +19,7 @@ def l7_flow(request: L7Request, packet: Packet, identities: tuple[int, int], at_
         at_ns=at_ns,
         code=_CODES[request.verdict],
         text=request.verdict,
-        direction="egress" if request.direction == "egress" else "ingress",
+        direction="" if request.direction == "both" else request.direction,
         source_identity=source,
         destination_identity=destination,
         endpoint_id=0,

@@ -92,8 +92,8 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True, tag="counters"):
     accepted: int = 0
     lost_records: int = 0
     """Told nobody: there was no room."""
-    requests: dict[str, dict[str, int]] = {}
-    """By protocol and verdict."""
+    requests: dict[str, dict[str, dict[str, int]]] = {}
+    """By protocol, direction and verdict; the direction as in :class:`Access`."""
     closed: dict[str, int] = {}
     """Connections the proxy refused or broke, by reason."""
     faults: dict[str, int] = {}

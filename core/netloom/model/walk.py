@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,6 +19,8 @@ class Place(StrEnum):
     """A device without one, which passes the packet on; a tunnel device wraps or unwraps it."""
     STACK = "stack"
     """The node's own IP stack: routes, forwarding, masquerading, local delivery."""
+    PROXY = "proxy"
+    """The node's proxy, which has a connection of its own with each end."""
 
 
 class Fate(StrEnum):
@@ -32,6 +35,8 @@ class Fate(StrEnum):
     """It leaves for an address outside of the cluster."""
     PROXY = "proxy"
     """The node's proxy has it, and lets each request go on that may."""
+    DENIED = "denied"
+    """The connection stands; the proxy lets the request go no further, and answers the client itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Call:
     key: Any = None
     """Decoded; None when the call has none."""
     value: Any = None
-    """What was found, decoded; None when nothing was, or the call finds nothing."""
+    """What was found or written, decoded; None when there is nothing of it."""
     result: int = 0
     made: bool = True
     """False when it would have reached beyond the packet: it was told to have succeeded."""
@@ -118,6 +123,8 @@ class Hop:
     answer: bool = False
     """Whether what moves on is an answer to the packet, which itself was dropped."""
     notes: tuple[str, ...] = ()
+    requests: tuple[Mapping[str, Any], ...] = ()
+    """What the proxy says of each, for ``proxy``: as a trace of policies has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +139,7 @@ class Ending:
     """Who has it, for ``DELIVERED`` to a workload; 0 for the node itself."""
     drop: Drop | None = None
     answer: str = ""
-    """What was sent back, for ``DROPPED``; "" when nothing was."""
+    """What was sent back, for ``DROPPED`` and ``DENIED``; "" when nothing was."""
     frame: bytes = b""
     """On the wire, for ``NODE`` and ``WORLD``."""
 

@@ -40,7 +40,7 @@ from netloom.plugins.contract import (
 )
 from netloom.plugins.hookspecs import hookimpl
 from netloom.plugins.native import NativeCidrs
-from netloom.plugins.protocols import Exchange, Judge, L7Protocol, Op, OpKind, Parser
+from netloom.plugins.protocols import Exchange, Judge, L7Protocol, Op, OpKind, Parser, Untold
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -101,6 +101,7 @@ __all__ = [
     "Store",
     "StoreEvent",
     "Tunnel",
+    "Untold",
     "Version",
     "WorkloadKind",
     "hookimpl",

@@ -298,6 +298,8 @@ def protocols(value: Any) -> tuple[L7Protocol, ...]:
         for name in ("matcher", "describe", "new_parser"):
             if not callable(getattr(protocol, name)):
                 raise Junk(f'returned protocol "{protocol.name}" whose {name} cannot be called')
+        if protocol.recall is not None and not callable(protocol.recall):
+            raise Junk(f'returned protocol "{protocol.name}" whose recall cannot be called')
     return found
 
 

@@ -72,6 +72,10 @@ Judge = Callable[[Any], Exchange]
 """Called with a request of the protocol, in the order in which requests came."""
 
 
+class Untold(Exception):
+    """Of a request that was recalled, a rule asks what the access log has not told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class L7Protocol:
     """A protocol that policies may name."""
@@ -86,3 +90,7 @@ class L7Protocol:
     """What the access log tells of a request: few words, by name."""
     new_parser: Callable[[Judge], Parser]
     """Called once a connection."""
+    recall: Callable[[Mapping[str, str]], Any] | None = None
+    """The request of which ``describe`` has told this, for questions about policies that are not in force. What was not
+    told raises :exc:`Untold` as soon as a rule asks for it, so that nobody guesses. None: requests of the protocol are
+    not asked about again."""

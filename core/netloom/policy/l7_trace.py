@@ -5,14 +5,17 @@ The protocol's own parser reads them, so a trace is asked what a client would sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import zip_longest
 from typing import Any, Final
 
 from netloom.config.document import compose
 from netloom.config.schema import Reader
 from netloom.model.errors import ConfigError, Invalid
-from netloom.model.l7 import L7Entry, L7Rule
+from netloom.model.identity import IdentityId
+from netloom.model.l7 import L7Entry, L7Rule, L7Table
 from netloom.plugins.l7.driver import Broken, Driver
 from netloom.plugins.protocols import L7Protocol
 from netloom.policy.explain import End, Trace
@@ -20,7 +23,6 @@ from netloom.policy.l7_tables import l7_table
 from netloom.policy.l7_verdicts import L7Decision, L7Verdict, applying, decide
 from netloom.policy.ports import TCP
 from netloom.policy.repository import Repository
-from netloom.policy.table import Direction
 
 MAX_REQUESTS: Final = 100
 """Of one question."""
@@ -43,6 +45,8 @@ class RequestTrace:
     """As the access log has it."""
     egress: L7Decision | None
     ingress: L7Decision | None
+    answer: Mapping[str, str] = field(default_factory=dict)
+    """What the access log tells of the answer that a client gets in the server's place; nothing where it gets none."""
 
     @property
     def verdict(self) -> L7Verdict:
@@ -59,11 +63,21 @@ class Sides:
     ingress: tuple[L7Entry, ...]
 
 
+TableOf = Callable[[IdentityId], L7Table | None]
+"""The table of a subject; None when nothing is said of its requests."""
+
+
 def sides_of(repository: Repository, source: End, destination: End, port: int) -> Sides:
-    """Of a connection to a port of TCP."""
+    """Of a connection to a port of TCP, by what policies say of both ends."""
+    return sides_by(partial(l7_table, repository), source, destination, port)
+
+
+def sides_by(table_of: TableOf, source: End, destination: End, port: int) -> Sides:
+    """Of a connection to a port of TCP, by the tables that one proxy has."""
+    egress, ingress = table_of(source.identity), table_of(destination.identity)
     return Sides(
-        egress=_entries(repository, Direction.EGRESS, source, destination, port),
-        ingress=_entries(repository, Direction.INGRESS, destination, source, port),
+        egress=applying(egress.egress, destination.identity, destination.address, port) if egress else (),
+        ingress=applying(ingress.ingress, source.identity, source.address, port) if ingress else (),
     )
 
 
@@ -78,8 +92,8 @@ def trace_requests(sides: Sides, said: Said) -> tuple[RequestTrace, ...]:
             f"policies judge these requests as {' and '.join(sorted(spoken))}, the question is about "
             f"{said.protocol.name}"
         )
-    reader = _Reader(said.protocol)
-    return tuple(
+    reader = RuleReader(said.protocol)
+    found = tuple(
         RequestTrace(
             described=dict(said.protocol.describe(request)),
             egress=decide(sides.egress, reader.holds(request)) if sides.egress else None,
@@ -87,6 +101,7 @@ def trace_requests(sides: Sides, said: Said) -> tuple[RequestTrace, ...]:
         )
         for request in requests_in(said)
     )
+    return tuple(_with_answers(found, said))
 
 
 def is_about_requests(found: Trace, service: tuple[int, int]) -> bool:
@@ -97,34 +112,55 @@ def is_about_requests(found: Trace, service: tuple[int, int]) -> bool:
 
 def requests_in(said: Said) -> tuple[Any, ...]:
     """What the protocol's parser takes the bytes for, as values of its own. Raises Invalid."""
-    found: list[Any] = []
-
-    def judge(request: Any) -> _Unjudged:
-        if len(found) == MAX_REQUESTS:
-            raise Invalid(f"more than {MAX_REQUESTS} requests in one question")
-        found.append(request)
-        return _Unjudged()
-
-    actions = Driver(said.protocol.new_parser(judge)).feed(said.data, reply=False)
-    broken = next((action for action in actions if isinstance(action, Broken)), None)
+    found, broken = _exchanges(said, allowed=True)
     if broken is not None:
         raise Invalid(f"{said.data[:60]!r} is no request of {said.protocol.name}: {broken.why}")
     if not found:
         raise Invalid(f"{said.data[:60]!r} is no whole request of {said.protocol.name}: it asks for more bytes")
-    return tuple(found)
+    return tuple(exchange.request for exchange in found)
 
 
-class _Unjudged:
-    """An exchange that nobody waits for."""
+def _with_answers(found: tuple[RequestTrace, ...], said: Said) -> Iterator[RequestTrace]:
+    """The parser itself tells how it refuses: it is asked once more, where somebody is denied, and refuses everybody.
 
-    allowed = True
+    So nobody waits for the answers to those who are allowed. Where a refusal ends the connection, those behind it have
+    none.
+    """
+    is_denied = [one.verdict is L7Verdict.DENIED and (one.egress or one.ingress) is not None for one in found]
+    refused = _exchanges(said, allowed=False)[0][: len(found)] if any(is_denied) else []
+    for one, denied, exchange in zip_longest(found, is_denied, refused):
+        yield replace(one, answer=exchange.answer) if denied and exchange else one
+
+
+def _exchanges(said: Said, *, allowed: bool) -> tuple[list[_Exchange], Broken | None]:
+    """All requests in some bytes, all allowed or all refused, and what broke the connection behind them."""
+    found: list[_Exchange] = []
+
+    def judge(request: Any) -> _Exchange:
+        if len(found) == MAX_REQUESTS:
+            raise Invalid(f"more than {MAX_REQUESTS} requests in one question")
+        found.append(_Exchange(request=request, allowed=allowed))
+        return found[-1]
+
+    actions = Driver(said.protocol.new_parser(judge)).feed(said.data, reply=False)
+    return found, next((action for action in actions if isinstance(action, Broken)), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Exchange:
+    """As the parsers' contract has it, between nobody and nobody."""
+
+    request: Any
+    allowed: bool
     rules: tuple[Any, ...] = ()
+    answer: dict[str, str] = field(default_factory=dict)
 
     def answered(self, **said: str) -> None:
-        """Nobody hears it."""
+        """By the parser itself: there is no server."""
+        self.answer = said
 
 
-class _Reader:
+class RuleReader:
     """Rules of one protocol, each read once."""
 
     def __init__(self, protocol: L7Protocol) -> None:
@@ -145,11 +181,3 @@ class _Reader:
                 raise Invalid(f"a rule of {rule.policy} cannot be read, so its port is closed: {error}") from error
             self._matchers[rule.rule] = self._protocol.matcher(read)
         return self._matchers[rule.rule]
-
-
-def _entries(repository: Repository, direction: Direction, subject: End, peer: End, port: int) -> tuple[L7Entry, ...]:
-    table = l7_table(repository, subject.identity)
-    if table is None:
-        return ()
-    entries = table.egress if direction is Direction.EGRESS else table.ingress
-    return applying(entries, peer.identity, peer.address, port)

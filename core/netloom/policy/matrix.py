@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from netloom.policy.explain import End
 from netloom.policy.ports import ICMP, ICMPV6, LAST_PORT, SCTP, TCP, UDP, exactly
 from netloom.policy.repository import Repository
 from netloom.policy.selection import has_policy
-from netloom.policy.table import DirectionTable, Isolation, Remote, Slice, Verdict, judge, together
+from netloom.policy.table import DirectionTable, Isolation, Remote, Slice, Verdict, goes_by_proxy, judge, together
 
 OTHER: Final = 255
 """Stands for every protocol without ports or types of its own here; IANA keeps the number free."""
@@ -37,10 +37,19 @@ class Reach:
     """Ports, or types of ICMP; 0 and 65535 when the protocol is ANY."""
     audited: bool
     """Whether they pass only because who would deny them is an audit policy."""
+    by_proxy: bool = False
+    """Whether they pass by way of the proxy, which judges or tells of each request."""
 
 
-State = bool | None
-"""Of a port: whether it passes only for being audited; None: it does not pass."""
+class Passing(NamedTuple):
+    """How a port passes, as :class:`Reach` says of services."""
+
+    audited: bool
+    by_proxy: bool = False
+
+
+State = Passing | None
+"""Of a port; None: it does not pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +94,9 @@ def _side(one: DirectionTable, remote: Remote) -> _Side:
 
 def put_together(found: Mapping[int, tuple[Reach, ...]]) -> tuple[Reach, ...]:
     """Ranges of every protocol, sorted; all protocols in one where they are alike."""
-    audited = {one.audited for ranges in found.values() for one in ranges}
-    if len(audited) == 1 and all(_is_whole(protocol, ranges) for protocol, ranges in found.items()):
-        return (Reach(ANY, 0, LAST_PORT, audited.pop()),)
+    states = {Passing(one.audited, one.by_proxy) for ranges in found.values() for one in ranges}
+    if len(states) == 1 and all(_is_whole(protocol, ranges) for protocol, ranges in found.items()):
+        return (Reach(ANY, 0, LAST_PORT, *states.pop()),)
     return tuple(reach for protocol in sorted(found) for reach in found[protocol])
 
 
@@ -98,22 +107,22 @@ def _is_whole(protocol: int, ranges: tuple[Reach, ...]) -> bool:
 def ranges_of(protocol: int, edges: Iterable[int], state: Callable[[int], State]) -> Iterator[Reach]:
     """Ports that pass, neighbours of the same state put together; states change at ``edges`` and nowhere else."""
     last = LAST_OF[protocol]
-    begun: tuple[int, bool] | None = None
+    begun: tuple[int, Passing] | None = None
     for start in sorted(start for start in {0, *edges} if start <= last):
         now = state(start)
         if begun is not None and now != begun[1]:
-            yield Reach(protocol, begun[0], start - 1, begun[1])
+            yield Reach(protocol, begun[0], start - 1, *begun[1])
             begun = None
         if begun is None and now is not None:
             begun = start, now
     if begun is not None:
-        yield Reach(protocol, begun[0], last, begun[1])
+        yield Reach(protocol, begun[0], last, *begun[1])
 
 
 def _ranges(protocol: int, sides: Sequence[_Side]) -> Iterator[Reach]:
     def state(port: int) -> State:
-        verdict = _verdict(sides, protocol, port)
-        return verdict.is_audited if verdict.passes else None
+        verdict, by_proxy = _verdict(sides, protocol, port)
+        return Passing(verdict.is_audited, by_proxy) if verdict.passes else None
 
     return ranges_of(protocol, _edges(protocol, sides), state)
 
@@ -127,13 +136,15 @@ def _edges(protocol: int, sides: Sequence[_Side]) -> Iterable[int]:
                     yield from (service.port, service.last_port + 1)
 
 
-def _verdict(sides: Sequence[_Side], protocol: int, port: int) -> Verdict:
+def _verdict(sides: Sequence[_Side], protocol: int, port: int) -> tuple[Verdict, bool]:
+    """And whether what passes goes by way of the proxy."""
     packet = exactly(protocol, port)
-    verdicts = []
+    verdicts, by_proxy = [], False
     for isolation, slices in sides:
         effects = 0
         for one in slices:
             match = one.match(packet)
             effects |= match[1].effects if match else 0
         verdicts.append(judge(effects, isolation))
-    return together(*verdicts)
+        by_proxy |= goes_by_proxy(effects)
+    return together(*verdicts), by_proxy

@@ -5,7 +5,7 @@ Both sides of the comparison are repositories; nothing is judged by other means 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,7 +20,7 @@ from netloom.policy.questions import Service
 from netloom.policy.reaches import ReachChange, compare
 from netloom.policy.repository import Repository
 from netloom.policy.selection import has_policy
-from netloom.policy.table import Direction, Remote, Verdict, together
+from netloom.policy.table import Decision, Direction, Remote, Verdict, together
 
 
 class Becomes(StrEnum):
@@ -131,7 +131,7 @@ def _urgency(change: FlowChange) -> tuple[int, int]:
 
 def _flow_changes(before: Repository, after: Repository, seen: Iterable[Seen]) -> Iterable[FlowChange]:
     """Flows of the same identities, prefixes and service are one kind."""
-    sides = (_Judge(before), _Judge(after))
+    sides = (Judge(before), Judge(after))
     kinds: dict[tuple[object, ...], tuple[Seen, int]] = {}
     for flow in seen:
         ends = (flow.source, flow.destination)
@@ -145,28 +145,30 @@ def _flow_changes(before: Repository, after: Repository, seen: Iterable[Seen]) -
             yield FlowChange(seen=flow, count=count, becomes=change, before=traces[0], after=traces[1])
 
 
-class _Judge:
+class Judge:
     """Verdicts of one repository, without the words: there may be a great many flows."""
 
     def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+        self.repository = repository
         self._numbers: dict[Address | None, int] = {}
 
     def remote(self, end: End) -> Remote:
+        """An end as tables know it."""
         number = self._numbers.get(end.address)
         if number is None:
-            number = self._numbers[end.address] = self._repository.remote(end.identity, end.address).prefix
+            number = self._numbers[end.address] = self.repository.remote(end.identity, end.address).prefix
         return Remote(end.identity, number)
 
-    def verdict(self, flow: Seen) -> Verdict:
+    def decisions(self, flow: Seen) -> Iterator[Decision]:
+        """Of the ends that have policies."""
         ways = ((flow.source, Direction.EGRESS, flow.destination), (flow.destination, Direction.INGRESS, flow.source))
-        return together(
-            *(
-                self._repository.table(own.identity).decide(direction, self.remote(other), *flow.service).verdict
-                for own, direction, other in ways
-                if has_policy(self._repository.labels_of(own.identity))
-            )
-        )
+        for own, direction, other in ways:
+            if has_policy(self.repository.labels_of(own.identity)):
+                yield self.repository.table(own.identity).decide(direction, self.remote(other), *flow.service)
+
+    def verdict(self, flow: Seen) -> Verdict:
+        """Of both ends."""
+        return together(*(one.verdict for one in self.decisions(flow)))
 
 
 def _cell_changes(before: Repository, after: Repository, everybody: Sequence[Inhabitant]) -> Iterable[CellChange]:

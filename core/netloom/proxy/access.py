@@ -14,7 +14,7 @@ class AccessLog:
         """``records`` are kept at most; those that come then are lost, and counted."""
         self._room = records
         self._records: deque[Access] = deque()
-        self._requests: Counter[tuple[str, Verdict]] = Counter()
+        self._requests: Counter[tuple[str, str, Verdict]] = Counter()
         self._faults: Counter[str] = Counter()
         self._closed: Counter[str] = Counter()
         self._lost = 0
@@ -26,9 +26,9 @@ class AccessLog:
         """Whether a record would be kept: one that would not need not be made."""
         return len(self._records) < self._room
 
-    def count(self, protocol: str, verdict: Verdict) -> None:
+    def count(self, protocol: str, direction: str, verdict: Verdict) -> None:
         """One request, or one broken connection."""
-        self._requests[protocol, verdict] += 1
+        self._requests[protocol, direction, verdict] += 1
 
     def fault(self, plugin: str, protocol: str) -> None:
         """A parser has broken its contract."""
@@ -55,9 +55,9 @@ class AccessLog:
 
     def counters(self, open_connections: int, *, draining: bool) -> Counters:
         """All numbers."""
-        requests: dict[str, dict[str, int]] = {}
-        for (protocol, verdict), number in self._requests.items():
-            requests.setdefault(protocol, {})[verdict] = number
+        requests: dict[str, dict[str, dict[str, int]]] = {}
+        for (protocol, direction, verdict), number in self._requests.items():
+            requests.setdefault(protocol, {}).setdefault(direction, {})[verdict] = number
         return Counters(
             open=open_connections,
             waiting=len(self._records),

@@ -349,7 +349,7 @@ class Connection:
         """An error of whoever spoke, or of policies."""
         protocol = self._applied.protocol if self._applied else self._spoken.protocol.name
         direction = self._applied.direction if self._applied else ""
-        self._shared.log.count(protocol, "error")
+        self._shared.log.count(protocol, direction, "error")
         self._shared.log.put(broken(protocol, self._ends, direction, why))
 
     def _fault(self, why: str) -> None:

@@ -48,7 +48,7 @@ class Asked:
 
     def record(self, log: AccessLog, protocol: L7Protocol, ends: Ends, said: dict[str, str], why: str = "") -> None:
         """Count it, and tell of it; of one that nothing is asked of only the count."""
-        log.count(protocol.name, self._verdict)
+        log.count(protocol.name, self._applied.direction if self._applied else "", self._verdict)
         if self._applied is None:
             return
         if not log.has_room:

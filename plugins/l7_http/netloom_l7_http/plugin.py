@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netloom.plugins import Context, Judge, L7Protocol, Parser, PluginInfo, Role, hookimpl
-from netloom_l7_http.request import describe
+from netloom_l7_http.request import describe, recall
 from netloom_l7_http.schema import Rule
 
 
@@ -22,7 +22,9 @@ def _new_parser(judge: Judge) -> Parser:
     return AnyHttp(judge)
 
 
-HTTP = L7Protocol(name="http", rule_type=Rule, matcher=_matcher, describe=describe, new_parser=_new_parser)
+HTTP = L7Protocol(
+    name="http", rule_type=Rule, matcher=_matcher, describe=describe, new_parser=_new_parser, recall=recall
+)
 
 
 class L7Http:

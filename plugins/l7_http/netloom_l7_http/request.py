@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
+
+from netloom.plugins import Untold
 
 WORD_BYTES_MAX: Final = 1000
 """Of one value that the access log tells."""
@@ -44,6 +46,26 @@ def make(method: str, path: str, host: str, headers: Mapping[str, str]) -> HttpR
     """A request that is told of by its first three."""
     told = {"method": method, "path": path[:WORD_BYTES_MAX], "host": host[:WORD_BYTES_MAX]}
     return HttpRequest(method=method, path=path, host=host, headers=headers, told=told)
+
+
+class _Untold(Mapping[str, str]):
+    """Headers that nobody has kept."""
+
+    def __getitem__(self, name: str) -> str:
+        raise Untold(f"the header {name} was not told")
+
+    def __iter__(self) -> Iterator[str]:
+        raise Untold("headers were not told")
+
+    def __len__(self) -> int:
+        raise Untold("headers were not told")
+
+
+def recall(told: Mapping[str, str]) -> HttpRequest:
+    """The request that the access log has told of, without its headers. Raises Untold for one that was cut short."""
+    if any(len(word) >= WORD_BYTES_MAX for word in told.values()):
+        raise Untold("the request was not told to its end")
+    return make(told.get("method", ""), told.get("path", ""), told.get("host", ""), _Untold())
 
 
 def describe(request: HttpRequest) -> Mapping[str, str]:

@@ -12,22 +12,26 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from netloom.agent.proxy.life import Life
 from netloom.model.l7_messages import Counters
 
+UNASKED = "none"
+"""In the place of a direction, for requests of connections that no rule is about any more."""
+
 
 class Totals:
     """Numbers of all proxies so far, so that none goes back when one of them ends."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str]] = Counter()
-        """By protocol and verdict."""
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        """By protocol, direction and verdict."""
         self.closed: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.accepted = self.lost_records = 0
 
     def add(self, counters: Counters) -> None:
         """Those of one more."""
-        for protocol, verdicts in counters.requests.items():
-            for verdict, number in verdicts.items():
-                self.requests[protocol, verdict] += number
+        for protocol, directions in counters.requests.items():
+            for direction, verdicts in directions.items():
+                for verdict, number in verdicts.items():
+                    self.requests[protocol, direction, verdict] += number
         self.closed.update(counters.closed)
         self.faults.update(counters.faults)
         self.accepted += counters.accepted
@@ -55,8 +59,8 @@ def summary(
         "accepted": totals.accepted,
         "lost_records": totals.lost_records,
         "requests": [
-            {"protocol": protocol, "verdict": verdict, "count": count}
-            for (protocol, verdict), count in sorted(totals.requests.items())
+            {"protocol": protocol, "direction": direction, "verdict": verdict, "count": count}
+            for (protocol, direction, verdict), count in sorted(totals.requests.items())
         ],
         "closed": dict(sorted(totals.closed.items())),
         "faults": dict(sorted(totals.faults.items())),
@@ -70,10 +74,10 @@ def families(told: Mapping[str, Any]) -> Iterable[Metric]:
     yield CounterMetricFamily("netloom_proxy_restarts", "Times the proxy ended by itself.", value=told["restarts"])
     yield CounterMetricFamily("netloom_proxy_lost_records", "Requests nobody was told of.", value=told["lost_records"])
     requests = CounterMetricFamily(
-        "netloom_l7_requests", "Requests judged, and connections broken.", labels=["protocol", "verdict"]
+        "netloom_l7_requests", "Requests judged, and connections broken.", labels=["protocol", "direction", "verdict"]
     )
     for row in told["requests"]:
-        requests.add_metric([row["protocol"], row["verdict"]], row["count"])
+        requests.add_metric([row["protocol"], row["direction"] or UNASKED, row["verdict"]], row["count"])
     closed = CounterMetricFamily(
         "netloom_proxy_closed_connections", "Connections the proxy refused or broke.", labels=["reason"]
     )

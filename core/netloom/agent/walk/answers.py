@@ -1,18 +1,20 @@
-"""The connection that the walk of an answer is part of, since nobody has sent what it answers. Pure.
+"""The connection that a walk's packet is part of: one that it has begun, or that which it answers in. Pure.
 
-It is given to the twins as one that must be judged again: so programs ask policies about the connection, in its own
-direction, and an answer passes exactly if what it answers may.
+Since nobody has sent what an answer answers, its connection is made up. It is given to the twins as one that must be
+judged again: so programs ask policies about the connection, in its own direction, and an answer passes exactly if what
+it answers may.
 """
 
 from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Sequence
 from typing import Final
 
-from netloom.bpf.twin import Entry
+from netloom.bpf.twin import Entry, NotedCall
 from netloom.datapath import connection_records as records
-from netloom.datapath.connections import CONNECTIONS_ANY, CONNECTIONS_TCP, ConnectionInfo
+from netloom.datapath.connections import CONNECTIONS_ANY, CONNECTIONS_TCP, ConnectionFlag, ConnectionInfo
 from netloom.datapath.craft import decapsulate
 from netloom.datapath.layout import encode
 from netloom.datapath.packets import ETHERNET_BYTES, read_packet
@@ -24,7 +26,7 @@ _ECHO: Final = {1: (0, 8), 58: (129, 128)}
 """By protocol: types of an answer and of its query."""
 
 
-def answered(frame: bytes, tunnel_port: int) -> tuple[Entry, ...]:
+def answered(frame: bytes, tunnel_port: int, *, is_proxied: bool = False) -> tuple[Entry, ...]:
     """Of a frame that answers, what the connection maps hold; nothing of another frame."""
     inner = decapsulate(frame, tunnel_port) if tunnel_port else None
     frame = inner.frame if inner else frame
@@ -46,10 +48,18 @@ def answered(frame: bytes, tunnel_port: int) -> tuple[Entry, ...]:
         destination_identity=0,
         epoch=0,
         service=ports[0],
-        flags=begun_by_high,
+        flags=begun_by_high | (ConnectionFlag.PROXIED if is_proxied else 0),
     )
     spec = CONNECTIONS_TCP if protocol == _TCP else CONNECTIONS_ANY
     return (Entry(spec.name, encode(key), encode(info)),)
+
+
+def begun_in(calls: Sequence[NotedCall]) -> Entry | None:
+    """The connection of TCP that programs have noted as begun, in the kernel's bytes; None when they have not."""
+    for call in reversed(calls):
+        if call.helper.name == "map_update_elem" and call.map == CONNECTIONS_TCP.name and call.before and call.after:
+            return Entry(call.map, call.before, call.after)
+    return None
 
 
 def _l4(frame: bytes) -> tuple[int, bytes]:

@@ -139,6 +139,10 @@ def _change_tail(call: NotedCall, _name_of: NameOf) -> str:
     return f"skb_change_tail: to {call.arguments[1] & 0xFFFFFFFF} bytes" + _failure(call)
 
 
+def _sk_assign(call: NotedCall, _name_of: NameOf) -> str:
+    return "sk_assign: for that socket" + _failure(call)
+
+
 def _failure(call: NotedCall) -> str:
     return f" (refused: error {-call.result})" if call.result < 0 else ""
 
@@ -153,6 +157,7 @@ _DESCRIBED: dict[str, Callable[[NotedCall, NameOf], str]] = {
     "skb_store_bytes": _store_bytes,
     "skb_adjust_room": _adjust_room,
     "skb_change_tail": _change_tail,
+    "sk_assign": _sk_assign,
 }
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netloom.agent.judging import judged, said_in
 from netloom.agent.walk.node import NodeFacts
-from netloom.agent.walk.walker import Sources, Walker
+from netloom.agent.walk.walker import SaidWords, Sources, Walker
 from netloom.datapath.maps import by_name
+from netloom.model.identity import IdentityId
+from netloom.policy.explain import End
+from netloom.policy.l7_trace import RequestTrace, sides_by
 
 if TYPE_CHECKING:
     from netloom.agent.core import Agent
+    from netloom.agent.policies import Policies
+    from netloom.model.connection import Connection
 
 
 def walker_of(agent: Agent) -> Walker:
@@ -19,8 +25,19 @@ def walker_of(agent: Agent) -> Walker:
             generation=lambda: agent.datapath.generation,
             maps=lambda: agent.datapath.maps,
             facts=lambda: facts_of(agent),
+            judge=lambda connection, said: judged_by(agent.policies, connection, said),
         )
     )
+
+
+async def judged_by(policies: Policies, connection: Connection, words: SaidWords) -> tuple[RequestTrace, ...]:
+    """What this node's proxy would say. Raises NotFound, Invalid or Unavailable, as a trace of policies does."""
+    said = said_in(policies.parsers, words.protocol, words.data)
+    ends = (
+        End(IdentityId(connection.source_identity), connection.source),
+        End(IdentityId(connection.destination_identity), connection.destination),
+    )
+    return await judged(sides_by(policies.judged.get, *ends, connection.destination_port), said)
 
 
 def facts_of(agent: Agent) -> NodeFacts:

@@ -11,20 +11,20 @@ import struct
 from dataclasses import replace
 from ipaddress import ip_address
 
-from netloom.agent.walk.answers import answered
+from netloom.agent.walk.answers import answered, begun_in
 from netloom.agent.walk.calls import tunnel_key
 from netloom.agent.walk.ends import enter_pod, onto_wire
 from netloom.agent.walk.node import drop_in
 from netloom.agent.walk.stack import in_stack, neighbor_mac
 from netloom.agent.walk.state import AtHook, Found, InStack, Step, Walk
 from netloom.bpf.instrument import TunnelInput
-from netloom.bpf.twin import Arrival, NotedCall, TwinRun
+from netloom.bpf.twin import Arrival, Entry, NotedCall, TwinRun
 from netloom.datapath import craft
 from netloom.datapath.packets import ETHERNET_BYTES
-from netloom.datapath.proxy import MARK_TO_PROXY
+from netloom.datapath.proxy import MARK_FROM_PROXY
 from netloom.edge.paths import NoPath, Question
 from netloom.model.address import Address
-from netloom.model.walk import Drop, Ending, Fate, Part, Place
+from netloom.model.walk import Drop, Ending, Fate, Place
 
 MAX_HOPS = 32
 """On one node; a packet that goes further goes round in a circle."""
@@ -38,7 +38,7 @@ _U32 = 0xFFFFFFFF
 _REDIR_NEIGH = struct.Struct("=I16s")
 
 
-def walk_on(walk: Walk, step: Step) -> Part:
+def walk_on(walk: Walk, step: Step) -> Ending:
     """From a first step to the packet's end on this node."""
     while not isinstance(step, Ending):
         if len(walk.hops) >= MAX_HOPS:
@@ -48,7 +48,7 @@ def walk_on(walk: Walk, step: Step) -> Part:
             step = in_stack(walk, step)
         else:
             step = _at_hook(walk, step)
-    return Part(node=walk.around.facts.node.name, hops=tuple(walk.hops), ending=_in_the_end(walk, step))
+    return _in_the_end(walk, step)
 
 
 def _in_the_end(walk: Walk, ending: Ending) -> Ending:
@@ -74,9 +74,10 @@ def _at_hook(walk: Walk, at: AtHook) -> Step:
 
 
 def _run(walk: Walk, at: AtHook, program: str) -> Step:
-    entries = answered(at.frame, walk.tunnel_port) if walk.is_reply else ()
+    entries = _remembered(walk, at)
     arrival = Arrival(frame=at.frame, ifindex=at.link.ifindex, mark=at.mark, tunnel=at.tunnel, entries=entries)
     run = walk.around.run(program, arrival)
+    walk.connection = begun_in(run.calls) or walk.connection
     reported = drop_in(run)
     passes, redirects = run.verdict in _PASSING, run.verdict == _REDIRECT
     drop = reported if passes or redirects else (reported or _silent_drop(program, run))
@@ -103,6 +104,13 @@ def _run(walk: Walk, at: AtHook, program: str) -> Step:
         return InStack(link=at.link, frame=run.frame, mark=run.mark)
     after = AtHook(link=at.link, hook="egress", frame=run.frame, mark=run.mark, tunnel=at.tunnel)
     return _transmit(walk, after, seen=True)
+
+
+def _remembered(walk: Walk, at: AtHook) -> tuple[Entry, ...]:
+    """What connection maps hold of the packet: what it answers in, or what the proxy has taken over."""
+    if at.mark == MARK_FROM_PROXY:
+        return (walk.connection,) if walk.connection else ()
+    return answered(at.frame, walk.tunnel_port, is_proxied=walk.is_proxied) if walk.is_reply else ()
 
 
 def _verdict_text(walk: Walk, run: TwinRun, drop: Drop | None, redirect: NotedCall | None) -> str:
@@ -133,8 +141,6 @@ def _redirected(walk: Walk, at: AtHook, run: TwinRun, call: NotedCall) -> Step:
         return walk.kernel_drops(Place.DEVICE, found, run.frame)
     if call.helper.name == "redirect_peer":
         return enter_pod(walk, link, run.frame)
-    if run.mark == MARK_TO_PROXY:
-        return Ending(fate=Fate.PROXY, text=f"handed to the proxy of {walk.around.facts.node.name}: it judges requests")
     if call.arguments[1] & _INGRESS:
         return AtHook(link=link, hook="ingress", frame=run.frame, mark=run.mark)
     return AtHook(link=link, hook="egress", frame=run.frame, mark=run.mark, tunnel=_set_tunnel(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from netloom.agent.walk.calls import pack_tunnel_key
@@ -9,11 +10,14 @@ from netloom.agent.walk.state import AtHook, Found, InStack, Step, Unmet, Walk
 from netloom.bpf.instrument import TunnelInput
 from netloom.datapath import craft
 from netloom.datapath.packets import ETHERNET_BYTES
+from netloom.datapath.proxy import MARK_TO_PROXY
 from netloom.edge.answers import LinkInfo
 from netloom.edge.paths import NoPath, Path, Question
 from netloom.model.address import Address
 from netloom.model.walk import Ending, Fate, Place
 
+Ends = tuple[Address, Address]
+"""Source and destination."""
 UNKNOWN_MAC = bytes(6)
 _GROUP_BIT = 1
 _DONT_FRAGMENT = 0x40
@@ -32,11 +36,11 @@ def in_stack(walk: Walk, at: InStack) -> Step:
     if isinstance(path, NoPath):
         return walk.kernel_drops(Place.STACK, Found(text=path.text), at.frame)
     if path.is_here:
-        return _here(walk, at)
+        return _to_proxy(walk, at) if at.mark == MARK_TO_PROXY else _here(walk, at)
     return _forward(walk, at, path, (source, destination))
 
 
-def addresses(frame: bytes) -> tuple[Address, Address] | None:
+def addresses(frame: bytes) -> Ends | None:
     """Source and destination of an IP packet in a frame; None when it is none."""
     ethertype, packet = int.from_bytes(frame[12:14], "big"), frame[ETHERNET_BYTES:]
     if ethertype == 0x0800 and len(packet) >= 20:
@@ -58,7 +62,7 @@ def neighbor_mac(walk: Walk, link: LinkInfo, next_hop: Address) -> tuple[bytes, 
     return UNKNOWN_MAC, () if silent else (_UNKNOWN_NEIGHBOR.format(next_hop),)
 
 
-def refused_at_the_door(at: InStack, ends: tuple[Address, Address] | None, doors: tuple[str, ...]) -> str:
+def refused_at_the_door(at: InStack, ends: Ends | None, doors: tuple[str, ...]) -> str:
     """Why the stack does not even look at the packet; "" when it does."""
     if ends is None:
         return "no IP packet: the stack has no use for it"
@@ -67,6 +71,14 @@ def refused_at_the_door(at: InStack, ends: tuple[Address, Address] | None, doors
     if at.frame[:6] != at.link.mac and not at.frame[0] & _GROUP_BIT:
         return f"addressed to {at.frame[:6].hex(':')}, which is not {at.link.name}"
     return ""
+
+
+def _to_proxy(walk: Walk, at: InStack) -> Ending:
+    """A program has chosen the proxy's socket; a route of ours keeps the packet here, whatever address it is for."""
+    name = walk.around.facts.node.name
+    walk.note(Place.STACK, Found(text="kept on this node by its mark, for the proxy's socket"), at.frame, at.frame)
+    walk.handed = at
+    return Ending(fate=Fate.PROXY, text=f"handed to the proxy of {name}, which judges requests")
 
 
 def _here(walk: Walk, at: InStack) -> Step:
@@ -84,22 +96,41 @@ def _here(walk: Walk, at: InStack) -> Step:
     return AtHook(link=device, hook="ingress", frame=inner.frame, tunnel=tunnel)
 
 
-def _forward(walk: Walk, at: InStack, path: Path, ends: tuple[Address, Address]) -> Step:
+def _forward(walk: Walk, at: InStack, path: Path, ends: Ends) -> Step:
     out = walk.around.link(path.ifindex)
     if out is None:
         return walk.kernel_drops(Place.STACK, Found(text=f"the route's device {path.ifindex} is gone"), at.frame)
     refusal = not_forwarded(at.frame, path.mtu_bytes or out.mtu_bytes)
     if refusal:
         return walk.kernel_drops(Place.STACK, Found(text=refusal), at.frame)
-    frame, words = craft.with_hop_taken(at.frame), [f"forwards by {out.name}"]
+    sent = Sent(frame=craft.with_hop_taken(at.frame), ends=ends, verb="forwards")
+    return leave(walk, at, sent, path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What the stack sends for a packet that it has."""
+
+    frame: bytes
+    ends: Ends
+    verb: str
+    """For what it does then: ``forwards``."""
+
+
+def leave(walk: Walk, at: InStack, sent: Sent, path: Path) -> Step:
+    """The stack sends by a route, from the node's own address where that is to be."""
+    out = walk.around.link(path.ifindex)
+    if out is None:
+        return walk.kernel_drops(Place.STACK, Found(text=f"the route's device {path.ifindex} is gone"), at.frame)
+    frame, words = sent.frame, [f"{sent.verb} by {out.name}"]
     if path.via is not None:
         words.append(f"via {path.via}")
-    if walk.around.masquerades(*ends, out):
-        address = _address_of(walk, ends[1])
+    if walk.around.masquerades(*sent.ends, out):
+        address = _address_of(walk, sent.ends[1])
         if address is not None:
             frame = craft.with_source(frame, address)
             words.append(f"masqueraded as {address}")
-    mac, notes = neighbor_mac(walk, out, path.via or ends[1])
+    mac, notes = neighbor_mac(walk, out, path.via or sent.ends[1])
     frame = craft.with_macs(frame, source=out.mac, destination=mac)
     walk.note(Place.STACK, Found(text=", ".join(words), notes=notes), at.frame, frame)
     return AtHook(link=out, hook="egress", frame=frame, mark=at.mark)

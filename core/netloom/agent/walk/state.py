@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from netloom.agent.walk.node import NodeSurroundings
 from netloom.bpf.instrument import TunnelInput
+from netloom.bpf.twin import Entry
 from netloom.datapath.event_lines import format_packet
 from netloom.datapath.headers import rewrites
 from netloom.datapath.packets import read_packet
@@ -55,6 +58,7 @@ class Found:
     stages: tuple[Stage, ...] = ()
     drop: Drop | None = None
     notes: tuple[str, ...] = ()
+    requests: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +77,17 @@ class Walk:
     around: NodeSurroundings
     is_reply: bool = False
     """Whether the packet answers one that was delivered."""
+    is_proxied: bool = False
+    """Whether the connection that it answers in goes by way of this node's proxy."""
     hops: list[Hop] = field(default_factory=list)
     drop: Drop | None = None
     """Why the packet was dropped, once it is; what goes on is an answer."""
     unmet: Unmet | None = None
     """The last next hop whose MAC address was asked for and is not known."""
+    connection: Entry | None = None
+    """What programs have written of the packet's connection, if they have."""
+    handed: InStack | None = None
+    """What the proxy has got, if it has."""
 
     @property
     def tunnel_port(self) -> int:
@@ -105,6 +115,7 @@ class Walk:
                 drop=found.drop,
                 answer=self.drop is not None and found.drop is None,
                 notes=found.notes,
+                requests=found.requests,
             )
         )
 

@@ -7,7 +7,8 @@ for a while. Walks go one after another, in a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Literal
@@ -18,17 +19,21 @@ import structlog
 from netloom.agent import views
 from netloom.agent.decoding import decoded
 from netloom.agent.generation import Generation
+from netloom.agent.judging import bytes_of
 from netloom.agent.walk.ends import from_wire, from_world, leave_host, leave_pod
 from netloom.agent.walk.node import NodeFacts, NodeSurroundings
 from netloom.agent.walk.path import walk_on
-from netloom.agent.walk.state import Step, Walk
+from netloom.agent.walk.proxy import connection_of, judge, leave_proxy, pass_on
+from netloom.agent.walk.state import InStack, Step, Walk
 from netloom.bpf.maps import MapSet
 from netloom.bpf.twin import Twins
 from netloom.datapath import craft
 from netloom.datapath.packets import ETHERNET_BYTES
 from netloom.model.address import Address
-from netloom.model.errors import Invalid
-from netloom.model.walk import Hop, Part
+from netloom.model.connection import Connection
+from netloom.model.errors import Invalid, Unavailable
+from netloom.model.walk import Ending, Hop, Part
+from netloom.policy.l7_trace import RequestTrace
 
 IDLE_S = 300.0
 """How long twins are kept after a walk: some megabytes of the kernel's memory that nobody may need again."""
@@ -54,6 +59,14 @@ class PacketBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reply: bool = False
 
 
+class RequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the client says over the connection that the packet begins."""
+
+    protocol: str
+    data: str
+    """Each character is a byte of its number."""
+
+
 class WalkBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of ``POST /v1/walk``."""
 
@@ -66,6 +79,18 @@ class WalkBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For ``wire``: the frame as hexadecimal digits."""
     reply: bool = False
     """For ``wire``: whether it answers a packet, as :attr:`PacketBody.reply` says of others."""
+    proxied: bool = False
+    """Of an answer: whether this node's proxy has the connection, as it had the packet that is answered."""
+    request: RequestBody | None = None
+    """Without it, a walk ends where the proxy gets the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaidWords:
+    """What a client says: not read yet."""
+
+    protocol: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +104,18 @@ class WalkRequest:
     source: Address | None
     frame: bytes
     is_reply: bool
+    is_proxied: bool = False
+    request: SaidWords | None = None
 
 
 def read_walk(raw: bytes) -> WalkRequest:
     """Decode and check; raises Invalid."""
     body = decoded(raw, WalkBody, "the walk")
+    request = SaidWords(body.request.protocol, bytes_of(body.request.data)) if body.request else None
+    return replace(_read(body), is_proxied=body.proxied, request=request)
+
+
+def _read(body: WalkBody) -> WalkRequest:
     if body.start == "wire":
         return WalkRequest(
             start="wire", endpoint=0, probe=None, source=None, frame=_frame(body.frame), is_reply=body.reply
@@ -100,6 +132,10 @@ def read_walk(raw: bytes) -> WalkRequest:
     )
 
 
+Judge = Callable[[Connection, SaidWords], Awaitable[tuple[RequestTrace, ...]]]
+"""What the node's proxy would say of each request, by what it knows of the connection and was told of policies."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where a walker gets what changes: asked at the beginning of every walk."""
@@ -107,6 +143,7 @@ class Sources:
     generation: Callable[[], Generation]
     maps: Callable[[], MapSet]
     facts: Callable[[], NodeFacts]
+    judge: Judge
 
 
 class Walker:
@@ -122,17 +159,36 @@ class Walker:
     async def walk(self, request: WalkRequest) -> Part:
         """One packet's way through this node. Not to be cancelled: the thread that walks would go on.
 
-        Raises NotFound for an endpoint that does not exist, Invalid for a packet that cannot be, Unavailable while
-        programs are replaced or a stranger's is among the stages, Unsupported for programs that cannot be walked.
+        Raises NotFound for an endpoint that does not exist, Invalid for a packet or request that cannot be, Unavailable
+        while programs are replaced or a stranger's is among the stages, Unsupported for programs that cannot be walked.
         """
         async with self._lock:
             self._stay_awake()
             facts = self._sources.facts()
             try:
                 twins = await self._current_twins()
-                return await asyncio.to_thread(_walk, facts, twins, request)
+                return await self._walked(facts, twins, request)
             finally:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._forget)
+
+    async def _walked(self, facts: NodeFacts, twins: Twins, request: WalkRequest) -> Part:
+        walk, ending = await asyncio.to_thread(_walk, facts, twins, request)
+        if walk.handed is not None and (request.request is not None or request.is_reply):
+            denied = await self._through_proxy(walk, walk.handed, request)
+            if denied is None:
+                ending = await asyncio.to_thread(_walk_past, facts, twins, walk, walk.handed)
+            else:
+                ending = denied
+        return Part(node=facts.node.name, hops=tuple(walk.hops), ending=ending)
+
+    async def _through_proxy(self, walk: Walk, handed: InStack, request: WalkRequest) -> Ending | None:
+        """An ending where it does not let the request go on. Of an answer it asks nothing."""
+        if request.request is None:
+            pass_on(walk, handed)
+            return None
+        if walk.connection is None:
+            raise Unavailable("what programs have noted of the connection cannot be read; walk again")
+        return judge(walk, handed, await self._sources.judge(connection_of(walk.connection), request.request))
 
     async def close(self) -> None:
         """Let go of the twins once nobody walks. May be called twice."""
@@ -175,13 +231,16 @@ def _hop_view(hop: Hop) -> views.Json:
     return view | {"frame": hop.frame.hex()}
 
 
-def _walk(facts: NodeFacts, twins: Twins, request: WalkRequest) -> Part:
-    around = NodeSurroundings(facts, twins)
-    walk = Walk(around, request.is_reply)
-    try:
-        return walk_on(walk, _first_step(walk, request))
-    finally:
-        around.close()
+def _walk(facts: NodeFacts, twins: Twins, request: WalkRequest) -> tuple[Walk, Ending]:
+    with closing(NodeSurroundings(facts, twins)) as around:
+        walk = Walk(around, request.is_reply, request.is_proxied)
+        return walk, walk_on(walk, _first_step(walk, request))
+
+
+def _walk_past(facts: NodeFacts, twins: Twins, walk: Walk, handed: InStack) -> Ending:
+    with closing(NodeSurroundings(facts, twins)) as around:
+        walk.around = around
+        return walk_on(walk, leave_proxy(walk, handed))
 
 
 def _first_step(walk: Walk, request: WalkRequest) -> Step:

@@ -12,6 +12,8 @@ from netloom.datapath.reasons import Observation
 from netloom.model.identity import Reserved
 
 View = dict[str, Any]
+_BOTH = "EGRESS+INGRESS"
+"""Of a request about which both ends' policies were asked, by the one proxy of their node."""
 COLUMNS = ("TIMESTAMP", "SOURCE", "DESTINATION", "TYPE", "VERDICT", "SUMMARY")
 _VERDICTS = {"forwarded": "ALLOWED", "audit": "AUDITED", "dropped": "DENIED", "redirected": "REDIRECTED"}
 _POINTS = {int(point): point.name.lower().replace("_", "-") for point in Observation}
@@ -114,7 +116,8 @@ def _kind(view: View) -> str:
     if view["kind"] == "trace":
         return _POINTS.get(view["code"]) or str(view["text"])
     if view["kind"] == "l7":
-        return f"l7:{view['request']['protocol']}{view['direction'] and ' ' + view['direction'].upper()}"
+        direction = _BOTH if view["request"]["direction"] == "both" else view["request"]["direction"].upper()
+        return f"l7:{view['request']['protocol']}{direction and ' ' + direction}"
     if view["kind"] == "drop":
         return f"{view['text']}{view['direction'] and ' ' + view['direction'].upper()}"
     match = view["policy"]["match"] if view["policy"] else "none"

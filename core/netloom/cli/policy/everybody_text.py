@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from netloom.cli.output import printable, table
-from netloom.cli.policy.words import EVERYTHING, NOTHING, reaches_text
+from netloom.cli.policy.words import BY_PROXY, EVERYTHING, NOTHING, reaches_text
 
 View = dict[str, Any]
 
@@ -71,13 +71,18 @@ def render_matrix(view: View) -> str:
         table(("", "FROM \\ TO", *numbers), rows),
         "",
         *(f"{mark:<3} {text}" for mark, text in (*legend, *found.legend.items())),
+        *(
+            [f"{BY_PROXY}: the proxy judges each request, or tells of it; `netctl policy trace --http` asks about one"]
+            if any(BY_PROXY in text for text in found.legend.values())
+            else []
+        ),
     ]
     return "\n".join([*lines, *_notes(view)])
 
 
 def render_what_if(view: View) -> str:
     """Flows that would fare otherwise, then pairs of ends."""
-    lines = [*_flows(view), "", *_cells(view), *_requests(view)]
+    lines = [*_flows(view), "", *_replays(view), *_cells(view), *_requests(view)]
     if not view["changes"]:
         lines += ["", click.style("Nothing would change.", bold=True)]
     return "\n".join([*lines, *_notes(view)])
@@ -113,6 +118,49 @@ def _flow(flow: View) -> tuple[object, ...]:
     )
 
 
+def _replays(view: View) -> Iterator[str]:
+    """Requests that would be answered otherwise."""
+    replayed = view["replayed"]
+    if not replayed["requests"] and not replayed["untold"]:
+        return
+    yield f"Requests seen by this node: {replayed['requests']}"
+    for verdict, colour in (("denied", "red"), ("allowed", "green"), ("audited", "yellow")):
+        found = [one for one in view["replays"] if one["after"]["verdict"] == verdict]
+        if found:
+            total = sum(one["count"] for one in found)
+            yield click.style(f"  {total} would be {verdict}:", fg=colour, bold=True)
+            rows = table(("REQUESTS", "FROM", "TO", "REQUEST", "CHANGE", "BECAUSE"), map(_replay, found))
+            yield from (f"    {line}" for line in rows.splitlines())
+    yield from _more(view["replay_changes"] - len(view["replays"]), "kinds of requests")
+    yield from (f"  {count} are not known: {printable(why)}" for why, count in replayed["untold"].items())
+    yield ""
+
+
+def _replay(one: View) -> tuple[object, ...]:
+    after = one["after"]
+    return (
+        one["count"],
+        _end(one["source"]),
+        f"{_end(one['destination'])} port {one['port']}",
+        printable(" ".join(f"{name}={word}" for name, word in one["request"].items())),
+        f"{one['before']['verdict']} → {after['verdict']}",
+        printable(_reason(after)),
+    )
+
+
+def _reason(judged: View) -> str:
+    """Why a request fares as it does."""
+    if not judged["asked"]:
+        said = judged["packets"]
+        return f"its packets are {said}" if judged["verdict"] == "denied" else "nobody judges requests"
+    rule = judged["rule"]
+    if rule is not None:
+        return f"{judged['direction']}: {rule['policy']} {rule['path']}"
+    if judged["verdict"] == "allowed":
+        return "every request is"
+    return f"{judged['direction']}: no rule allows it" if judged["direction"] else "no rule is about the connection"
+
+
 def _end(end: View) -> str:
     return f"{end['address']} (identity {end['identity']})"
 
@@ -137,11 +185,12 @@ def _cells(view: View) -> Iterator[str]:
             _lines(cell["closed"]),
             _lines(cell["opened"]),
             _lines(cell["audited"]),
+            _lines(cell["redirected"]),
         )
         for cell in view["cells"]
     ]
-    headers = ("FROM", "TO", "NO MORE", "NEW", "REPORTED\nOTHERWISE")
-    kept = [column for column in range(5) if column < 3 or any(row[column] != "-" for row in rows)]
+    headers = ("FROM", "TO", "NO MORE", "NEW", "REPORTED\nOTHERWISE", "REQUESTS JUDGED\nOTHERWISE")
+    kept = [column for column in range(len(headers)) if column < 3 or any(row[column] != "-" for row in rows)]
     yield from (
         f"  {line}" for line in table([headers[c] for c in kept], ([row[c] for c in kept] for row in rows)).splitlines()
     )

@@ -55,6 +55,7 @@ def _colours(theme: dict[str, str]) -> str:
         f".m {{ fill: {theme['ink']}; }}{fills} .m text.mark {{ fill: {theme['mark']}; }}"
         f" .m rect.all, .m rect.some, .m rect.none {{ stroke: {theme['line']}; }}"
         f" .m rect.audited, .m g.cell:hover rect {{ stroke: {theme['ink']}; }}"
+        f" .m path.proxied {{ fill: {theme['ink']}; }}"
     )
 
 
@@ -72,7 +73,8 @@ class _Plan:
 
     def __init__(self, view: View) -> None:
         self.ends: list[View] = view["ends"]
-        self.audited = any(_is_audited(cell) for cell in view["cells"])
+        self.audited = any(_is(cell, "audited") for cell in view["cells"])
+        self.by_proxy = any(_is(cell, "by_proxy") for cell in view["cells"])
         self.grid: Grid = grid(view)
         self.names = [_cut(name) for name in self.grid.names]
         self.offsets = list(_offsets(self.ends))
@@ -142,8 +144,8 @@ def _kind(end: View) -> str:
     return end["group"] or ("" if end["judged"] else "outside")
 
 
-def _is_audited(cell: View) -> bool:
-    return any(reach["audited"] for reach in cell["reach"])
+def _is(cell: View, how: str) -> bool:
+    return any(reach[how] for reach in cell["reach"])
 
 
 def _names(plan: _Plan) -> Iterator[str]:
@@ -178,14 +180,20 @@ def _cells(plan: _Plan, view: View) -> Iterator[str]:
         x, y = plan.left + plan.offsets[destination], plan.top + plan.offsets[source]
         mark = plan.grid.marks[source, destination]
         kind = {ALL: "all", NONE: "none"}.get(mark, "some")
-        if _is_audited(cell):
+        if _is(cell, "audited"):
             kind += " audited"
         words = f"{view['ends'][source]['name']} → {view['ends'][destination]['name']}\n{reaches_text(cell['reach'])}"
         letter = "" if mark in (ALL, NONE) else _text(x + _CELL / 2, y + _CELL * 0.68, mark, "mark")
+        letter += _corner(x + _CELL - 1, y + 1) if _is(cell, "by_proxy") else ""
         yield (
             f'<g class="cell"><title>{escape(words)}</title><rect class="{kind}" x="{x + 1:.1f}" y="{y + 1:.1f}" '
             f'width="{_CELL - 2}" height="{_CELL - 2}" rx="3"/>{letter}</g>'
         )
+
+
+def _corner(right: float, top: float) -> str:
+    """What marks a square where the proxy judges requests."""
+    return f'<path class="proxied" d="M{right - 8:.1f} {top:.1f}h8v8z"/>'
 
 
 def _legend(plan: _Plan) -> Iterator[tuple[str, str, str]]:
@@ -197,6 +205,8 @@ def _legend(plan: _Plan) -> Iterator[tuple[str, str, str]]:
         yield "some", mark, text if len(text) <= _LEGEND_CHARACTERS else f"{text[: _LEGEND_CHARACTERS - 1]}…"
     if plan.audited:
         yield "none audited", "", "passes only because those who would deny it are audit policies"
+    if plan.by_proxy:
+        yield "none proxied", "", "some of it passes by the proxy, which judges each request, or tells of it"
 
 
 def _legend_lines(plan: _Plan) -> Iterator[str]:
@@ -204,6 +214,7 @@ def _legend_lines(plan: _Plan) -> Iterator[str]:
         y = plan.legend_top + number * _LEGEND_LINE
         yield f'<rect class="{kind}" x="{_MARGIN}" y="{y - 12:.1f}" width="16" height="16" rx="3"/>'
         yield _text(_MARGIN + 8, y, mark, "mark") if mark else ""
+        yield _corner(_MARGIN + 16, y - 12) if "proxied" in kind else ""
         yield _text(_MARGIN + 26, y + 1, text, "")
 
 

@@ -15,6 +15,7 @@ from netloom.cli.errors import EXIT_DROPPED, AgentAway, Unusable
 from netloom.cli.options import output_option, with_agent
 from netloom.cli.output import show
 from netloom.cli.policy.trace_text import render
+from netloom.cli.requests import Asking, request_options
 from netloom.cli.sockets import SOCKET_NAME
 from netloom.model.errors import Invalid
 
@@ -44,15 +45,7 @@ _POD = re.compile(r"([a-z0-9.-]+/)?[a-z0-9.-]*[a-z-][a-z0-9.-]*")
 )
 @click.option("--icmp", "icmp", multiple=True, metavar="TYPE", help="Number of an ICMP type; 8 asks for an echo.")
 @click.option("--icmp6", "icmp6", multiple=True, metavar="TYPE", help="Number of an ICMPv6 type; 128 asks for an echo.")
-@click.option("--http", "http", metavar="'METHOD PATH'", help="Ask about an HTTP request besides, as 'GET /jobs/1'.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="With --http; may be repeated.")
-@click.option(
-    "--l7",
-    "spoken",
-    nargs=2,
-    metavar="PROTOCOL BYTES",
-    help="Ask about what a client says in another protocol, as memcached 'get a\\r\\n'; \\xNN is a byte.",
-)
+@request_options
 @click.option("-6", "six", is_flag=True, help="IPv6 where the ends leave it open.")
 @output_option
 @with_agent
@@ -64,9 +57,7 @@ def trace(
     form: str,
     *,
     six: bool,
-    http: str | None,
-    headers: tuple[str, ...],
-    spoken: tuple[str, str] | None,
+    asking: Asking,
     **services: tuple[str, ...],
 ) -> None:
     """Tell why policies let packets pass or not, rule by rule, at both ends; nothing is sent.
@@ -74,14 +65,14 @@ def trace(
     END is a pod (NAME or NAMESPACE/NAME), ep:NUMBER, id:NUMBER for an identity, labels (k8s:app=web,k8s:tier=db)
     whether anybody has them or not, an address, a prefix, host, world, or another reserved name. The answer comes from
     the tables that the kernel has. It is about the first packet of a connection: replies pass with it. Where policies
-    ask about requests, --http or --l7 tells what becomes of one.
+    ask about requests, --http, --grpc or --l7 tells what becomes of one.
     """
     body = {
         "source": located(client, source),
         "destination": located(client, destination),
         "services": asked(**services),
         "family": 6 if six else None,
-        **said(http, headers, spoken, destination),
+        **(asking.said(destination) or {}),
     }
     view = client.post(body, "policies", "trace")
     show(view, form, render)
@@ -98,41 +89,6 @@ def asked(ports: Iterable[str] = (), icmp: Iterable[str] = (), icmp6: Iterable[s
         )
     for text in found:
         _check(text)
-    return found
-
-
-def said(http: str | None, headers: tuple[str, ...], spoken: tuple[str, str] | None, host: str) -> dict[str, str]:
-    """What a client would say, as the API takes it; nothing when none of the options is there. Raises Unusable."""
-    if http is not None and spoken is not None:
-        raise Unusable("--http and --l7 are two questions; ask one of them")
-    if spoken is not None:
-        return {"protocol": spoken[0], "data": _unescaped(spoken[1])}
-    if http is None:
-        if headers:
-            raise Unusable("--header belongs to a request; give one with --http")
-        return {}
-    method, _, path = http.partition(" ")
-    if not method or not path or not path.isprintable() or " " in path:
-        raise Unusable(f'"{http[:60]}" is no request; expected METHOD and PATH, as in --http "GET /jobs/1"')
-    if bad := next((one for one in headers if ":" not in one or not one.isprintable()), None):
-        raise Unusable(f'"{bad[:60]}" is no header; expected NAME: VALUE')
-    named = any(one.partition(":")[0].lower() == "host" for one in headers)
-    lines = [f"{method} {path} HTTP/1.1", *([] if named else [f"Host: {_host(host)}"]), *headers]
-    return {"protocol": "http", "data": ("\r\n".join(lines) + "\r\n\r\n").encode().decode("latin-1")}
-
-
-def _host(end: str) -> str:
-    """A name that may stand in a request, for an end that may be anything."""
-    return re.sub(r"[^A-Za-z0-9.-]", "-", end.rpartition("/")[2]) or "host"
-
-
-def _unescaped(text: str) -> str:
-    """Bytes, each as the character of its number. Raises Unusable."""
-    try:
-        found = text.encode().decode("unicode_escape")
-        found.encode("latin-1")
-    except UnicodeError:
-        raise Unusable(f'"{text[:60]}" has an escape that is none; expected \\r, \\n, \\t, \\\\ or \\xNN') from None
     return found
 
 

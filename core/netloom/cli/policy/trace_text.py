@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from netloom.cli.output import printable
+from netloom.cli.request_text import COLOURS, request_lines
 
 View = dict[str, Any]
-
-_COLOURS = {"allowed": "green", "audited": "yellow", "audited by default": "yellow", "redirected": "cyan"}
 
 _DENYING = ("denied", "denied by default")
 
@@ -39,21 +37,7 @@ def _requests(trace: View) -> Iterator[str]:
     if trace["requests"]:
         yield ""
     for one in trace["requests"]:
-        words = " ".join(f"{name}={word}" for name, word in one["request"].items())
-        colour = _COLOURS.get(one["verdict"], "red")
-        yield printable(f"request {words}: ") + click.style(one["verdict"], fg=colour)
-        for direction in ("egress", "ingress"):
-            if one[direction]:
-                yield f"  {direction}: {_request_cause(one[direction])}"
-
-
-def _request_cause(side: View) -> str:
-    rule = side["rule"]
-    if rule is not None:
-        return printable(f"{side['verdict']} by {rule['policy']} {rule['path']}: {json.dumps(rule['rule'])}")
-    if side["verdict"] == "allowed":
-        return "allowed: every request is"
-    return f"{side['verdict']}: no rule allows it"
+        yield from request_lines(one)
 
 
 def _party(party: View) -> str:
@@ -105,7 +89,7 @@ def _rule(direction: str, rule: View) -> Iterator[str]:
 
 
 def _verdict(side: View) -> str:
-    word = click.style(side["verdict"], fg=_COLOURS.get(side["verdict"], "red"))
+    word = click.style(side["verdict"], fg=COLOURS.get(side["verdict"], "red"))
     because = [
         printable(f"{item['policy']} {item['path']}" if item["policy"] else _own(item["path"]))
         for item in side["because"]
@@ -131,7 +115,7 @@ def _final(trace: View) -> str:
         asks = verdict == "redirected" and not trace["requests"]
         said = "" if verdict == "allowed" else f" ({verdict})"
         if asks:
-            said = " (redirected to the proxy, which judges requests: ask about one with --http or --l7)"
-        return click.style(f"Final verdict: ALLOWED{said}", fg=_COLOURS.get(verdict, "yellow"), bold=True)
+            said = " (redirected to the proxy, which judges requests: ask about one with --http, --grpc or --l7)"
+        return click.style(f"Final verdict: ALLOWED{said}", fg=COLOURS.get(verdict, "yellow"), bold=True)
     said = f" ({verdict})" if verdict not in ("denied", "allowed") else " (closed)" if verdict == "allowed" else ""
     return click.style(f"Final verdict: DENIED{said}", fg="red", bold=True)

@@ -11,6 +11,8 @@ EVERYTHING = "everything"
 NOTHING = "nothing"
 _LAST = {"icmp": 255, "icmp6": 255, "other": 0}
 _LAST_PORT = 65535
+BY_PROXY = "by proxy"
+_HOW = {"audited": "audited", "by_proxy": BY_PROXY}
 
 
 def full_name(view: View) -> str:
@@ -29,18 +31,20 @@ def reach_text(reach: View) -> str:
         words = protocol
     else:
         words = f"{protocol} {first}" if first == last else f"{protocol} {first}-{last}"
-    return f"{words} (audited)" if reach["audited"] else words
+    said = [word for name, word in _HOW.items() if reach[name]]
+    return f"{words} ({', '.join(said)})" if said else words
 
 
 def reaches_text(found: Iterable[View]) -> str:
     """All of them, or "nothing"; neighbours of one protocol share its name."""
-    groups: dict[tuple[str, bool], list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for reach in found:
-        text = reach_text(reach | {"audited": False})
-        groups.setdefault((text.partition(" ")[0], reach["audited"]), []).append(text)
+        plain = reach_text(reach | dict.fromkeys(_HOW, False))
+        how = reach_text(reach).removeprefix(plain)
+        groups.setdefault((plain.partition(" ")[0], how), []).append(plain)
     words = []
-    for (protocol, audited), texts in groups.items():
+    for (protocol, how), texts in groups.items():
         same = [text.removeprefix(f"{protocol} ") for text in texts]
         joined = f"{protocol} {' '.join(same)}" if len(texts) > 1 else texts[0]
-        words.append(f"{joined} (audited)" if audited else joined)
+        words.append(joined + how)
     return ", ".join(words) or NOTHING

@@ -8,20 +8,22 @@ from typing import Any
 import click
 
 from netloom.cli.commands import Command
-from netloom.cli.errors import EXIT_AWAY, EXIT_DROPPED, Ambiguous
+from netloom.cli.errors import EXIT_AWAY, EXIT_DROPPED, Ambiguous, Unusable
 from netloom.cli.options import chosen_client, output_option, target_options
 from netloom.cli.output import show
 from netloom.cli.pictures import picture_option, write_picture
+from netloom.cli.requests import Asking, request_options
 from netloom.cli.sockets import agents, several
 from netloom.cli.walk.ends import Words, find_destination, find_start, source_of
 from netloom.cli.walk.picture import picture
-from netloom.cli.walk.route import UNKNOWN, Cluster, Way, follow
+from netloom.cli.walk.route import UNKNOWN, Cluster, Errand, Way, follow
 from netloom.cli.walk.text import render
 from netloom.datapath.packets import read_packet
 from netloom.model.address import Address
 
 PROTOCOLS = ("icmp", "tcp", "udp")
 DEFAULT_TTL = 64
+HTTP_PORT = 80
 
 View = dict[str, Any]
 
@@ -33,16 +35,25 @@ View = dict[str, Any]
         "netctl walk busybox1 world --proto tcp --port 443 --picture way.svg",
         "netctl walk busybox1@10.9.9.9 busybox2",
         "netctl walk host 10.244.2.2 --node node1 --size 1400 -o json",
+        "netctl walk jobs/job-seeker jobs/job-postings --http 'GET /jobs/1'",
     ),
-    epilog="Exit status: 0 delivered or on its way to the world, 5 dropped, 3 the next node's agent cannot be asked; "
+    epilog="Exit status: 0 delivered, on its way to the world, or handed to a proxy that was asked about no request, "
+    "5 dropped, or the request denied, 3 the next node's agent cannot be asked; "
     "errors as everywhere: 1 the request failed, 2 wrong usage.",
 )
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.option(
-    "--proto", "protocol", type=click.Choice(PROTOCOLS), default="icmp", show_default=True, help="What to send."
+    "--proto",
+    "protocol",
+    type=click.Choice(PROTOCOLS),
+    help="What to send.  [default: icmp; tcp for a request]",
 )
-@click.option("--port", type=click.IntRange(1, 65535), help="Destination port of TCP and UDP.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help=f"Destination port of TCP and UDP.  [default for --http and --grpc: {HTTP_PORT}]",
+)
 @click.option("--size", "size_bytes", metavar="BYTES", type=click.IntRange(min=1), help="Of the IP packet.")
 @click.option("--df", "dont_fragment", is_flag=True, help="Forbid the sender's stack to cut what is too large.")
 @click.option(
@@ -52,28 +63,41 @@ View = dict[str, Any]
     "--source", "forged", metavar="ADDRESS", default="", help="Claim to be this address, as POD@ADDRESS does."
 )
 @click.option("-6", "six", is_flag=True, help="Send IPv6 where the names leave it open.")
+@request_options
 @click.option("--reply", is_flag=True, help="Walk the answer's way back too.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every lookup, and the packet after each hop.")
 @picture_option("Draw it as SVG.")
 @output_option
 @target_options()
 @click.pass_context
-def walk(ctx: click.Context, /, source: str, destination: str, **options: Any) -> None:
+def walk(ctx: click.Context, /, source: str, destination: str, asking: Asking, **options: Any) -> None:
     """Show the way of a packet, without sending one.
 
     SRC and DST are a pod, namespace/pod, ep:NUMBER, an address, host, or world. The packet goes through twins of the
     programs that are loaded, over the tables they use, and through the kernel's own answers about routes: what is shown
-    is what a real packet would meet now. Nothing is sent, and nothing is counted.
+    is what a real packet would meet now. Nothing is sent, and nothing is counted. Where packets go to a node's proxy,
+    --http, --grpc or --l7 asks it about a request, and the walk goes on if the request would.
     """
+    _complete(options, asking)
     words = Words(source=source, destination=destination, forged=options["forged"], six=options["six"])
-    found = _document(ctx, words, options)
+    found = _document(ctx, words, asking, options)
     show(found, options["form"], lambda view: render(view, verbose=options["verbose"]))
     if options["picture_file"]:
         write_picture(options["picture_file"], picture(found))
-    ctx.exit({"dropped": EXIT_DROPPED, UNKNOWN: EXIT_AWAY}.get(found["outcome"]["fate"], 0))
+    ctx.exit({"dropped": EXIT_DROPPED, "denied": EXIT_DROPPED, UNKNOWN: EXIT_AWAY}.get(found["outcome"]["fate"], 0))
 
 
-def _document(ctx: click.Context, words: Words, options: View) -> View:
+def _complete(options: View, asking: Asking) -> None:
+    """Requests go over TCP, and those of HTTP to its port, unless something else is asked for."""
+    is_asked = asking.said("") is not None
+    options["protocol"] = options["protocol"] or ("tcp" if is_asked else "icmp")
+    if is_asked and options["protocol"] != "tcp":
+        raise Unusable(f"a request goes over TCP, and --proto {options['protocol']} asks for something else")
+    if is_asked and asking.spoken is None:
+        options["port"] = options["port"] or HTTP_PORT
+
+
+def _document(ctx: click.Context, words: Words, asking: Asking, options: View) -> View:
     """The walk as ``-o json`` prints it."""
     cluster = _cluster(ctx)
     words = replace(words, preferred=cluster.chosen, silent=cluster.silent())
@@ -81,10 +105,11 @@ def _document(ctx: click.Context, words: Words, options: View) -> View:
     label, destination = find_destination(words, cluster.sites, start)
     packet = _packet(destination, source_of(start, destination), options)
     body = {"start": start.kind, "endpoint": start.endpoint, "packet": packet}
-    way = follow(cluster, start.site, body)
+    request = asking.said(words.destination)
+    way = follow(cluster, start.site, Errand(body=body, request=request))
     found = _view((start.label, label), packet, way)
     found["reply"] = _reply(cluster, found, way) if options["reply"] else None
-    return found
+    return found | {"asked": request is not None}
 
 
 def _cluster(ctx: click.Context) -> Cluster:
@@ -136,4 +161,5 @@ def _reply(cluster: Cluster, found: View, way: Way) -> View | None:
     }
     endpoint = way.ending["endpoint_id"]
     body = {"start": "endpoint" if endpoint else "host", "endpoint": endpoint, "packet": packet}
-    return _view((found["to"], found["from"]), packet, follow(cluster, way.last, body))
+    proxied = frozenset(hop["node"] for hop in way.hops if hop["place"] == "proxy")
+    return _view((found["to"], found["from"]), packet, follow(cluster, way.last, Errand(body=body, proxied=proxied)))

@@ -12,6 +12,9 @@ from itertools import groupby, pairwise
 from typing import Any
 from xml.sax.saxutils import escape
 
+import click
+
+from netloom.cli.request_text import request_lines
 from netloom.cli.walk.text import BOOKKEEPING, changes, headline, verdict
 
 View = dict[str, Any]
@@ -19,8 +22,8 @@ View = dict[str, Any]
 _SANS = "system-ui, 'DejaVu Sans', sans-serif"
 _MONO = "ui-monospace, 'DejaVu Sans Mono', monospace"
 _INK, _GREY, _WAY, _DEAD, _NODE_LINE = "#1b1f24", "#57606a", "#3a8f3a", "#d1242f", "#4c78a8"
-_FILLS = {"pod": "#f1faf1", "program": "#fff8ec", "device": "#ffffff", "stack": "#eef4ff"}
-_EDGES = {"pod": "#3a8f3a", "program": "#c98a1b", "device": "#57606a", "stack": "#4c78a8"}
+_FILLS = {"pod": "#f1faf1", "program": "#fff8ec", "device": "#ffffff", "stack": "#eef4ff", "proxy": "#f6f0ff"}
+_EDGES = {"pod": "#3a8f3a", "program": "#c98a1b", "device": "#57606a", "stack": "#4c78a8", "proxy": "#7a4fb5"}
 _LEFT, _TOP, _GAP = 24, 64, 28
 _STATION_WIDTH, _LINE_HEIGHT, _PADDING = 540, 15, 9
 _NODE_GAP, _NODE_PADDING, _TITLE = 60, 20, 30
@@ -80,7 +83,8 @@ def picture(document: View) -> str:
 
 
 def _station(hop: View) -> _Station:
-    where = "the node's stack" if hop["place"] == "stack" else f"{hop['device']} {hop['direction']}"
+    has_device = hop["place"] not in ("stack", "proxy")
+    where = f"{hop['device']} {hop['direction']}" if has_device else f"the node's {hop['place']}"
     program = f" · {hop['program']}" if hop["program"] else " · pod" if hop["place"] == "pod" else ""
     calls = [
         f"{stage['program']}: {call['text']}"
@@ -88,6 +92,7 @@ def _station(hop: View) -> _Station:
         for call in stage["calls"]
         if call["map"] not in BOOKKEEPING
     ]
+    calls += [line.strip() for one in hop["requests"] for line in map(click.unstyle, request_lines(one))]
     details = [*calls[: _MAX_DETAILS - 2], *changes(hop["changes"], verbose=False)][:_MAX_DETAILS]
     if hop["text"] not in " ".join(details):
         details.append(hop["text"])
@@ -160,7 +165,7 @@ def _course(one: _Placed, other: _Placed) -> str:
 
 
 def _ending(outcome: View, top: int) -> str:
-    drop, colour = outcome["drop"], _DEAD if outcome["fate"] == "dropped" else _INK
+    drop, colour = outcome["drop"], _DEAD if outcome["fate"] in ("dropped", "denied") else _INK
     more = [drop["hint"]] if drop and drop["hint"] else []
     more += [f"sent back: {outcome['answer']}"] if outcome["answer"] else []
     lines = [_text(_LEFT, top + 18 * place, line, size=11, colour=_GREY) for place, line in enumerate(more, 1)]

@@ -17,6 +17,8 @@ View = dict[str, Any]
 
 MAX_NODES = 8
 """A packet that meets more nodes goes round in a circle."""
+TIMEOUT_S = 60.0
+"""The first walk after a change of programs loads twins of them all, which takes a busy machine long."""
 UNKNOWN = "unknown"
 """The fate of a packet whose next node cannot be asked from here."""
 
@@ -67,19 +69,42 @@ class Way:
     """The node it ended on."""
 
 
-def follow(cluster: Cluster, first: str, body: View) -> Way:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What agents are asked on the way."""
+
+    body: View
+    """For the first."""
+    request: View | None = None
+    """What the client says; None asks no proxy."""
+    proxied: frozenset[str] = frozenset()
+    """Of an answer: nodes whose proxies had the packet that it answers."""
+
+    def to(self, node: str, body: View) -> View:
+        """What one of them is asked."""
+        asked = {"request": self.request} if self.request is not None else {}
+        return body | asked | ({"proxied": True} if node in self.proxied else {})
+
+
+def follow(cluster: Cluster, first: str, errand: Errand) -> Way:
     """Ask the first node, then the one the packet goes to, and so on. Raises what the first agent's client raises."""
-    part = cluster.client(first).post(body, "walk")
-    is_reply = body["packet"]["reply"]
+    part = _asked(cluster, first, errand.to(first, errand.body))
+    is_reply = errand.body["packet"]["reply"]
     hops = list(part["hops"])
     for _ in range(MAX_NODES):
         ending, node = part["ending"], part["ending"]["node"]
         if ending["fate"] != "node":
             return Way(hops=tuple(hops), ending=ending, last=part["node"])
         try:
-            part = cluster.client(node).post({"start": "wire", "frame": ending["frame"], "reply": is_reply}, "walk")
+            arriving = {"start": "wire", "frame": ending["frame"], "reply": is_reply}
+            part = _asked(cluster, node, errand.to(node, arriving))
         except AgentAway as error:
             text = f"left {part['node']} for {node}, whose agent cannot be asked from here: {error}"
             return Way(hops=tuple(hops), ending={**ending, "fate": UNKNOWN, "text": text}, last=part["node"])
         hops += part["hops"]
     raise Unavailable(f"the packet met {MAX_NODES} nodes and goes on: their routes lead in a circle")
+
+
+def _asked(cluster: Cluster, node: str, body: View) -> View:
+    part: View = cluster.client(node).send("POST", body, "walk", timeout_s=TIMEOUT_S)
+    return part

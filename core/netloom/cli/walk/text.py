@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from netloom.cli.output import printable
+from netloom.cli.request_text import request_lines
 
 View = dict[str, Any]
 
@@ -19,6 +20,7 @@ _FATES = {
     "dropped": ("red", "dropped"),
     "world": ("green", "left the cluster"),
     "proxy": ("cyan", "handed to the proxy"),
+    "denied": ("red", "denied"),
     "unknown": ("yellow", "not followed"),
 }
 _OUTER = "outer."
@@ -69,6 +71,8 @@ def outcome(document: View) -> str:
         line += f"\n{printable(drop['hint'])}"
     if ending["answer"]:
         line += f"\nsent back: {printable(ending['answer'])}"
+    if ending["fate"] == "proxy":
+        line += "\nask about a request, and walk on with it: --http 'METHOD PATH', --grpc SERVICE/METHOD or --l7"
     return line
 
 
@@ -81,6 +85,9 @@ def _way(document: View, *, verbose: bool) -> Iterator[str]:
             yield from _hop(hop, verbose=verbose)
     yield ""
     yield outcome(document)
+    has_arrived = document["outcome"]["fate"] in ("delivered", "world")
+    if document.get("asked") and has_arrived and not any(hop["place"] == "proxy" for hop in document["hops"]):
+        yield "note: no proxy was on the way, so nobody judged the request"
 
 
 def _hop(hop: View, *, verbose: bool) -> Iterator[str]:
@@ -89,6 +96,8 @@ def _hop(hop: View, *, verbose: bool) -> Iterator[str]:
         yield from _stage(stage, verbose=verbose)
     for line in changes(hop["changes"], verbose=verbose):
         yield f"{_INDENT}{click.style(line, fg='cyan')}"
+    for one in hop["requests"]:
+        yield from (f"{_INDENT}{line}" for line in request_lines(one))
     if hop["text"] not in [call["text"] for stage in hop["stages"] for call in stage["calls"]]:
         colour = "red" if hop["drop"] else "yellow" if hop["answer"] else None
         yield f"{_INDENT}{click.style(printable(hop['text']), fg=colour)}"
@@ -101,6 +110,8 @@ def _hop(hop: View, *, verbose: bool) -> Iterator[str]:
 def _place(hop: View) -> str:
     if hop["place"] == "stack":
         return click.style("the node's stack", bold=True)
+    if hop["place"] == "proxy":
+        return click.style("the node's proxy", bold=True)
     words = [click.style(hop["device"], bold=True), hop["direction"]]
     if hop["program"]:
         words.append(f"{hop['program']} ({hop['tag']})")

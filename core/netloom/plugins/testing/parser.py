@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from random import Random
@@ -13,7 +14,7 @@ from typing import Any
 
 from netloom.plugins.l7.driver import HELD_BYTES_MAX, Broken, Driver, Send
 from netloom.plugins.l7.rules import read_rule
-from netloom.plugins.protocols import L7Protocol
+from netloom.plugins.protocols import L7Protocol, Untold
 
 SPLITS = 200
 """Ways of cutting each talk that are tried, beside byte by byte."""
@@ -77,9 +78,21 @@ class Wire:
     def _judge(self, request: Any) -> _Judged:
         for name, word in self._protocol.describe(request).items():
             assert len(word) <= WORD_BYTES_MAX, f"{name} of the access log has {len(word)} bytes"
+        self._recall(request)
         allowed = any(matches(request) for matches in self._matchers)
         self.account.verdicts.append(allowed)
         return _Judged(allowed)
+
+    def _recall(self, request: Any) -> None:
+        """What the access log tells of it is judged as it was, as far as that can be told."""
+        if self._protocol.recall is None:
+            return
+        told = self._protocol.describe(request)
+        recalled = self._protocol.recall(dict(told))
+        assert dict(self._protocol.describe(recalled)) == dict(told), f"{told} is not recalled as it was"
+        for matches in self._matchers:
+            with suppress(Untold):
+                assert matches(recalled) == matches(request), f"{told} is judged otherwise when it is recalled"
 
     def feed(self, data: bytes, *, reply: bool, end: bool = False) -> None:
         """Some bytes of one direction."""
