@@ -4,7 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping traceroute bpftool gcc libc6-dev procps strace linux-perf libnghttp2-14 \
     gobgpd frr bird2 containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev \
-    qemu-system-x86 kmod memcached curl
+    qemu-system-x86 kmod memcached curl nginx haproxy
 
 .PHONY: all setup check test test-kernels demo bench docs clean
 

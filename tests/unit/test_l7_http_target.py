@@ -111,8 +111,9 @@ def test_a_server_as_a_whole_is_asked_by_options_alone() -> None:
 
 def test_a_tunnel_leads_where_its_host_says() -> None:
     assert seen("a:80", "CONNECT") == ""
-    with pytest.raises(Refused):
-        seen("b:80", "CONNECT")
+    for target in ("b:80", "/jobs"):
+        with pytest.raises(Refused):
+            seen(target, "CONNECT")
 
 
 @given(targets)

@@ -34,7 +34,7 @@ def read_authority(text: bytes) -> str:
 
 def read_target(method: str, target: bytes, host: str) -> str:
     """The path with its query, as rules see it. Raises Refused."""
-    if target.startswith(b"/"):
+    if target.startswith(b"/") and method != "CONNECT":
         return target.decode() if PLAIN.fullmatch(target) else _normal(target)
     if method == "CONNECT":
         _agree(read_authority(target), host)
