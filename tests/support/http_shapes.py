@@ -24,12 +24,13 @@ def _parts() -> dict[str, tuple[bytes, ...]]:
     }
 
 
-_PARTS: Final = _parts()
+PARTS: Final = _parts()
+"""What streams are made of, by what is odd about them."""
 
 
 def framings() -> Iterator[bytes]:
     """Lengths and codings in each combination, before a body that is a request itself."""
-    for length, coding, body in product((b"", *_PARTS["lengths"]), (b"", *_PARTS["codings"]), (HIDDEN, IN_CHUNKS)):
+    for length, coding, body in product((b"", *PARTS["lengths"]), (b"", *PARTS["codings"]), (HIDDEN, IN_CHUNKS)):
         fields = b"".join(field + b"\r\n" for field in (length, coding) if field)
         yield FIRST + b"POST /a HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n" + body + LAST
 
@@ -50,25 +51,25 @@ def framings_of_each_method() -> Iterator[bytes]:
 
 def lines() -> Iterator[bytes]:
     """Request lines, with both ends of line."""
-    for line, end in product(_PARTS["lines"], (b"\r\n", b"\n")):
+    for line, end in product(PARTS["lines"], (b"\r\n", b"\n")):
         yield FIRST + line + end + b"Host: a" + end + end + LAST
 
 
 def targets() -> Iterator[bytes]:
     """Targets, whatever the method makes of them."""
-    for target, method in product((b"", *_PARTS["targets"]), (b"GET", b"OPTIONS", b"CONNECT")):
+    for target, method in product((b"", *PARTS["targets"]), (b"GET", b"OPTIONS", b"CONNECT")):
         yield FIRST + b"%s %s HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target) + LAST
 
 
 def fields() -> Iterator[bytes]:
     """Headers, of either version."""
-    for field, version in product(_PARTS["fields"], (b"1.1", b"1.0")):
+    for field, version in product(PARTS["fields"], (b"1.1", b"1.0")):
         yield FIRST + b"POST /a HTTP/%s\r\n%s\r\nContent-Length: 5\r\n\r\nhello" % (version, field) + LAST
 
 
 def bodies() -> Iterator[bytes]:
     """Chunks and trailers."""
-    for body in (*_PARTS["bodies"], IN_CHUNKS):
+    for body in (*PARTS["bodies"], IN_CHUNKS):
         yield FIRST + b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body + LAST
 
 
@@ -81,7 +82,7 @@ SHAPES: Final = {
 def mutated(count: int, seed: int) -> Iterator[bytes]:
     """Shapes with a few bytes of them replaced by others; the same ones for the same seed."""
     chance = Random(seed)  # noqa: S311 - chance is for variety alone
-    faults = (b"", HIDDEN, *_PARTS["faults"])
+    faults = (b"", HIDDEN, *PARTS["faults"])
     every = [stream for streams in SHAPES.values() for stream in streams]
     for _ in range(count):
         stream = b"".join(chance.choices(every, k=chance.randint(1, 2)))

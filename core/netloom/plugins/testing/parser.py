@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import cycle
 from random import Random
 from typing import Any
@@ -70,8 +71,10 @@ class Wire:
 
     def __init__(self, protocol: L7Protocol, rules: Iterable[Mapping[str, Any]]) -> None:
         self._protocol = protocol
-        self._matchers = [protocol.matcher(read_rule(protocol, json.dumps(rule))) for rule in rules]
+        self._matchers = [_matcher(protocol, json.dumps(rule)) for rule in rules]
         self.account = Account()
+        self.requests: list[Any] = []
+        """As they were judged, one for each verdict."""
         self.driver = Driver(protocol.new_parser(self._judge))
 
     def _judge(self, request: Any) -> _Judged:
@@ -79,6 +82,7 @@ class Wire:
             assert len(word) <= WORD_BYTES_MAX, f"{name} of the access log has {len(word)} bytes"
         allowed = any(matches(request) for matches in self._matchers)
         self.account.verdicts.append(allowed)
+        self.requests.append(request)
         return _Judged(allowed)
 
     def feed(self, data: bytes, *, reply: bool, end: bool = False) -> None:
@@ -91,6 +95,12 @@ class Wire:
                 self.account.to_client += action.data
             elif isinstance(action, Send):
                 self.account.to_server += action.data
+
+
+@lru_cache(256)
+def _matcher(protocol: L7Protocol, rule: str) -> Callable[[Any], bool]:
+    """Read once: a test has many connections."""
+    return protocol.matcher(read_rule(protocol, rule))
 
 
 class ParserConformance:
