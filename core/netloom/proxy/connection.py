@@ -121,9 +121,9 @@ class Connection:
         refused, self._awaits_rules = NO_RULES, True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RULES_WITHIN_S):
-                while refused == NO_RULES:
+                # They may have come since, and those after them may never.
+                while (refused := self._refused(source, destination)) == NO_RULES:
                     await self._shared.news.wait()
-                    refused = self._refused(source, destination)
         self._awaits_rules = False
         if refused:
             self._connecting = None
