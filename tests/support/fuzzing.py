@@ -82,7 +82,7 @@ def _allowed(wire: Wire) -> list[tuple[bytes, bytes]]:
 def _decoded(target: bytes) -> bytes:
     if target[:7].lower() == b"http://":
         _, mark, target = target[7:].partition(b"/")
-        target = mark + target
+        target = mark + target or b"/"
     return unquote_to_bytes(target)
 
 

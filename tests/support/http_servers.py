@@ -48,7 +48,7 @@ defaults
 frontend front
   bind unix@%(directory)s/haproxy.sock
   option http-buffer-request
-  http-request return status 200 hdr X-Read "%%[method] <%%[url]> %%[req.body_len] <>"
+  http-request return status 200 hdr X-Read "%%[method] <%%[url]> %%[req.body_len] <%%[path]>"
 """
 
 
@@ -68,7 +68,7 @@ class Account(NamedTuple):
 
     reads: list[Read]
     normal_paths: list[bytes]
-    """Of each request, as the server itself looks for it, where it says so; without the query."""
+    """Of each request, as the server itself finds it, decoded and without the query; empty where it finds none."""
     refuses: bool
     """Whether it answered the next one with an error, and read no more."""
 
@@ -108,7 +108,7 @@ def _account(answer: bytes) -> Account:
     statuses = STATUS.findall(answer)
     return Account(
         reads=[read_of(method, target, int(length or 0)) for method, target, length, _ in found],
-        normal_paths=[path for *_, path in found if path],
+        normal_paths=[unquote_to_bytes(path) for *_, path in found],
         refuses=bool(statuses) and statuses[-1] >= b"400",
     )
 
