@@ -5,14 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.netns import NamespaceFactory
-from support.numbered import CLIENTS, NARROW, WIDE, changing, load
+from support.numbered import CLIENTS, NARROW, WIDE, load, policies_change
 from support.proxy_world import TESTS, World, entry, eventually, ingress, is_reset, receive, world
 
 pytestmark = pytest.mark.kernel
@@ -22,6 +21,7 @@ add table inet away
 add chain inet away in { type filter hook input priority 0; }
 add rule inet away in tcp %s drop
 """
+CHANGING_AGENT = ("env", f"PYTHONPATH={TESTS}", sys.executable, "-m", "support.changing_agent")
 ROOM = 68
 """Connections of a proxy that may have 200 files open."""
 
@@ -32,39 +32,27 @@ def lab(make_netns: NamespaceFactory, tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-@pytest.fixture
-def agent_argv() -> tuple[str, ...]:
-    """An agent that changes policies, but for its socket."""
-    return ("env", f"PYTHONPATH={TESTS}", sys.executable, "-m", "support.changing_agent")
-
-
 def test_requests_are_judged_rightly_and_answered_in_turn_while_policies_change(lab: World) -> None:
     """What both policies allow is always served, what neither allows never seen; what they disagree on is either."""
     agent = lab.agent(lab.proxy())
     agent.put(NARROW)
-    over = threading.Event()
-    changer = threading.Thread(target=changing, args=(agent.put, over))
-    with load(lab) as running:
-        changer.start()
+    with load(lab) as running, policies_change(agent.put):
         running.goes_on(1000)
-        over.set()
-        changer.join()
     assert running.statuses("sometimes") == {200, 403}
     assert running.broken == 0
 
 
-def test_nothing_is_lost_when_an_agent_is_killed_while_it_changes_policies(
-    lab: World, agent_argv: tuple[str, ...]
-) -> None:
+def test_nothing_is_lost_when_an_agent_is_killed_while_it_changes_policies(lab: World) -> None:
     """The last tables that came whole hold, and the next agent goes on from there."""
     proxy = lab.proxy()
     lab.agent(proxy).put(WIDE)
     with load(lab) as running:
         for _ in range(2):
-            with subprocess.Popen((*agent_argv, str(proxy.socket_path)), stdout=subprocess.PIPE) as agent:
+            with subprocess.Popen((*CHANGING_AGENT, str(proxy.socket_path)), stdout=subprocess.PIPE) as agent:
                 assert agent.stdout
-                assert [agent.stdout.readline() for _ in range(5)] == [b"told\n"] * 5
+                told = [agent.stdout.readline() for _ in range(5)]
                 agent.kill()
+            assert told == [b"told\n"] * 5
             running.goes_on()
         lab.agent(proxy).put(NARROW)
         running.goes_on()

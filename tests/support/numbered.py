@@ -55,6 +55,8 @@ class Talk:
 
     def faults(self, served: list[int]) -> Iterator[str]:
         """What is wrong with it; ``served`` are those that the server has answered."""
+        if len(self.answers) > len(self.asked):
+            yield f"{len(self.asked)} requests and {len(self.answers)} answers"
         for kind, number, status, body in self.answered():
             if (status, body) not in {(200, b"%d" % number), (403, b"Access denied")}:
                 yield f"{kind} {number} was answered {status} {body!r}"
@@ -207,3 +209,16 @@ def changing(put: Callable[[L7Table], object], over: threading.Event) -> None:
     while not over.wait(0.01):
         turn += 1
         put((NARROW, WIDE)[turn % 2])
+
+
+@contextmanager
+def policies_change(put: Callable[[L7Table], object]) -> Iterator[None]:
+    """Within the block, as :func:`changing` does it."""
+    over = threading.Event()
+    changer = threading.Thread(target=changing, args=(put, over))
+    changer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        changer.join()
