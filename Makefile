@@ -4,9 +4,9 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping traceroute bpftool gcc libc6-dev procps strace linux-perf libnghttp2-14 \
     gobgpd frr bird2 containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev \
-    qemu-system-x86 kmod memcached curl nghttp2-client nghttp2-server nghttp2-proxy wrk
+    qemu-system-x86 kmod memcached curl haproxy nghttp2-client nghttp2-proxy nghttp2-server nginx wrk
 
-.PHONY: all setup check test test-kernels demo bench docs clean
+.PHONY: all setup check test test-kernels fuzz demo bench docs clean
 
 all: check test
 
@@ -32,6 +32,10 @@ test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to en
 
 test-kernels: setup ## Debian's 6.1 and 6.12, emulated: every program and a lab, in less than ten minutes
 	$(BIN)/python -m tools.vm.suite
+
+SECONDS := 60
+fuzz: setup ## parsers under coverage-guided fuzzing, so many SECONDS each
+	$(BIN)/python -m tools.fuzz $(SECONDS)
 
 demo: setup ## two nodes, four pods, one overlay, and a service with rules: every step shown
 	$(BIN)/netctl lab demo

@@ -70,7 +70,7 @@ def known(pins: Path) -> Iterator[PinnedConnections]:
 
 def test_listeners_of_both_families_stand_in_the_door(netns: Namespace, pins: Path) -> None:
     netns.run("ip", "link", "set", "lo", "up")
-    ipv4, ipv6 = netns.call(listen, socket.AF_INET, 0), netns.call(listen, socket.AF_INET6, 0)
+    ipv4, ipv6 = netns.call(listen, socket.AF_INET, 0, 60), netns.call(listen, socket.AF_INET6, 0, 60)
     with open_map(pins / PROXY_LISTENERS.pin_name, PROXY_LISTENERS) as listeners:
         SockmapDoor(pins).open(ipv4, ipv6)
         cookies = [int.from_bytes(one.getsockopt(socket.SOL_SOCKET, 57, 8), "little") for one in (ipv4, ipv6)]
@@ -107,7 +107,7 @@ def test_the_program_opens_its_door_with_the_first_tables(netns: Namespace, pins
 def test_another_port_does_where_the_first_is_taken(netns: Namespace) -> None:
     """By the proxy that is to be replaced."""
     netns.run("ip", "link", "set", "lo", "up")
-    with netns.call(listen, socket.AF_INET, 15076) as old, netns.call(listen, socket.AF_INET, 15076) as new:
+    with netns.call(listen, socket.AF_INET, 15076, 60) as old, netns.call(listen, socket.AF_INET, 15076, 60) as new:
         assert old.getsockname()[1] == 15076
         assert new.getsockname()[1] != 15076
 

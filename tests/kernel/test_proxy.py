@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from netloom.model.l7_messages import Tables
 from support.netns import NamespaceFactory
 from support.proxy_world import CLIENTS, ControlSocket, World, entry, ingress, is_reset, receive, world
 
@@ -105,6 +106,19 @@ def test_a_connection_waits_a_moment_for_its_entry(lab: World, agent: ControlSoc
     client = lab.dial()
     client.sendall(b"get a\n")
     agent.put(ingress(entry("get")))
+    assert receive(lab.accept(listener), 6) == b"get a\n"
+
+
+def test_an_entry_that_comes_in_the_same_moment_is_not_missed(lab: World) -> None:
+    """Both are there when the proxy looks."""
+    proxy = lab.proxy()
+    agent = lab.agent(proxy)
+    agent.put(ingress(entry("get", peer=99)))
+    listener = lab.listen()
+    proxy.process.send_signal(signal.SIGSTOP)
+    lab.dial().sendall(b"get a\n")
+    agent.tell(Tables(revision=9, tables=(ingress(entry("get")),)))
+    proxy.process.send_signal(signal.SIGCONT)
     assert receive(lab.accept(listener), 6) == b"get a\n"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,51 +95,6 @@ def test_junk_from_an_agent_ends_its_connection_only(lab: World) -> None:
         agent.hear(lambda _: False)
     lab.agent(proxy).put(ingress(entry("get")))
     assert "agent.unheard" in proxy.said()
-
-
-def test_no_request_is_judged_wrongly_while_tables_change(lab: World) -> None:
-    """What one table lets pass and the other denies is either; what both agree about stays so."""
-    agent = lab.agent(lab.proxy())
-    tables = [ingress(entry("get", "put")), ingress(entry("get", denied=("del",)))]
-    agent.put(tables[0])
-    client, server = lab.pair()
-    over = threading.Event()
-    seen: list[bytes] = []
-
-    def serve() -> None:
-        while line := server.recv(4):
-            seen.append(line)
-            server.sendall(line)
-
-    def change() -> None:
-        turn = 0
-        while not over.wait(0.01):
-            turn += 1
-            agent.put(tables[turn % 2])
-
-    threads = [threading.Thread(target=work) for work in (serve, change)]
-    for thread in threads:
-        thread.start()
-    answers = []
-    for line in (b"get\n", b"put\n", b"del\n") * 300:
-        client.sendall(line)
-        answers.append((line, _line(client)))
-    over.set()
-    client.close()
-    for thread in threads:
-        thread.join()
-    assert {answer for line, answer in answers if line == b"get\n"} == {b"get\n"}
-    assert {answer for line, answer in answers if line == b"del\n"} == {b"denied del\n"}
-    assert {answer for line, answer in answers if line == b"put\n"} == {b"put\n", b"denied put\n"}
-    assert b"del\n" not in seen
-    agent.close()
-
-
-def _line(client: object) -> bytes:
-    found = b""
-    while not found.endswith(b"\n"):
-        found += client.recv(1)  # type: ignore[attr-defined]
-    return found
 
 
 def test_another_proxy_takes_over_and_no_connection_is_cut(lab: World) -> None:

@@ -1,5 +1,7 @@
 """A proxy of its own process in a namespace, whose door is nftables' tproxy: ``python -m support.proxied CONFIG``.
 
+What finds no socket of it is dropped, as eBPF does with what is to be judged.
+
 Whoever is at an end is known by the address: the last number of it is the identity.
 """
 
@@ -19,6 +21,7 @@ from netloom.config.load import load_config
 from netloom.edge import logs
 from netloom.model.address import Address
 from netloom.proxy.main import serve
+from netloom_l7_http.plugin import HTTP
 from support.line_protocol import LINES
 
 TABLE: Final = """
@@ -30,6 +33,7 @@ table inet proxied {{
     meta l4proto tcp socket transparent 1 meta mark set 1 accept
     meta nfproto ipv4 tcp dport {{ {ports} }} tproxy ip to 127.0.0.1:{ipv4} meta mark set 1 accept
     meta nfproto ipv6 tcp dport {{ {ports} }} tproxy ip6 to [::1]:{ipv6} meta mark set 1 accept
+    tcp dport {{ {ports} }} drop
   }}
 }}
 """
@@ -54,7 +58,7 @@ def identify(source: Address, source_port: int, destination: Address, destinatio
 async def _run(config: Path) -> None:
     loaded = load_config(config, {})
     logs.configure("info", "console")
-    protocols = [("test", LINES)]
+    protocols = [("test", LINES), ("l7_http", HTTP)]
     if "WITH_MEMCACHED" in os.environ:
         from netloom_memcached.plugin import MEMCACHED
 

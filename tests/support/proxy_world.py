@@ -22,6 +22,7 @@ from support.netns import Namespace, NamespaceFactory
 
 TESTS: Final = Path(__file__).parents[1]
 PATIENCE_S: Final = 20.0
+FILES: Final = 8192
 CLIENT, SERVER = 2, 3
 """Identities: the last numbers of the addresses."""
 CLIENTS: Final = {4: "10.1.0.2", 6: "fd01::2"}
@@ -121,11 +122,14 @@ class ControlSocket:
 class ProxyProcess:
     """``support.proxied`` in a namespace."""
 
-    def __init__(self, namespace: Namespace, config: Path, run_dir: Path, **environment: str) -> None:
+    def __init__(
+        self, namespace: Namespace, config: Path, run_dir: Path, *, files: int, environment: dict[str, str]
+    ) -> None:
+        """``files``: it may have open at once."""
         path = os.pathsep.join((str(TESTS), str(TESTS.parent / "examples" / "netloom-memcached")))
         self.log = config.with_suffix(".log").open("ab")
         self.process = namespace.popen(
-            sys.executable, "-m", "support.proxied", str(config),
+            "prlimit", f"--nofile={files}:{files}", sys.executable, "-m", "support.proxied", str(config),
             env={**os.environ, "PYTHONPATH": path, **environment}, stderr=self.log,
         )  # fmt: skip
         self.socket_path = run_dir / "n1" / "proxy" / f"{self.process.pid}.sock"
@@ -137,6 +141,12 @@ class ProxyProcess:
         """Resident memory."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")))
+
+    @property
+    def cpu_s(self) -> float:
+        """It has taken so far."""
+        user, system = Path(f"/proc/{self.process.pid}/stat").read_text().split()[13:15]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def said(self) -> str:
         """Its log."""
@@ -181,8 +191,8 @@ class World:
         for gateway, family in zip(_ROUTERS[name], ("-4", "-6"), strict=True):
             namespace.run("ip", family, "route", "add", "default", "via", gateway)
 
-    def proxy(self, environment: dict[str, str] | None = None, **settings: Any) -> ProxyProcess:
-        """Start one; ``settings`` are those of the section ``proxy``."""
+    def proxy(self, environment: dict[str, str] | None = None, files: int = FILES, **settings: Any) -> ProxyProcess:
+        """Start one; ``files`` it may have open at once, ``settings`` are those of the section ``proxy``."""
         config = self._tmp / f"node{len(self._proxies)}.yaml"
         document = {
             "node": {"name": "n1"},
@@ -190,7 +200,8 @@ class World:
             "proxy": settings,
         }
         config.write_text(json.dumps(document))
-        self._proxies.append(ProxyProcess(self.router, config, self._tmp / "run", **(environment or {})))
+        run_dir, environment = self._tmp / "run", environment or {}
+        self._proxies.append(ProxyProcess(self.router, config, run_dir, files=files, environment=environment))
         return self._proxies[-1]
 
     def agent(self, proxy: ProxyProcess) -> ControlSocket:
@@ -211,6 +222,15 @@ class World:
         dialing = self.client.call(_socket, family)
         dialing.connect((SERVERS[family], port))
         return self._kept(dialing)
+
+    @contextmanager
+    def connected(self) -> Iterator[socket.socket]:
+        """A client as of :meth:`dial`, within the block, for any thread; what it sends goes out at once."""
+        with self.client.call(_socket, 4) as dialing:
+            dialing.settimeout(PATIENCE_S)
+            dialing.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            dialing.connect((SERVERS[4], 7000))
+            yield dialing
 
     def pair(self, family: int = 4, port: int = 7000) -> tuple[socket.socket, socket.socket]:
         """A connection's ends: the client's, and the server's."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom_l7_http.bodies import BESIDES_BYTES_MAX, LINE_BYTES_MAX
-from netloom_l7_http.head import FIELDS_MAX, HEAD_BYTES_MAX
+from netloom_l7_http.head import BARE, FIELDS_MAX, HEAD_BYTES_MAX
 from netloom_l7_http.request import METHODS
 from support.http_talk import DENIED, Talking, get, refused
 
@@ -104,6 +104,24 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused(head: bytes) -> None:
 def test_a_head_that_can_never_be_one_is_refused_before_it_ends() -> None:
     for beginning in (b"GET / HTTP/1.1\r\nX: a\nb", b"POST /\x00", b"HELO mail", b"\x00", b"G" * 30):
         refused(beginning)
+
+
+def test_a_head_that_comes_byte_by_byte_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends one so would take a thousand times the CPU of others."""
+    looked_bytes = 0
+
+    class Counting:
+        def search(self, data: bytes, at: int) -> object:
+            nonlocal looked_bytes
+            looked_bytes += len(data) - at
+            return BARE.search(data, at)
+
+    monkeypatch.setattr("netloom_l7_http.head.BARE", Counting())
+    request, talk = get("/", "X: " + "a" * 2000), Talking()
+    for byte in request:
+        talk.ask(bytes([byte]))
+    assert talk.to_server == request
+    assert looked_bytes < 3 * len(request)
 
 
 def test_heads_are_bounded() -> None:

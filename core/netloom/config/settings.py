@@ -158,7 +158,10 @@ class ProxySettings:
     connections: Annotated[
         int,
         Range(1, 1 << 20),
-        Doc("Open at once; more are reset. Each may take about four times buffer_bytes and 256 KiB of memory."),
+        Doc(
+            "Open at once, as far as the limit of open files allows two for each; more are reset. An idle one takes "
+            "about 6 KiB of memory, any at most about four times buffer_bytes and 256 KiB."
+        ),
     ] = 16384
     buffer_bytes: Annotated[
         int,
@@ -172,6 +175,11 @@ class ProxySettings:
         Doc("Seconds that a request may take until enough of it has come to judge it."),
     ] = 15.0
     idle_timeout_s: Annotated[float, Range(1, 1 << 20), Doc("Seconds a connection may carry nothing.")] = 3600.0
+    keepalive_s: Annotated[
+        int,
+        Range(1, 32767),
+        Doc("Seconds of silence until the kernel asks an end for a sign of life; without one for as long, it is gone."),
+    ] = 60
     event_timeout_s: Annotated[
         float,
         Range(0.04, 10),

@@ -38,6 +38,10 @@ class AccessLog:
         """A connection was refused or broken by the proxy."""
         self._closed[reason] += 1
 
+    def closings(self, reason: str) -> int:
+        """How many were refused or broken for that reason."""
+        return self._closed[reason]
+
     def put(self, record: Access) -> None:
         """Keep a record."""
         if self.has_room:

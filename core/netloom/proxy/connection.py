@@ -33,6 +33,7 @@ LINGER_TICKS: Final = 2
 """What a client is told last is not lost with a reset: so long it may go on sending, unheard."""
 RULES_WITHIN_S: Final = 3.0
 """How long a connection of which no table tells waits for one that does."""
+LIMIT: Final = "limit"
 NO_RULES: Final = "no rules"
 ENDED_FIRST: Final = "the connection ended first"
 
@@ -121,9 +122,9 @@ class Connection:
         refused, self._awaits_rules = NO_RULES, True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RULES_WITHIN_S):
-                while refused == NO_RULES:
+                # They may have come since, and those after them may never.
+                while (refused := self._refused(source, destination)) == NO_RULES:
                     await self._shared.news.wait()
-                    refused = self._refused(source, destination)
         self._awaits_rules = False
         if refused:
             self._connecting = None
@@ -134,7 +135,7 @@ class Connection:
     def _refused(self, source: sockets.SocketAddress | None, destination: sockets.SocketAddress | None) -> str:
         """Why the connection must not begin; "" when it may."""
         if self not in self._shared.open and len(self._shared.open) >= self._shared.settings.connections:
-            return "limit"
+            return LIMIT
         ends = ends_of(self._shared.identify, source, destination) if source and destination else None
         if ends is None:
             return "unknown ends"
@@ -166,7 +167,10 @@ class Connection:
         try:
             # A server of this host would have the addresses and ports of the socket that took the client: in our name.
             name = None if self._ends.destination_identity == Reserved.HOST else source
-            made = await sockets.connect(name, destination, self._shared.settings.connect_timeout_s)
+            settings = self._shared.settings
+            made = await sockets.connect(
+                name, destination, timeout_s=settings.connect_timeout_s, keepalive_s=settings.keepalive_s
+            )
             await asyncio.get_running_loop().create_connection(lambda: self._server, sock=made)
             if self._server.is_open:
                 sockets.keep(made)
@@ -282,6 +286,8 @@ class Connection:
     def lost(self, end: End, error: Exception | None) -> None:
         """As :class:`~netloom.proxy.end.Owner`."""
         other = end.other.transport
+        if isinstance(error, TimeoutError):  # the kernel has asked in vain
+            self._shared.log.closed("gone")
         if error is not None and other is not None:
             sockets.reset(other)
         if self._connecting is not None and not end.is_server:

@@ -11,10 +11,12 @@ import structlog
 
 from netloom.model.l7_messages import Counters, Tables
 from netloom.proxy import sockets
-from netloom.proxy.connection import TICK_S, Connection, Shared
+from netloom.proxy.connection import LIMIT, TICK_S, Connection, Shared
 
 CLOSING_S = 1.0
 """Between the moment another proxy's listeners stand in the door and the end of ours: who had begun gets in."""
+FULL_EVERY_S = 60.0
+"""Between two lines of the log about connections beyond the limit."""
 _FILES_APART = 64
 """File descriptors that are no connection's."""
 
@@ -30,13 +32,19 @@ class Proxy:
         self._servers: list[asyncio.Server] = []
         self._ends_at: float | None = None
         """On the loop's clock, of a proxy that drains."""
+        self._refused = 0
+        """Connections beyond the limit, as far as the log tells of them."""
+        self._tells_at = 0.0
+        """On the loop's clock: not again before."""
         self.ended = asyncio.Event()
         """Set when a drained proxy has nothing to do any more."""
 
     async def start(self) -> None:
         """Listen. Raises KernelError."""
-        port = self._shared.settings.port
-        self._listeners = tuple(sockets.listen(family, port) for family in (socket.AF_INET, socket.AF_INET6))
+        settings = self._shared.settings
+        self._listeners = tuple(
+            sockets.listen(family, settings.port, settings.keepalive_s) for family in (socket.AF_INET, socket.AF_INET6)
+        )
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             server = await loop.create_server(
@@ -50,7 +58,15 @@ class Proxy:
             await asyncio.sleep(TICK_S)
             for connection in tuple(self._shared.open):
                 connection.tick()
+            self._tell_when_full()
             self._end_when_drained()
+
+    def _tell_when_full(self) -> None:
+        refused, now = self._shared.log.closings(LIMIT), asyncio.get_running_loop().time()
+        if refused > self._refused and now >= self._tells_at:
+            connections = len(self._shared.open)
+            structlog.get_logger().warning("proxy.full", connections=connections, refused=refused - self._refused)
+            self._refused, self._tells_at = refused, now + FULL_EVERY_S
 
     def _end_when_drained(self) -> None:
         if self._ends_at is None:

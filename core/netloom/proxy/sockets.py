@@ -19,6 +19,8 @@ _IPV6_TRANSPARENT: Final = 75
 """linux/in6.h; the module socket does not have it."""
 _IP_TRANSPARENT: Final = 19
 BACKLOG: Final = 4096
+PROBES: Final = 3
+"""Questions of the kernel without an answer, after which an end is gone."""
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 _LINGER: Final = struct.pack("ii", 0, 0)
 
@@ -46,14 +48,14 @@ class SockmapDoor:
             listeners.put(Index(PROXY_IPV6), Socket(ipv6.fileno()))
 
 
-def listen(family: socket.AddressFamily, port: int) -> socket.socket:
-    """A transparent listener on loopback. Raises KernelError.
+def listen(family: socket.AddressFamily, port: int, keepalive_s: int) -> socket.socket:
+    """A transparent listener on loopback; who comes by it is asked for after ``keepalive_s``. Raises KernelError.
 
     Where another process has the port, as the proxy that is to be replaced does, any other will do: eBPF finds the
     socket, not the port.
     """
     host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-    listener = _transparent(family)
+    listener = _transparent(family, keepalive_s)
     try:
         try:
             listener.bind((host, port))
@@ -68,14 +70,16 @@ def listen(family: socket.AddressFamily, port: int) -> socket.socket:
     return listener
 
 
-async def connect(source: SocketAddress | None, destination: SocketAddress, timeout_s: float) -> socket.socket:
+async def connect(
+    source: SocketAddress | None, destination: SocketAddress, *, timeout_s: float, keepalive_s: int
+) -> socket.socket:
     """A connection in the name of ``source``; until :func:`keep` is called its end is a reset. Raises OSError.
 
     None: in the name of this host.
 
     Where the source is this host, whoever asks has the port already: then from the same address and any port.
     """
-    connecting = _transparent(socket.AF_INET6 if ":" in destination[0] else socket.AF_INET)
+    connecting = _transparent(socket.AF_INET6 if ":" in destination[0] else socket.AF_INET, keepalive_s)
     try:
         connecting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
         if source is not None:
@@ -140,10 +144,13 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def _transparent(family: socket.AddressFamily) -> socket.socket:
+def _transparent(family: socket.AddressFamily, keepalive_s: int) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keepalive_s)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, keepalive_s // PROBES))
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK_FROM_PROXY)
     if family == socket.AF_INET6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -73,13 +73,16 @@ class _Fields:
         self.found.append((name, value))
 
 
-def read_head(data: bytes, at: int) -> Head | None:
-    """The head that begins at ``at``; None while its end has not come. Raises Refused."""
+def read_head(data: bytes, at: int, seen_bytes: int = 0) -> Head | None:
+    """The head that begins at ``at``; None while its end has not come. Raises Refused.
+
+    ``seen_bytes`` of it were there before, and are not looked through again: they may come one by one.
+    """
     if not at and (head := KNOWN.get(data)):
         return head
-    end = data.find(b"\r\n\r\n", at) + 4
+    end = data.find(b"\r\n\r\n", at + max(0, seen_bytes - 3)) + 4
     if end < 4:
-        _refuse_hopeless(data, at)
+        _refuse_hopeless(data, at, seen_bytes)
         return None
     if end - at > HEAD_BYTES_MAX:
         raise Refused(f"a head of {end - at} bytes", 431)
@@ -87,11 +90,11 @@ def read_head(data: bytes, at: int) -> Head | None:
     return KNOWN.get(raw) or KNOWN.keep(raw, _read(raw))
 
 
-def _refuse_hopeless(data: bytes, at: int) -> None:
+def _refuse_hopeless(data: bytes, at: int, seen_bytes: int) -> None:
     word, space, _ = data[at : at + 20].partition(b" ")
     if word + space not in BEGINNINGS:
         raise Refused(f"{data[at : at + 20]!r} where a method should be")
-    if BARE.search(data, at):
+    if BARE.search(data, at + max(0, seen_bytes - 1)):
         raise Refused("a bare carriage return, line feed or control character in a head")
     if len(data) - at > HEAD_BYTES_MAX:
         raise Refused(f"more than {HEAD_BYTES_MAX} bytes without the end of a head", 431)

@@ -54,6 +54,8 @@ class HttpParser:
         self._request_body: Body | None = None
         """Of the last request, where it is not passed or dropped as a whole."""
         self._passes_body = True
+        self._seen_bytes = 0
+        """Of a head whose end has not come."""
         self._switching = False
         """Whether what follows the last request is HTTP is for the server to say."""
         self._successor: Parser | None = None
@@ -101,7 +103,9 @@ class HttpParser:
                 self._refuse(error)
                 break
             if head is None:
+                self._seen_bytes = len(data) - at
                 return
+            self._seen_bytes = 0
             at += self._ask(head, ops)
         if at < len(data):
             ops.append(DROPS_REST)
@@ -109,7 +113,7 @@ class HttpParser:
     def _next_head(self, data: bytes, at: int) -> Head | None:
         if len(self._waiting) >= WAITING_MAX:
             raise Unspoken(f"more than {WAITING_MAX} requests without a reply")
-        return read_head(data, at)
+        return read_head(data, at, self._seen_bytes)
 
     def _refuse(self, error: Refused) -> None:
         why = Op(kind=OpKind.ERROR, data=str(error).encode())

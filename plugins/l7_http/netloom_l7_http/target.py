@@ -21,7 +21,8 @@ ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 UNRESERVED: Final = re.compile(rb"[A-Za-z0-9._~-]")
 LITERAL: Final = "/!$&'()*+,=:@"
 """Besides letters, digits and ``_.-~``."""
-ABSOLUTE: Final = re.compile(rb"http://([^/?#]*)([^#]*)", re.IGNORECASE)
+ABSOLUTE: Final = re.compile(rb"http://([^/?#]*)(/[^#]*)?", re.IGNORECASE)
+"""A query right behind the host is none: there are servers whose hosts reach to the next slash."""
 AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -34,7 +35,7 @@ def read_authority(text: bytes) -> str:
 
 def read_target(method: str, target: bytes, host: str) -> str:
     """The path with its query, as rules see it. Raises Refused."""
-    if target.startswith(b"/"):
+    if target.startswith(b"/") and method != "CONNECT":
         return target.decode() if PLAIN.fullmatch(target) else _normal(target)
     if method == "CONNECT":
         _agree(read_authority(target), host)
@@ -45,8 +46,7 @@ def read_target(method: str, target: bytes, host: str) -> str:
     if absolute is None:
         raise Refused(f"{target[:80]!r} where a path should be")
     _agree(read_authority(absolute[1]), host)
-    path = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
-    return _normal(path)
+    return _normal(absolute[2] or b"/")
 
 
 def _agree(named: str, host: str) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import cycle
 from random import Random
 from typing import Any
@@ -71,8 +72,10 @@ class Wire:
 
     def __init__(self, protocol: L7Protocol, rules: Iterable[Mapping[str, Any]]) -> None:
         self._protocol = protocol
-        self._matchers = [protocol.matcher(read_rule(protocol, json.dumps(rule))) for rule in rules]
+        self._matchers = [_matcher(protocol, json.dumps(rule)) for rule in rules]
         self.account = Account()
+        self.requests: list[Any] = []
+        """As they were judged, one for each verdict."""
         self.driver = Driver(protocol.new_parser(self._judge))
 
     def _judge(self, request: Any) -> _Judged:
@@ -81,6 +84,7 @@ class Wire:
         self._recall(request)
         allowed = any(matches(request) for matches in self._matchers)
         self.account.verdicts.append(allowed)
+        self.requests.append(request)
         return _Judged(allowed)
 
     def _recall(self, request: Any) -> None:
@@ -104,6 +108,12 @@ class Wire:
                 self.account.to_client += action.data
             elif isinstance(action, Send):
                 self.account.to_server += action.data
+
+
+@lru_cache(256)
+def _matcher(protocol: L7Protocol, rule: str) -> Callable[[Any], bool]:
+    """Read once: a test has many connections."""
+    return protocol.matcher(read_rule(protocol, rule))
 
 
 class ParserConformance:
