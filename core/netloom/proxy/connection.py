@@ -31,7 +31,7 @@ TURN_S: Final = 0.005
 """A connection works through what has come at once, before others get theirs."""
 LINGER_TICKS: Final = 2
 """What a client is told last is not lost with a reset: so long it may go on sending, unheard."""
-RULES_WITHIN_S: Final = 3.0
+RULES_WITHIN_S: Final = 1.0
 """How long a connection of which no table tells waits for one that does."""
 LIMIT: Final = "limit"
 NO_RULES: Final = "no rules"
