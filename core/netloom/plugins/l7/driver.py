@@ -94,10 +94,18 @@ class Driver:
             return (Send(reply, data),) if side.passes else ()
         actions: list[Action] = []
         try:
-            if end or side.held or side.decided_bytes or len(data) < side.wanted_bytes:
-                self._feed(side, actions, data, reply=reply, end=end)
+            if not (end or side.held or side.decided_bytes or len(data) < side.wanted_bytes):
+                side.held = data
+                ops = self._ask(side, reply=reply, end=False)
+                if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count >= len(data):
+                    # Most often all of it passes, as it is.
+                    side.held, side.wanted_bytes = b"", 1
+                    side.decided_bytes, side.passes = ops[0].count - len(data), True
+                    return (Send(reply, data),)
+                actions.extend(self._obey(side, ops, reply=reply))
+                _refuse_hoard(side, reply=reply)
             else:
-                self._feed_first(side, actions, data, reply=reply)
+                self._feed(side, actions, data, reply=reply, end=end)
         except _Unspoken as error:
             actions.append(self._break(Broken(str(error))))
         except _Breach as error:
@@ -107,18 +115,6 @@ class Driver:
     def _break(self, action: Broken) -> Broken:
         self.broken = True
         return action
-
-    def _feed_first(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool) -> None:
-        """As :meth:`_feed` where nothing is left of what came before; most often all of it passes, as it is."""
-        side.held = data
-        ops = self._ask(side, reply=reply, end=False)
-        if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count >= len(data):
-            side.held, side.wanted_bytes = b"", 1
-            side.decided_bytes, side.passes = ops[0].count - len(data), True
-            actions.append(Send(reply, data))
-        else:
-            actions.extend(self._obey(side, ops, reply=reply))
-            _refuse_hoard(side, reply=reply)
 
     def _feed(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool, end: bool) -> None:
         if taken := data[: side.decided_bytes]:
