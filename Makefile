@@ -4,7 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping traceroute bpftool gcc libc6-dev procps strace linux-perf libnghttp2-14 \
     gobgpd frr bird2 containerd runc podman containernetworking-plugins busybox-static golang-go golang-github-appc-cni-dev \
-    qemu-system-x86 kmod memcached curl
+    qemu-system-x86 kmod memcached curl nginx-light haproxy wrk nghttp2-client
 
 .PHONY: all setup check test test-kernels demo bench docs clean
 
@@ -36,7 +36,8 @@ test-kernels: setup ## Debian's 6.1 and 6.12, emulated: every program and a lab,
 demo: setup ## two nodes, four pods, one overlay, and a service with rules: every step shown
 	$(BIN)/netctl lab demo
 
-bench: setup ## compare with raw veth, CNI reference plugins and flannel; writes bench/RESULTS.md
+bench: setup ## compare with raw veth, CNI reference plugins, flannel, HAProxy and Envoy; writes bench/RESULTS.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	$(BIN)/python -m bench
 
 docs: setup ## render generated files again
