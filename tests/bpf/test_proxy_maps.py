@@ -116,8 +116,8 @@ def test_identities_are_those_of_whoever_began(
     connections: BpfMap[ConnectionKey, ConnectionInfo], known: PinnedConnections
 ) -> None:
     for source, destination in ((LOW, HIGH), (HIGH, LOW)):
-        key, flag = key_of(source, destination, 6)
-        connections.put(key, replace(INFO, flags=int(flag)))
+        key, is_second = key_of(source, destination, 6)
+        connections.put(key, replace(INFO, flags=ConnectionFlag.BEGUN_BY_HIGH if is_second else 0))
         assert known(*source, *destination) == (300, 400)
 
 
