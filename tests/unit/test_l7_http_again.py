@@ -30,6 +30,20 @@ def test_a_request_that_comes_again_is_judged_and_answered_again(
         assert talk.judged[-1].said == {"status": talk.to_client[9:12].decode()}
 
 
+def test_a_request_that_comes_again_is_edited_again() -> None:
+    talk = Talking(({"method": "GET", "headerMatches": [{"name": "X-By", "value": "1", "mismatch": "ADD"}]},))
+    for number in range(1, TIMES):
+        talk.ask(get("/f")).reply(OK)
+        assert talk.to_server == number * get("/f", "X-By: 1")
+        assert talk.judged[-1].said == {"status": "200", "mismatched": "X-By"}
+
+
+def test_who_is_denied_behind_the_servers_last_word_is_told_nothing() -> None:
+    for _ in range(TIMES):
+        talk = Talking(READ).reply(b"", end=True).ask(get("/g", method="DELETE"))
+        assert (talk.to_client, len(talk.judged)) == (b"", 1)
+
+
 @pytest.mark.parametrize("second", [OK, OK[:-2]], ids=["whole", "its head"])
 def test_a_reply_that_nobody_asked_for_is_none_however_well_it_is_known(second: bytes) -> None:
     talk = Talking(READ)

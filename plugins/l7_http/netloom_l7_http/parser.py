@@ -82,10 +82,21 @@ class HttpParser:
         head = KNOWN.get(data)
         if head is None or head.simple_bytes != len(data) or head.closes:
             return ()
-        if self._waiting or self._request_body or self._farewell:
+        if self._waiting or self._request_body or self._farewell or self._is_over:
             return ()
+        exchange = self._judge(head.request)
+        if not exchange.allowed:
+            exchange.answered(status="403")
+            return _denied(len(data), is_head=head.request.method == "HEAD")
+        if exchange.rules and (edits := edits_of(exchange.rules, head.request)):
+            return self._edited(head, exchange, edits)
+        self._waiting.append((head, exchange, ""))
+        return _whole(len(data))
+
+    def _edited(self, head: Head, exchange: Exchange, edits: list[Edit]) -> tuple[Op, ...]:
         ops: list[Op] = []
-        self._ask(head, ops)
+        self._waiting.append((head, exchange, _mismatched(edits)))
+        self._pass(head, edits, ops)
         return tuple(ops)
 
     def _whole_reply(self, data: bytes) -> tuple[Op, ...]:
@@ -142,8 +153,7 @@ class HttpParser:
         if not exchange.allowed:
             return self._deny(head, exchange, ops)
         edits = edits_of(exchange.rules, head.request) if exchange.rules else []
-        mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX] if edits else ""
-        self._waiting.append((head, exchange, mismatched))
+        self._waiting.append((head, exchange, _mismatched(edits)))
         self._switching = head.switches
         if head.simple_bytes and not edits:
             _add(ops, head.simple_bytes, passes=True)
@@ -268,6 +278,11 @@ def _body(body_bytes: int) -> Body:
     return Open() if body_bytes == OPEN else Sized(body_bytes)
 
 
+def _mismatched(edits: list[Edit]) -> str:
+    """For the access log."""
+    return ", ".join([edit.name for edit in edits])[:WORD_BYTES_MAX]
+
+
 def _add(ops: list[Op], count: int, *, passes: bool) -> None:
     """What is decided of the next bytes."""
     if count:
@@ -280,6 +295,11 @@ def _add(ops: list[Op], count: int, *, passes: bool) -> None:
 @lru_cache(4096)
 def _whole(count: int) -> tuple[Op, ...]:
     return (_about(OpKind.PASS, count),)
+
+
+@lru_cache(4096)
+def _denied(count: int, *, is_head: bool) -> tuple[Op, ...]:
+    return _about(OpKind.DROP, count), denial(closes=False, is_head=is_head)
 
 
 @lru_cache(4096)

@@ -97,11 +97,8 @@ class Driver:
             if not (end or side.held or side.decided_bytes or len(data) < side.wanted_bytes):
                 side.held = data
                 ops = self._ask(side, reply=reply, end=False)
-                if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count >= len(data):
-                    # Most often all of it passes, as it is.
-                    side.held, side.wanted_bytes = b"", 1
-                    side.decided_bytes, side.passes = ops[0].count - len(data), True
-                    return (Send(reply, data),)
+                if ops and ops[0].count >= len(data) and (done := self._at_once(side, ops, data, reply=reply)):
+                    return done
                 actions.extend(self._obey(side, ops, reply=reply))
                 _refuse_hoard(side, reply=reply)
             else:
@@ -115,6 +112,20 @@ class Driver:
     def _break(self, action: Broken) -> Broken:
         self.broken = True
         return action
+
+    def _at_once(self, side: _Direction, ops: tuple[Op, ...], data: bytes, *, reply: bool) -> tuple[Action, ...] | None:
+        """What comes most often: all of it passes as it is, or all of it is dropped and answered; None for the rest."""
+        first = ops[0]
+        if first.kind is OpKind.PASS and len(ops) == 1:
+            action = Send(reply, data)
+        elif first.kind is OpKind.DROP and len(ops) == 2 and ops[1].kind is OpKind.INJECT:
+            self._refuse_midst(ops[1].reply)
+            action = Send(ops[1].reply, ops[1].data)
+        else:
+            return None
+        side.held, side.wanted_bytes = b"", 1
+        side.decided_bytes, side.passes = first.count - len(data), first.kind is OpKind.PASS
+        return (action,)
 
     def _feed(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool, end: bool) -> None:
         if taken := data[: side.decided_bytes]:
