@@ -29,6 +29,7 @@ from bench import (
     programs,
     report,
     request_places,
+    request_profile,
     requests,
     requests_report,
     routed,
@@ -98,10 +99,11 @@ def _requests(program: Path, plan: Plan) -> Requests:
     with request_places.standing() as places:
         idle = {place.name: requests.idle_bytes(place) for place in places}
         samples = list(requests.run(places, plan.rounds, seconds, _say))
+        shares = request_profile.profiles(places, OUT)
     (OUT / "requests.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
     with bystanders.both() as pairs:
         figures = bystanders.summarise(run(program, pairs, plan, _say))
-    return requests.summarise(samples, seconds, idle=idle, bystanders=figures)
+    return requests.summarise(samples, seconds, idle=idle, shares=shares, bystanders=figures)
 
 
 def _requests_alone(plan: Plan) -> list[str]:

@@ -62,12 +62,17 @@ class Measured:
 
 def measure(load: Load, netns: str, server: str, seconds: int) -> Measured:
     """Ask for so long. Raises RuntimeError when an answer is another than it must be."""
-    argv = ["taskset", "-c", str(CPU), *(_h2load(server, seconds) if load.by_streams else _wrk(load, server, seconds))]
-    done = subprocess.run(argv_in(netns, argv), capture_output=True, text=True, check=True)
+    done = subprocess.run(argv(load, netns, server, seconds), capture_output=True, text=True, check=True)
     found, wrong = (read_h2load if load.by_streams else read_wrk)(done.stdout, is_denied=load.is_denied)
     if not found.requests or wrong > found.requests * WRONG_MAX:
         raise RuntimeError(f"{load.name}: {wrong} requests were not answered as they must be:\n{done.stdout}")
     return found
+
+
+def argv(load: Load, netns: str, server: str, seconds: int) -> list[str]:
+    """The command that asks."""
+    asking = _h2load(server, seconds) if load.by_streams else _wrk(load, server, seconds)
+    return argv_in(netns, ["taskset", "-c", str(CPU), *asking])
 
 
 def _wrk(load: Load, server: str, seconds: int) -> list[str]:

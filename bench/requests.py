@@ -13,6 +13,7 @@ from typing import Final
 from bench.request_loads import LOADS, PATH, Load, Measured, measure
 from bench.request_peers import HTTP1_PORT, NETLOOM, PEERS, PLACES
 from bench.request_places import Place, open_socket
+from bench.request_profile import Shares
 from bench.summary import Figure
 
 IDLE: Final = 1000
@@ -54,6 +55,8 @@ class Requests:
     """By load, peer and metric; none of what nobody told."""
     idle_bytes: Mapping[str, float]
     """Resident memory for each idle connection, by place."""
+    shares: Shares
+    """Of the proxies' CPU time."""
     bystanders: Mapping[int, Figure]
     """Median round trip at a port whose requests nobody judges, by the server's core; the ratio is to that where
     nobody's are judged."""
@@ -109,7 +112,12 @@ def _resident_bytes(pid: int) -> int:
 
 
 def summarise(
-    samples: Iterable[Sample], seconds: int, *, idle: Mapping[str, float], bystanders: Mapping[int, Figure]
+    samples: Iterable[Sample],
+    seconds: int,
+    *,
+    idle: Mapping[str, float],
+    shares: Shares,
+    bystanders: Mapping[int, Figure],
 ) -> Requests:
     """Medians, and ratios that are formed within a round."""
     found = {(sample.load, sample.place, sample.round): sample.values for sample in samples}
@@ -126,7 +134,13 @@ def summarise(
             if metric in {RATE, P50, P99}:
                 ratios |= {(load.name, peer, metric): _ratio(by_place[NETLOOM], by_place[peer]) for peer in PEERS}
     return Requests(
-        rounds=rounds, seconds=seconds, medians=medians, ratios=ratios, idle_bytes=idle, bystanders=bystanders
+        rounds=rounds,
+        seconds=seconds,
+        medians=medians,
+        ratios=ratios,
+        idle_bytes=idle,
+        shares=shares,
+        bystanders=bystanders,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from bench.plot import Bar, Group, bar_chart
 from bench.request_loads import ANEW, CONNECTIONS, DENIED, H2_CONNECTIONS, H2_STREAMS, KEPT, LOADS, STREAMS
 from bench.request_peers import HAPROXY, NETLOOM, PEERS, PLACES
+from bench.request_profile import PARTS, PROFILED
 from bench.requests import IDLE, KERNEL, P50, P99, RATE, USER, Requests
 
 PICTURE: Final = "results-requests.svg"
@@ -42,11 +43,30 @@ def section(found: Requests) -> list[str]:
         *_notes(found),
         "",
         *_parts(found),
+        *(line for load in PROFILED if found.shares for line in _profile(found, load)),
     ]
 
 
+def _profile(found: Requests, load: str) -> Iterator[str]:
+    """Shares of perf, of the CPU time that was measured without it."""
+    totals = {place: found.medians[load, place, USER] + found.medians[load, place, KERNEL] for place in PLACES}
+    yield ""
+    yield f"**{_title(load)}**, the same by parts, as perf samples the proxy's process:"
+    yield ""
+    yield f"| | {' | '.join(PLACES)} |"
+    yield f"|---|{'---:|' * len(PLACES)}"
+    for part in PARTS:
+        cells = [found.shares[load, place][part] * totals[place] for place in PLACES]
+        if any(cells):
+            yield f"| {part} | {' | '.join(f'{cell:.1f}' for cell in cells)} |"
+
+
+def _title(load: str) -> str:
+    return load[0].upper() + load[1:]
+
+
 def _table(found: Requests, load: str) -> Iterator[str]:
-    yield f"**{load.capitalize()}:** {_ASKED[load]}."
+    yield f"**{_title(load)}:** {_ASKED[load]}."
     yield ""
     yield f"| | {' | '.join(PLACES)} |"
     yield f"|---|{'---:|' * len(PLACES)}"

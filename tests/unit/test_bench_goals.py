@@ -88,6 +88,7 @@ REQUESTS = Requests(
         for metric, ratio in ((RATE, 2.1), (P99, 0.9))
     },
     idle_bytes={},
+    shares={},
     bystanders={0: Figure(value=1, ratio=1.01, low=1, high=1)},
 )
 SLOW: dict[tuple[str, Family, str], tuple[float, float, float]] = {(BY_US, 6, CHANGED): (1.2, 1.0, 1.4)}

@@ -10,6 +10,7 @@ import pytest
 from bench.goals import of_requests
 from bench.request_loads import ANEW, KEPT, LOADS, STREAMS, read_h2load, read_wrk
 from bench.request_peers import ENVOY, HAPROXY, NETLOOM, PLACES, envoy, policy
+from bench.request_profile import INTERPRETER, LIBRARIES, LOOP, PROFILED, shares_in
 from bench.requests import KERNEL, P50, P99, RATE, USER, Requests, Sample, summarise
 from bench.requests_report import picture, section
 from bench.summary import Figure
@@ -21,6 +22,13 @@ H2LOAD = """
 finished in 1.00s, 6616.00 req/s, 1.15MB/s
 requests: 6616 total, 6744 started, 6616 done, 6496 succeeded, 120 failed, 0 errored, 0 timeout
 status codes: 6496 2xx, 0 3xx, 0 4xx, 120 5xx
+"""
+PERF = """
+    30.00%  [kernel.kallsyms]                    [k] tcp_ack
+    20.00%  python3.11                           [.] _PyEval_EvalFrameDefault
+    10.00%  loop.cpython-311-x86_64-linux-gnu.so [.] uv__io_poll
+    20.00%  bpf_prog_103e_loom_from_host         [k] bpf_prog_103e_loom_from_host
+    20.00%  libc.so.6                            [.] malloc
 """
 SAMPLES = [
     Sample(
@@ -40,7 +48,8 @@ SAMPLES = [
 def found() -> Requests:
     """Three rounds, each faster than the one before for everybody."""
     aside = {cpu: Figure(value=20_000, ratio=1.01, low=1.0, high=1.03) for cpu in (0, 1)}
-    return summarise(SAMPLES, 1, idle=dict.fromkeys(PLACES, 2048), bystanders=aside)
+    shares = {(load, place): shares_in(PERF) for load in PROFILED for place in PLACES}
+    return summarise(SAMPLES, 1, idle=dict.fromkeys(PLACES, 2048), shares=shares, bystanders=aside)
 
 
 def test_answers_of_wrk_that_are_no_success_are_wrong_unless_they_must_be() -> None:
@@ -71,6 +80,13 @@ def test_the_page_tells_rates_ratios_and_where_the_time_goes(found: Requests) ->
     text = "\n".join(section(found))
     for wanted in ("| requests a second | 60 | 40, **1.50** (1.50 to 1.50) |", "envoy 2.0 KiB", "the program | 5 |"):
         assert wanted in text
+
+
+def test_samples_are_told_apart_by_object_and_function(found: Requests) -> None:
+    assert {part: share for part, share in shares_in(PERF).items() if share} == pytest.approx(
+        {INTERPRETER: 0.2, LOOP: 0.1, LIBRARIES: 0.2, "our programs": 0.2, "TCP and sockets": 0.3}
+    )
+    assert "| our programs | 1.8 | 1.8 | 1.8 |" in section(found)
 
 
 def test_the_picture_is_a_picture_of_every_load(found: Requests) -> None:
