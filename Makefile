@@ -40,7 +40,8 @@ fuzz: setup ## parsers under coverage-guided fuzzing, so many SECONDS each
 demo: setup ## two nodes, four pods, one overlay, and a service with rules: every step shown
 	$(BIN)/netctl lab demo
 
-bench: setup ## compare with raw veth, CNI reference plugins and flannel; writes bench/RESULTS.md
+bench: setup ## compare with raw veth, CNI reference plugins, flannel, HAProxy and Envoy; writes bench/RESULTS.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	$(BIN)/python -m bench
 
 docs: setup ## render generated files again

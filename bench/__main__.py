@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from bench import (
     attach_report,
     bgp,
     bgp_report,
+    bystanders,
     goals,
     machine,
     networks,
@@ -26,11 +28,16 @@ from bench import (
     profile,
     programs,
     report,
+    request_places,
+    request_profile,
+    requests,
+    requests_report,
     routed,
 )
 from bench.attach_report import Attaching
 from bench.measure import Plan, Sample, build, run
 from bench.policy_scale import Scaling
+from bench.requests import Requests
 from bench.summary import summarise
 
 HERE = Path(__file__).parent
@@ -44,9 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="how often each network is measured (default 9)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement (default 0.5)")
     parser.add_argument("--dry", action="store_true", help="print the page instead of writing it")
-    parser.add_argument(
-        "--only", choices=["prefilter", "policies", "native", "bgp"], help="measure this alone, and print its part"
-    )
+    parser.add_argument("--only", choices=list(_PARTS), help="measure this alone, and print its part")
     return parser.parse_args()
 
 
@@ -88,6 +93,26 @@ def _native_alone(plan: Plan) -> list[str]:
     return [*goals.table(tuple(goals.of_routing(figures))), "", *report.part(report.COMPARISONS[2], plan, figures)]
 
 
+def _requests(program: Path, plan: Plan) -> Requests:
+    """Those through proxies, and round trips beside them."""
+    seconds = max(1, round(plan.seconds))  # wrk knows whole ones
+    with request_places.standing() as places:
+        idle = {place.name: requests.idle_bytes(place) for place in places}
+        samples = list(requests.run(places, plan.rounds, seconds, _say))
+        shares = request_profile.profiles(places, OUT)
+    (OUT / "requests.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
+    with bystanders.both() as pairs:
+        figures = bystanders.summarise(run(program, pairs, plan, _say))
+    return requests.summarise(samples, seconds, idle=idle, shares=shares, bystanders=figures)
+
+
+def _requests_alone(plan: Plan) -> list[str]:
+    """Everything about requests, with its goals."""
+    found = _requests(build(OUT), plan)
+    (OUT / requests_report.PICTURE).write_text(requests_report.picture(found))
+    return [*goals.table(tuple(goals.of_requests(found))), "", *requests_report.section(found)]
+
+
 def _scaling() -> Scaling:
     scaling = policy_scale.measure(attach.build(OUT), networks.MARK, _say)
     (OUT / "scaling.json").write_text(json.dumps(asdict(scaling), indent=1))
@@ -121,41 +146,47 @@ def _packets(program: Path, plan: Plan) -> tuple[tuple[profile.Profile, ...], li
     return profiles, samples
 
 
-def _write(measured: report.Run, attaching: Attaching, scaling: Scaling) -> None:
+def _write(measured: report.Run, attaching: Attaching, scaling: Scaling, asked: Requests) -> None:
     for comparison in report.COMPARISONS:
         (HERE / comparison.picture).write_text(report.picture(comparison, measured.plan, measured.figures))
     (HERE / attach_report.PICTURE).write_text(attach_report.picture(attaching))
     (HERE / policy_report.PICTURE).write_text(policy_report.picture(scaling))
+    (HERE / requests_report.PICTURE).write_text(requests_report.picture(asked))
     (HERE / "RESULTS.md").write_text(report.page(measured))
     print(f"wrote {HERE / 'RESULTS.md'} and its pictures")
 
 
-def _alone(arguments: argparse.Namespace, plan: Plan) -> list[str]:
-    """One part of the page."""
-    if arguments.only == "bgp":
-        spread = bgp.measure(networks.MARK, _say)
-        return [*goals.table(tuple(goals.of_bgp(spread))), "", *bgp_report.section(spread)]
-    if arguments.only == "prefilter":
-        return _prefilter(arguments.rounds)
-    return _policies_alone(plan) if arguments.only == "policies" else _native_alone(plan)
+def _bgp_alone(_plan: Plan) -> list[str]:
+    spread = bgp.measure(networks.MARK, _say)
+    return [*goals.table(tuple(goals.of_bgp(spread))), "", *bgp_report.section(spread)]
+
+
+_PARTS: Mapping[str, Callable[[Plan], list[str]]] = {
+    "prefilter": lambda plan: _prefilter(plan.rounds),
+    "policies": _policies_alone,
+    "native": _native_alone,
+    "bgp": _bgp_alone,
+    "requests": _requests_alone,
+}
 
 
 def main() -> None:
-    """Needs root and two cores; takes about twelve minutes with the defaults."""
+    """Needs root and two cores; takes about a quarter of an hour with the defaults."""
     arguments = _arguments()
     plan = Plan(rounds=arguments.rounds, seconds=arguments.seconds, server_cpus=(0, 1))
     if arguments.only:
-        print("\n".join(_alone(arguments, plan)))
+        print("\n".join(_PARTS[arguments.only](plan)))
         return
     program, facts = build(OUT), machine.facts()
     profiles, samples = _packets(program, plan)
     attaching, scaling = _attaching(), _scaling()
-    spread = bgp.measure(networks.MARK, _say)
+    spread, asked = bgp.measure(networks.MARK, _say), _requests(program, plan)
     figures = summarise(samples, report.bases())
     sections = (
         policy_report.section(scaling),
         _prefilter(arguments.rounds),
         bgp_report.section(spread),
+        requests_report.section(asked),
         attach_report.section(attaching),
     )
     measured = report.Run(
@@ -164,13 +195,13 @@ def main() -> None:
         figures=figures,
         profiles=profiles,
         programs=programs.measure(OUT / "objects"),
-        goals=goals.table(goals.goals(figures, attaching, scaling, spread)),
+        goals=goals.table(goals.goals(figures, attaching, scaling, spread, asked)),
         more=[line for section in sections for line in (*section, "")][:-1],
     )
     if arguments.dry:
         print(report.page(measured))
     else:
-        _write(measured, attaching, scaling)
+        _write(measured, attaching, scaling, asked)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from bench.attach_report import Attaching
 from bench.bgp import Spread
 from bench.policies import BRIDGE_MANY, BRIDGE_ONE, BRIDGE_SET, MANY, ONE
 from bench.policy_scale import Scaling
+from bench.request_loads import ANEW, DENIED, KEPT, STREAMS
+from bench.request_peers import ENVOY, HAPROXY
+from bench.requests import P99, RATE, Requests
 from bench.routed import FILTERED, NATIVE, NATIVE_ONE, OVERLAY, ROUTED
 from bench.routes import FAMILIES, STEPS
 from bench.routes import OURS as WRITTEN_BY_US
@@ -48,7 +51,9 @@ class Goal:
         return "reached" if self.is_met else f"missed by {abs(self.found / self.limit - 1):.0%}"
 
 
-def goals(figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling, spread: Spread) -> tuple[Goal, ...]:
+def goals(
+    figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling, spread: Spread, requests: Requests
+) -> tuple[Goal, ...]:
     """All of them, in the order of the page."""
     return (
         *_of_one_node(figures),
@@ -57,6 +62,7 @@ def goals(figures: Mapping[Key, Figure], attaching: Attaching, scaling: Scaling,
         *of_policies(figures),
         *of_scaling(scaling),
         *of_bgp(spread),
+        *of_requests(requests),
         *_of_attaching(attaching),
         *_of_agents(attaching.cost),
     )
@@ -167,6 +173,28 @@ def of_bgp(spread: Spread) -> Iterator[Goal]:
         found = max(spread.writing.ratios[WRITTEN_BY_US, family, step][0] for family in FAMILIES)
         name = f"{spread.writing.routes:,} routes {step}, the slower IP version to `{BATCH}`"
         yield Goal(name=name, found=found, limit=1.0, less_is_better=True)
+
+
+def of_requests(requests: Requests) -> Iterator[Goal]:
+    """As fast as the proxies that only do this, and free for whom it is not about."""
+    rates = (
+        (KEPT, HAPROXY, 1.0),
+        (KEPT, ENVOY, 2.0),
+        (DENIED, HAPROXY, 1.0),
+        (ANEW, ENVOY, 1.0),
+        (STREAMS, ENVOY, 1.0),
+    )
+    for load, peer, limit in rates:
+        name = f"requests, {load}: how many to {peer}"
+        found = requests.ratios[load, peer, RATE].median
+        yield Goal(name=name, found=found, limit=limit, less_is_better=False)
+    for load in (KEPT, DENIED):
+        name = f"requests, {load}: 99th percentile to {HAPROXY}"
+        found = requests.ratios[load, HAPROXY, P99].median
+        yield Goal(name=name, found=found, limit=1.0, less_is_better=True)
+    for cpu, figure in requests.bystanders.items():
+        name = f"ports without rules about requests, {_PLACES[cpu]}: round trip to none anywhere"
+        yield Goal(name=name, found=figure.ratio, limit=1.02, less_is_better=True)
 
 
 def _of_attaching(attaching: Attaching) -> Iterator[Goal]:

@@ -81,17 +81,20 @@ def test_listeners_of_both_families_stand_in_the_door(netns: Namespace, pins: Pa
         ipv6.close()
 
 
-def test_the_program_opens_its_door_with_the_first_tables(netns: Namespace, pins: Path, tmp_path: Path) -> None:
+def test_the_program_opens_its_door_with_the_first_tables(
+    netns: Namespace, pins: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Before, it would refuse everybody whom another one serves."""
     netns.run("ip", "link", "set", "lo", "up")
-    config = tmp_path / "node.yaml"
+    run_dir = tmp_path_factory.mktemp("run")  # names of sockets are 107 bytes long at most
+    config = run_dir / "node.yaml"
     node = pins.parent
-    paths = {"run_dir": str(tmp_path), "bpf_dir": str(node.parent)}
+    paths = {"run_dir": str(run_dir), "bpf_dir": str(node.parent)}
     plugins = {"hostscope": {"pod_cidrs": ["10.244.1.0/24"]}}
     config.write_text(json.dumps({"node": {"name": node.name}, "paths": paths, "plugins": plugins}))
     process = netns.popen(sys.executable, "-m", "netloom.proxy.main", "--config", str(config))
     try:
-        path = tmp_path / node.name / "proxy" / f"{process.pid}.sock"
+        path = run_dir / node.name / "proxy" / f"{process.pid}.sock"
         eventually(path.exists, "the control socket")
         with open_map(pins / PROXY_LISTENERS.pin_name, PROXY_LISTENERS) as listeners:
             agent = ControlSocket(path)
@@ -116,8 +119,8 @@ def test_identities_are_those_of_whoever_began(
     connections: BpfMap[ConnectionKey, ConnectionInfo], known: PinnedConnections
 ) -> None:
     for source, destination in ((LOW, HIGH), (HIGH, LOW)):
-        key, flag = key_of(source, destination, 6)
-        connections.put(key, replace(INFO, flags=int(flag)))
+        key, is_second = key_of(source, destination, 6)
+        connections.put(key, replace(INFO, flags=ConnectionFlag.BEGUN_BY_HIGH if is_second else 0))
         assert known(*source, *destination) == (300, 400)
 
 

@@ -31,6 +31,7 @@ WHOLE = "NETLOOM_WHOLE_CRASH_SWEEP"
 NODE = "node1"
 TABLES = ("endpoints", "devices", "ipcache", "tunnels", "peers")
 KILLED_WITHIN_S = 2.0
+SETTLED_WITHIN_S = 4 * WITHIN_S
 LOOKS = 3
 TRIES = 3
 """For one step: which of a database's writes belong to an operation is not the same each time."""
@@ -203,7 +204,7 @@ def check(victim: Victim, operation: str, step: Step, way_out: Callable[[Victim]
     else:
         victim.delete()
     victim.cluster.lab.wait_converged()
-    wait_until(lambda: world(victim.cluster) == before, WITHIN_S)
+    wait_until(lambda: world(victim.cluster) == before, SETTLED_WITHIN_S)
     assert world(victim.cluster) == before, f"{operation}, {step}, {way_out.__name__}"
     return killed
 

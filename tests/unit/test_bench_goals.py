@@ -14,6 +14,9 @@ from bench.goals import MIB, Goal, goals, table
 from bench.policies import OURS as WITH_POLICIES
 from bench.policy_scale import Adding, Scale, Scaling
 from bench.report import bases
+from bench.request_loads import LOADS
+from bench.request_peers import PEERS as PEERS_OF_PROXY
+from bench.requests import P99, RATE, Ratio, Requests
 from bench.routes import CHANGED, FAMILIES, PEER, STEPS, Sample
 from bench.routes import OURS as BY_US
 from bench.routes import summarise as summarise_routes
@@ -74,6 +77,20 @@ SPREAD = Spread(
         rounds=3,
     ),
 )
+REQUESTS = Requests(
+    rounds=1,
+    seconds=1,
+    medians={},
+    ratios={
+        (load.name, peer, metric): Ratio(median=ratio, low=ratio, high=ratio)
+        for load in LOADS
+        for peer in PEERS_OF_PROXY
+        for metric, ratio in ((RATE, 2.1), (P99, 0.9))
+    },
+    idle_bytes={},
+    shares={},
+    bystanders={0: Figure(value=1, ratio=1.01, low=1, high=1)},
+)
 SLOW: dict[tuple[str, Family, str], tuple[float, float, float]] = {(BY_US, 6, CHANGED): (1.2, 1.0, 1.4)}
 
 
@@ -106,21 +123,21 @@ def figures() -> dict[Key, Figure]:
 
 
 def test_who_is_better_in_everything_has_reached_all(figures: dict[Key, Figure], attaching: Attaching) -> None:
-    assert [goal.name for goal in goals(figures, attaching, SCALING, SPREAD) if not goal.is_met] == []
+    assert [goal.name for goal in goals(figures, attaching, SCALING, SPREAD, REQUESTS) if not goal.is_met] == []
 
 
 def test_one_peer_that_is_better_is_enough_to_miss(figures: dict[Key, Figure], attaching: Attaching) -> None:
     """The better of the two counts, whichever it is."""
     key = ("ptp", 0, "rr_p50_ns")
     figures[key] = replace(figures[key], ratio=0.8)
-    (missed,) = [goal for goal in goals(figures, attaching, SCALING, SPREAD) if not goal.is_met]
+    (missed,) = [goal for goal in goals(figures, attaching, SCALING, SPREAD, REQUESTS) if not goal.is_met]
     assert missed.found == pytest.approx(0.9 / 0.8)
 
 
 def test_the_dearest_of_policies_and_of_identities_counts(figures: dict[Key, Figure], attaching: Attaching) -> None:
     """One for all pods of the node, where that takes longer."""
     dear = replace(SCALING, scales=(replace(SCALE, wide_policy_s=0.06, identity_s=0.03), replace(SCALE, policy_s=9.0)))
-    missed = {goal.name: goal.found for goal in goals(figures, attaching, dear, SPREAD) if not goal.is_met}
+    missed = {goal.name: goal.found for goal in goals(figures, attaching, dear, SPREAD, REQUESTS) if not goal.is_met}
     assert missed == {"one more policy enforced": pytest.approx(60), "one more identity enforced": pytest.approx(30)}
 
 
@@ -129,12 +146,12 @@ def test_a_rule_that_costs_packets_more_than_three_in_a_hundred_misses(
 ) -> None:
     key = ("10,000 rules", 1, "rr_p50_ns")
     figures[key] = replace(figures[key], ratio=1.04)
-    missed = [goal.name for goal in goals(figures, attaching, SCALING, SPREAD) if not goal.is_met]
+    missed = [goal.name for goal in goals(figures, attaching, SCALING, SPREAD, REQUESTS) if not goal.is_met]
     assert "10,000 rules, two cores: round trip to no policy" in missed
 
 
 def test_memory_counts_up_to_a_hundred_endpoints(figures: dict[Key, Figure], attaching: Attaching) -> None:
-    (memory,) = [goal for goal in goals(figures, attaching, SCALING, SPREAD) if goal.unit == " MiB"]
+    (memory,) = [goal for goal in goals(figures, attaching, SCALING, SPREAD, REQUESTS) if goal.unit == " MiB"]
     assert memory.found == 70
 
 
@@ -165,7 +182,7 @@ def test_the_table_counts_what_was_reached() -> None:
     ],
 )
 def test_slow_routes_are_missed(figures: dict[Key, Figure], attaching: Attaching, spread: Spread, name: str) -> None:
-    missed = [goal.name for goal in goals(figures, attaching, SCALING, spread) if not goal.is_met]
+    missed = [goal.name for goal in goals(figures, attaching, SCALING, spread, REQUESTS) if not goal.is_met]
     assert [name in found for found in missed] == [True]
 
 

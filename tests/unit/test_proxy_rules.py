@@ -13,7 +13,7 @@ from netloom.model.address import parse_address
 from netloom.model.l7 import L7Entry, L7Prefix, L7Rule, L7Table
 from netloom.model.l7_messages import Tables
 from netloom.policy.l7_verdicts import decide
-from netloom.proxy.rules import Applied, Ends, Rulebook
+from netloom.proxy.rules import REQUESTS_KEPT, Applied, Ends, Rule, Rulebook
 from support.line_protocol import LINES, Line
 
 POD, SHOP, WORLD = 300, 400, 2
@@ -102,6 +102,35 @@ def test_all_rules_that_hold_are_given_to_the_parser() -> None:
     applied = applying(ingress=(entry(rule("get"), rule("get a"), rule("set")),))
     assert applied is not None
     assert [given.begins for given in applied.holding(Line(size_bytes=1, text="get a"))] == ["get", "get a"]
+
+
+def test_a_request_that_comes_again_is_asked_once() -> None:
+    asked: list[Line] = []
+
+    def matches(line: Line) -> bool:
+        asked.append(line)
+        return True
+
+    holds = Rule(matches, None, rule("get"))
+    applied, again = Applied(protocol="lines", allows=((holds,),)), Line(size_bytes=1, text="get a")
+    for line in (again, again, Line(size_bytes=1, text="get b")):
+        assert applied.judged(line).verdict == "allowed"
+    assert [line.text for line in asked] == ["get a", "get b"]
+
+
+def test_more_requests_than_are_remembered_are_judged_alike() -> None:
+    applied = applying(ingress=(entry(rule("get")),))
+    assert applied is not None
+    lines = [Line(size_bytes=1, text=f"{word} a") for word in ("get", "set") * REQUESTS_KEPT]
+    assert [applied.judged(line).verdict for line in lines * 2] == ["allowed", "denied"] * 2 * REQUESTS_KEPT
+
+
+def test_who_has_the_same_ends_is_asked_for_once_until_tables_change() -> None:
+    book = Rulebook({"lines": LINES})
+    for word, allowed in (("get", True), ("set", False)):
+        book.put(Tables(revision=1, tables=(L7Table(subject=SHOP, ingress=(entry(rule(word)),)),)))
+        assert book.applying(ENDS) is book.applying(replace(ENDS, source_port=40001))
+        assert may(book.applying(ENDS), "get a") is allowed
 
 
 @pytest.mark.parametrize(

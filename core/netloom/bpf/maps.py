@@ -62,6 +62,11 @@ class BpfMap(Held, Generic[K, V]):
         raw = self._lookup(key)
         return None if raw is None else decode(self.spec.value, raw)
 
+    def get_raw(self, key: K) -> bytes | None:
+        """As :meth:`get`, in the kernel's bytes: for whoever wants little of it, and often."""
+        self._refuse(self._percpu, "get_percpu()")
+        return self._lookup(key)
+
     def get_percpu(self, key: K) -> tuple[V, ...] | None:
         """The values at ``key``, one per possible CPU. Raises KernelError."""
         self._refuse(not self._percpu, "get()")
@@ -202,7 +207,8 @@ class BpfMap(Held, Generic[K, V]):
         result = libbpf.library().bpf_map_lookup_elem(self._fd, encode(key), value)
         if result == -errno.ENOENT:
             return None
-        libbpf.check(result, "read", self._entry(key))
+        if result < 0:  # what is said of the key costs more than the look-up
+            libbpf.check(result, "read", self._entry(key))
         return value.raw
 
     def _raw_entries(self) -> Iterator[tuple[bytes, bytes]]:

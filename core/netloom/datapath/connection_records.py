@@ -23,24 +23,30 @@ _WORDS: Final = _INFO.size // 8
 """Of an entry, the first of which says when it expires."""
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _TCP: Final = 6
+_BEGUN_BY_HIGH: Final = int(ConnectionFlag.BEGUN_BY_HIGH)
+"""A number: flags of an enumeration are slow to compare."""
 _CLOSED_BY_BOTH: Final = ConnectionFlag.CLOSED_BY_SOURCE | ConnectionFlag.CLOSED_BY_DESTINATION
 
 
-def key_of(
-    source: tuple[Address, int], destination: tuple[Address, int], protocol: int
-) -> tuple[ConnectionKey, ConnectionFlag]:
-    """Key of a connection from the one end to the other, and the flag that says which of them began.
+def key_of(source: tuple[Address, int], destination: tuple[Address, int], protocol: int) -> tuple[ConnectionKey, bool]:
+    """Key of a connection from the one end to the other, and whether the one is the key's second.
 
     Programs compare addresses by words as they load them, hence in the machine's order.
     """
     if _order(source[0]) > _order(destination[0]):
         key = ConnectionKey(destination[0], source[0], destination[1], source[1], protocol)
-        return key, ConnectionFlag.BEGUN_BY_HIGH
-    return ConnectionKey(source[0], destination[0], source[1], destination[1], protocol), ConnectionFlag(0)
+        return key, True
+    return ConnectionKey(source[0], destination[0], source[1], destination[1], protocol), False
 
 
 def _order(address: Address) -> tuple[int, ...]:
     return struct.unpack("=4I", pack(address))[::-1]
+
+
+def beginning(info: bytes) -> tuple[int, int, bool]:
+    """Of an entry: the identities of both ends, the one that began first, and whether that is the key's second."""
+    *_, source, destination, _epoch, _service, flags = _INFO.unpack(info)
+    return source, destination, bool(flags & _BEGUN_BY_HIGH)
 
 
 def expired(infos: bytes, now_ns: int) -> list[int]:

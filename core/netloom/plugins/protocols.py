@@ -69,7 +69,11 @@ class Exchange(Protocol):
 
 
 Judge = Callable[[Any], Exchange]
-"""Called with a request of the protocol, in the order in which requests came."""
+"""Called with a request of the protocol, in the order in which requests came.
+
+An object that is given again is the same request as before, and is not matched again while the rules are the same: a
+parser may keep those that come often, and must not change one.
+"""
 
 
 class Untold(Exception):

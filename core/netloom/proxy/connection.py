@@ -263,10 +263,11 @@ class Connection:
     # --- ending -----------------------------------------------------------------------------------
 
     def _end(self, end: End) -> None:
-        end.write_eof()
-        if end.other.shut:
+        if end.other.shut:  # what ends now is said by closing
             self._client.close()
             self._server.close()
+        else:
+            end.write_eof()
 
     def _break(self, action: Broken) -> None:
         """The client still gets what was sent to it, unless the parser is not to be believed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
@@ -45,11 +46,14 @@ class Control:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mask = os.umask(0o177)
         try:
-            self._path.unlink(missing_ok=True)
-            listener.bind(os.fspath(self._path))
+            new = self._path.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            listener.bind(os.fspath(new))
+            listener.listen()
+            new.rename(self._path)  # whoever finds it is answered
         except OSError as error:
             listener.close()
-            raise KernelError("listen", f"at {self._path}", error.errno or 0) from error
+            raise KernelError("listen", f"at {self._path}", error.errno or errno.ENAMETOOLONG) from error
         finally:
             os.umask(mask)
         return await asyncio.start_unix_server(self._serve, sock=listener, limit=MESSAGE_BYTES_MAX)

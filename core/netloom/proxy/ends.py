@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from netloom.bpf.maps import BpfMap, open_pinned
-from netloom.datapath.connection_records import key_of
-from netloom.datapath.connections import CONNECTIONS_TCP, ConnectionFlag, ConnectionInfo, ConnectionKey
+from netloom.datapath.connection_records import beginning, key_of
+from netloom.datapath.connections import CONNECTIONS_TCP, ConnectionInfo, ConnectionKey
 from netloom.model.address import Address
 from netloom.model.errors import KernelError, MapLayoutMismatch
 from netloom.proxy.rules import Ends
@@ -36,13 +36,14 @@ class PinnedConnections:
         self, source: Address, source_port: int, destination: Address, destination_port: int
     ) -> tuple[int, int] | None:
         """As :data:`Identify`."""
-        key, flag = key_of((source, source_port), (destination, destination_port), _TCP)
+        key, is_second = key_of((source, source_port), (destination, destination_port), _TCP)
         found = self._look_up(key)
         if found is None and self._reopen():
             found = self._look_up(key)
-        if found is None or (found.flags & ConnectionFlag.BEGUN_BY_HIGH) != flag:
+        if found is None:
             return None
-        return found.source_identity, found.destination_identity
+        source_identity, destination_identity, begun_by_second = beginning(found)
+        return (source_identity, destination_identity) if begun_by_second is is_second else None
 
     def close(self) -> None:
         """Let go of the map."""
@@ -50,9 +51,9 @@ class PinnedConnections:
             self._map.close()
         self._map = None
 
-    def _look_up(self, key: ConnectionKey) -> ConnectionInfo | None:
+    def _look_up(self, key: ConnectionKey) -> bytes | None:
         try:
-            return self._map.get(key) if self._map else None
+            return self._map.get_raw(key) if self._map else None
         except KernelError:
             return None
 
@@ -71,7 +72,7 @@ class PinnedConnections:
 
 def ends_of(identify: Identify, source: tuple[object, ...], destination: tuple[object, ...]) -> Ends | None:
     """Both ends by their socket addresses; None when nobody knows the connection."""
-    here, there = _address(str(source[0])), _address(str(destination[0]))
+    (here, here_text), (there, there_text) = _address(str(source[0])), _address(str(destination[0]))
     source_port, destination_port = int(str(source[1])), int(str(destination[1]))
     identities = identify(here, source_port, there, destination_port)
     if identities is None:
@@ -83,8 +84,8 @@ def ends_of(identify: Identify, source: tuple[object, ...], destination: tuple[o
         destination=there,
         destination_port=destination_port,
         destination_identity=identities[1],
-        source_text=str(here),
-        destination_text=str(there),
+        source_text=here_text,
+        destination_text=there_text,
     )
 
 
@@ -95,6 +96,7 @@ def renewed(ends: Ends, identify: Identify) -> Ends:
 
 
 @lru_cache(maxsize=4096)
-def _address(text: str) -> Address:
-    """Without the scope of a link-local one."""
-    return ip_address(text.partition("%")[0])
+def _address(text: str) -> tuple[Address, str]:
+    """Without the scope of a link-local one; and as it is printed."""
+    found = ip_address(text.partition("%")[0])
+    return found, str(found)

@@ -10,7 +10,7 @@ from netloom.model.l7 import L7Rule
 from netloom.model.l7_messages import Access
 from netloom.plugins.protocols import L7Protocol
 from netloom.proxy.access import AccessLog
-from netloom.proxy.rules import Applied, Ends, Judgement
+from netloom.proxy.rules import Applied, Ends
 
 _NO_RULE: Final = L7Rule(rule="", policy="", origin="")
 
@@ -18,17 +18,13 @@ _NO_RULE: Final = L7Rule(rule="", policy="", origin="")
 class Asked:
     """An Exchange of the parsers' contract."""
 
-    __slots__ = ("_applied", "_at_ns", "_done", "_request", "_rule", "_rules", "_verdict", "allowed")
+    __slots__ = ("_applied", "_at_ns", "_done", "_judged", "_request", "allowed")
 
     def __init__(self, applied: Applied | None, request: Any, done: Callable[[Asked, dict[str, str]], None]) -> None:
         """``applied`` None: nothing is asked of it any more. ``done`` is called once."""
-        self._verdict: Judgement = "allowed"
-        self._rule = None
-        if applied:
-            self._verdict, self._rule = applied.judge(request)
-        self.allowed = self._verdict != "denied"
         self._applied = applied
-        self._rules: tuple[Any, ...] | None = None
+        self._judged = applied.judged(request) if applied else None
+        self.allowed = self._judged is None or self._judged.verdict != "denied"
         self._request = request
         self._done: Callable[[Asked, dict[str, str]], None] | None = done
         self._at_ns = time.monotonic_ns()
@@ -36,9 +32,7 @@ class Asked:
     @property
     def rules(self) -> tuple[Any, ...]:
         """Those that hold for it."""
-        if self._rules is None:
-            self._rules = self._applied.holding(self._request) if self._applied else ()
-        return self._rules
+        return self._judged.rules if self._judged else ()
 
     def answered(self, **said: str) -> None:
         """Its answer has begun."""
@@ -48,18 +42,20 @@ class Asked:
 
     def record(self, log: AccessLog, protocol: L7Protocol, ends: Ends, said: dict[str, str], why: str = "") -> None:
         """Count it, and tell of it; of one that nothing is asked of only the count."""
-        log.count(protocol.name, self._applied.direction if self._applied else "", self._verdict)
-        if self._applied is None:
+        applied, judged = self._applied, self._judged
+        if applied is None or judged is None:
+            log.count(protocol.name, "", "allowed")
             return
+        log.count(protocol.name, applied.direction, judged.verdict)
         if not log.has_room:
             log.lose()
             return
-        rule = self._rule.said if self._rule else _NO_RULE
+        rule = judged.rule.said if judged.rule else _NO_RULE
         log.put(
             Access(
                 at=time.time(),
                 protocol=protocol.name,
-                verdict=self._verdict,
+                verdict=judged.verdict,
                 policy=rule.policy,
                 origin=rule.origin,
                 source_identity=ends.source_identity,
@@ -68,11 +64,11 @@ class Asked:
                 destination=ends.destination_text,
                 source_port=ends.source_port,
                 destination_port=ends.destination_port,
-                direction=self._applied.direction,
+                direction=applied.direction,
                 latency_ns=0 if why else time.monotonic_ns() - self._at_ns,
                 request=dict(protocol.describe(self._request)),
                 answer=said,
-                why=why or self._applied.problem,
+                why=why or applied.problem,
             )
         )
 

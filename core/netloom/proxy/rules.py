@@ -6,7 +6,7 @@ Whatever cannot be read closes: an entry of a protocol nobody speaks, or with a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -20,6 +20,10 @@ from netloom.plugins.protocols import L7Protocol
 WORLD: Final = frozenset({Reserved.WORLD, Reserved.WORLD_IPV4, Reserved.WORLD_IPV6})
 """Identities of addresses that no endpoint and no node has."""
 RULES_KEPT: Final = 4096
+PAIRS_KEPT: Final = 4096
+"""Of ends, for which what applies is known."""
+REQUESTS_KEPT: Final = 64
+"""Of what applies to some ends: parsers give one request many times, where one comes again and again."""
 Judgement = Literal["allowed", "denied", "audited"]
 
 
@@ -48,9 +52,28 @@ class Rule:
     said: L7Rule
 
 
+class Judged:
+    """What becomes of a request."""
+
+    __slots__ = ("_applied", "_rules", "request", "rule", "verdict")
+
+    def __init__(self, applied: Applied, request: Any) -> None:
+        self.request = request
+        self.verdict, self.rule = applied.judge(request)
+        self._applied = applied
+        self._rules: tuple[Any, ...] | None = None
+
+    @property
+    def rules(self) -> tuple[Any, ...]:
+        """Those that hold for it, as policies give them."""
+        if self._rules is None:
+            self._rules = self._applied.holding(self.request)
+        return self._rules
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What applies to one connection."""
+    """What applies to one connection, and to others of the same ends."""
 
     protocol: str
     """Name of the one that all entries are of."""
@@ -63,6 +86,18 @@ class Applied:
     """Why no request may go on."""
     wished: Applied | None = None
     """The same with what audit policies say, where they say anything."""
+    _known: dict[int, Judged] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """By the request's ``id()``: it is kept with what was said of it, so no other can have that."""
+
+    def judged(self, request: Any) -> Judged:
+        """What becomes of it: asked once of a request that comes again, which never changes."""
+        found = self._known.get(id(request))
+        if found is None:
+            found = Judged(self, request)
+            if len(self._known) >= REQUESTS_KEPT:
+                self._known.clear()
+            self._known[id(request)] = found
+        return found
 
     def judge(self, request: Any) -> tuple[Judgement, Rule | None]:
         """What becomes of it, and the rule that decided; whatever a matcher raises comes through.
@@ -147,6 +182,7 @@ class Rulebook:
         """``protocols`` by name."""
         self._protocols = protocols
         self._tables: dict[int, _Table] = {}
+        self._applying: dict[tuple[Any, ...], Applied | None] = {}
         self._read = lru_cache(maxsize=RULES_KEPT)(self._read_rule)
         self.revision = 0
         """Of the last change; 0 before the first."""
@@ -158,6 +194,7 @@ class Rulebook:
         read = {table.subject: self._table(table) for table in change.tables}
         kept = {} if change.whole else {key: old for key, old in self._tables.items() if key not in change.gone}
         self._tables = kept | read
+        self._applying = {}
         self.revision = change.revision
         self.changes += 1
         entries = (entry for table in read.values() for entry in (*table.ingress, *table.egress))
@@ -165,6 +202,17 @@ class Rulebook:
 
     def applying(self, ends: Ends) -> Applied | None:
         """What applies now; None when no entry does."""
+        key = (ends.source, ends.source_identity, ends.destination, ends.destination_identity, ends.destination_port)
+        try:
+            return self._applying[key]
+        except KeyError:
+            pass
+        if len(self._applying) >= PAIRS_KEPT:
+            self._applying.clear()
+        found = self._applying[key] = self._found(ends)
+        return found
+
+    def _found(self, ends: Ends) -> Applied | None:
         port = ends.destination_port
         egress = self._tables.get(ends.source_identity, _NOTHING).egress
         ingress = self._tables.get(ends.destination_identity, _NOTHING).ingress

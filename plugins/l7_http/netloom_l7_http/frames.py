@@ -41,6 +41,9 @@ class Kind(IntEnum):
     CONTINUATION = 9
 
 
+_HEADER: Final = struct.Struct(">BHBBI")
+
+
 class Frame(NamedTuple):
     """What its first nine bytes say."""
 
@@ -55,9 +58,9 @@ def read_frame(data: bytes, at: int) -> Frame | None:
     """The frame that begins at ``at``; None while too little of it has come: of data its header, else all of it."""
     if len(data) - at < HEADER_BYTES:
         return None
-    high, low, kind, flags, stream = struct.unpack_from(">BHBBI", data, at)
+    high, low, kind, flags, stream = _HEADER.unpack_from(data, at)
     size = HEADER_BYTES + (high << 16) + low
-    if kind != Kind.DATA:
+    if kind:  # other than DATA
         if size > WHOLE_BYTES_MAX:
             raise Unspoken(f"a frame of type {kind} with {size} bytes")
         if len(data) - at < size:
@@ -67,12 +70,14 @@ def read_frame(data: bytes, at: int) -> Frame | None:
 
 def write_frame(kind: Kind, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A frame."""
-    return struct.pack(">BHBBI", len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream) + payload
+    return _HEADER.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream) + payload
 
 
 def write_headers(stream: int, block: bytes, *, ends: bool) -> bytes:
     """A block in as many frames as it takes."""
-    pieces = [block[at : at + FRAME_BYTES_MAX] for at in range(0, len(block), FRAME_BYTES_MAX)] or [b""]
+    if len(block) <= FRAME_BYTES_MAX:
+        return write_frame(Kind.HEADERS, END_HEADERS | (END_STREAM if ends else 0), stream, block)
+    pieces = [block[at : at + FRAME_BYTES_MAX] for at in range(0, len(block), FRAME_BYTES_MAX)]
     frames = []
     for number, piece in enumerate(pieces):
         flags = END_HEADERS if number == len(pieces) - 1 else 0
@@ -84,11 +89,12 @@ def write_headers(stream: int, block: bytes, *, ends: bool) -> bytes:
 def block_of(frame: Frame, data: bytes, at: int) -> bytes:
     """The part of a header block that HEADERS or CONTINUATION carries. Raises Unspoken."""
     first, last = at + HEADER_BYTES, at + frame.size_bytes
-    if frame.kind == Kind.HEADERS and frame.flags & PADDED:
-        last -= data[first] if first < last else 0
-        first += 1
-    if frame.kind == Kind.HEADERS and frame.flags & PRIORITY:
-        first += 5
+    if frame.flags & (PADDED | PRIORITY) and frame.kind == Kind.HEADERS:
+        if frame.flags & PADDED:
+            last -= data[first] if first < last else 0
+            first += 1
+        if frame.flags & PRIORITY:
+            first += 5
     if first > last:
         raise Unspoken("more padding than a frame has room for")
     return data[first:last]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from netloom.plugins import Exchange, Judge, Op, OpKind
+from netloom.plugins import Exchange, Judge, Op
 from netloom.plugins.l7.turns import Unspoken
 from netloom_l7_http.bodies import NO_TRAILERS
 from netloom_l7_http.fields import edited_fields, joined, read_fields
@@ -29,7 +29,9 @@ from netloom_l7_http.frames import (
     table_bytes_of,
     write_headers,
 )
-from netloom_l7_http.hpack import DEFAULT_TABLE_BYTES, Field, Inflater, write
+from netloom_l7_http.hpack import DEFAULT_TABLE_BYTES, Field, Inflater, Said, write
+from netloom_l7_http.instructions import Instructions
+from netloom_l7_http.memory import Memory
 from netloom_l7_http.request import WORD_BYTES_MAX, HttpRequest, Refused
 from netloom_l7_http.rules import edits_of
 from netloom_l7_http.unheard import Unheard
@@ -39,6 +41,10 @@ BLOCK_BYTES_MAX: Final = 1 << 15
 CONTINUATIONS_MAX: Final = 16
 WAITING_BYTES_MAX: Final = 1 << 15
 """Of our own words to a client, while a frame of the server is passing."""
+KNOWN_BYTES_MAX: Final = 1024
+BLOCKS: Final = frozenset({Kind.HEADERS, Kind.CONTINUATION})
+ALWAYS_PASS: Final = frozenset({Kind.PING, Kind.GOAWAY, Kind.SETTINGS})
+NEVER_PASS: Final = frozenset({Kind.PRIORITY, Kind.PUSH_PROMISE})
 GRPC: Final = "application/grpc"
 PERMISSION_DENIED: Final = b"7"
 BEHIND_ITS_END: Final = "a request that goes on behind its end"
@@ -75,6 +81,17 @@ class Block:
     count: int = 1
 
 
+class Wish(NamedTuple):
+    """A request, and the block by which a server is told of it."""
+
+    request: HttpRequest
+    words: bytes
+
+
+KNOWN: Final[Memory[Wish]] = Memory(KNOWN_BYTES_MAX)
+"""By their words, of all connections: most say what others have said."""
+
+
 class _Side:
     """One direction."""
 
@@ -95,7 +112,10 @@ class _Side:
         """Take up a part of a block; returns the block when that was its last."""
         block = self.block
         if frame.kind == Kind.HEADERS and block is None and frame.stream:
-            block = self.block = Block(frame.stream, bool(frame.flags & END_STREAM), part)
+            block = Block(frame.stream, bool(frame.flags & END_STREAM), part)
+            if frame.flags & END_HEADERS:
+                return block
+            self.block = block
         elif frame.kind == Kind.CONTINUATION and block is not None and block.stream == frame.stream:
             block.data += part
             block.count += 1
@@ -136,8 +156,7 @@ class Http2Parser:
 
     def on_data(self, *, reply: bool, end: bool, data: bytes) -> tuple[Op, ...]:
         """What to do with bytes of one direction."""
-        ops: list[Op] = []
-        why = ""
+        ops, why = Instructions(), ""
         try:
             if reply:
                 self._from_server(data, ops)
@@ -149,13 +168,13 @@ class Http2Parser:
         if len(self._due) > WAITING_BYTES_MAX:
             why = why or "a client that is denied faster than it reads"
         if why:
-            ops.append(Op(kind=OpKind.ERROR, data=why.encode()))
+            ops.breaks(why)
         self._is_over = self._is_over or (reply and end)
-        return tuple(ops)
+        return ops.taken()
 
     # --- what clients say ---------------------------------------------------------------------------
 
-    def _from_client(self, data: bytes, ops: list[Op]) -> None:
+    def _from_client(self, data: bytes, ops: Instructions) -> None:
         at = 0
         if not self._has_greeted:
             if not PREFACE.startswith(data[: len(PREFACE)]):
@@ -163,25 +182,25 @@ class Http2Parser:
             if len(data) < len(PREFACE):
                 return
             self._has_greeted, at = True, len(PREFACE)
-            ops.append(Op(kind=OpKind.PASS, count=at))
+            ops.passes(at)
         while at < len(data) and (frame := read_frame(data, at)):
             self._client_frame(frame, data, at, ops)
             at += frame.size_bytes
 
-    def _client_frame(self, frame: Frame, data: bytes, at: int, ops: list[Op]) -> None:
-        if frame.kind in {Kind.HEADERS, Kind.CONTINUATION}:
-            ops.append(Op(kind=OpKind.DROP, count=frame.size_bytes))
+    def _client_frame(self, frame: Frame, data: bytes, at: int, ops: Instructions) -> None:
+        if frame.kind in BLOCKS:
+            ops.drops(frame.size_bytes)
             if block := self._requests.headers(frame, block_of(frame, data, at)):
                 self._headers(block, ops)
             return
         _refuse_within(self._requests)
         if frame.kind == Kind.DATA and (stream := self._streams.get(frame.stream)) and stream.has_asked:
             raise Unspoken(BEHIND_ITS_END)
-        passes = frame.kind in {Kind.PING, Kind.GOAWAY, Kind.SETTINGS} or frame.stream in self._streams
+        passes = frame.kind in ALWAYS_PASS or frame.stream in self._streams
         passes = passes or (frame.kind == Kind.WINDOW_UPDATE and not frame.stream)
-        if frame.kind > Kind.CONTINUATION or frame.kind in {Kind.PRIORITY, Kind.PUSH_PROMISE}:
+        if frame.kind > Kind.CONTINUATION or frame.kind in NEVER_PASS:
             passes = False
-        ops.append(Op(kind=OpKind.PASS if passes else OpKind.DROP, count=frame.size_bytes))
+        (ops.passes if passes else ops.drops)(frame.size_bytes)
         if frame.kind == Kind.DATA:
             self._data(frame)
         elif frame.kind == Kind.RST_STREAM:
@@ -197,34 +216,35 @@ class Http2Parser:
         elif frame.flags & END_STREAM:
             self._end(frame.stream, stream, has_asked=True)
 
-    def _headers(self, block: Block, ops: list[Op]) -> None:
-        fields = self._requests.inflater.read(block.data)
+    def _headers(self, block: Block, ops: Instructions) -> None:
+        said = self._requests.inflater.read(block.data)
         if block.stream in self._streams:
-            self._trailers(block, fields, ops)
+            self._trailers(block, said.fields, ops)
         elif block.stream > self._last_stream and block.stream % 2:
             self._last_stream = block.stream
             try:
-                request = read_fields(fields, ends=block.ends)
+                wish = _wish(said, ends=block.ends)
             except Refused:
                 self._answer(block, [(b":status", b"400"), (b"content-length", b"0")])
             else:
-                self._ask(block, request, fields, ops)
+                self._ask(block, wish, said.fields, ops)
         elif block.ends:
             self._unheard.end(block.stream)
 
-    def _ask(self, block: Block, request: HttpRequest, fields: list[Field], ops: list[Op]) -> None:
+    def _ask(self, block: Block, wish: Wish, fields: list[Field], ops: Instructions) -> None:
         if len(self._streams) >= STREAMS_MAX:
             raise Unspoken(f"more than {STREAMS_MAX} streams without an end")
-        exchange = self._judge(request)
+        exchange = self._judge(wish.request)
         if not exchange.allowed:
-            self._deny(block, request, exchange)
+            self._deny(block, wish.request, exchange)
             return
-        edits = edits_of(exchange.rules, request) if exchange.rules else []
-        mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX]
+        edits = edits_of(exchange.rules, wish.request) if exchange.rules else []
+        mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX] if edits else ""
         self._streams[block.stream] = Stream(exchange, mismatched, has_asked=block.ends)
-        _forward(block, edited_fields(fields, edits), ops)
+        words = _written(edited_fields(fields, edits)) if edits else wish.words
+        ops.tells_server(write_headers(block.stream, words, ends=block.ends))
 
-    def _trailers(self, block: Block, fields: list[Field], ops: list[Op]) -> None:
+    def _trailers(self, block: Block, fields: list[Field], ops: Instructions) -> None:
         names = {name.replace(b"_", b"-") for name, _ in fields}
         if not block.ends or names & NO_TRAILERS:
             raise Unspoken("trailers that do not end a request, or would change it")
@@ -235,7 +255,7 @@ class Http2Parser:
         if self._streams[block.stream].has_asked:
             raise Unspoken(BEHIND_ITS_END)
         self._end(block.stream, self._streams[block.stream], has_asked=True)
-        _forward(block, fields, ops)
+        ops.tells_server(write_headers(block.stream, _written(fields), ends=True))
 
     def _deny(self, block: Block, request: HttpRequest, exchange: Exchange) -> None:
         if request.headers.get("content-type", "").startswith(GRPC):
@@ -252,17 +272,17 @@ class Http2Parser:
         if not block.ends:
             self._due += self._unheard.add(block.stream)
 
-    def _speak(self, ops: list[Op]) -> None:
+    def _speak(self, ops: Instructions) -> None:
         """To the client, between two frames of the server, of which the first must be its settings."""
         if self._left_bytes or not self._is_answered or self._replies.block is not None:
             return
         words, self._due = self._due + self._unheard.words(), b""
         if words and not self._is_over:
-            ops.append(Op(kind=OpKind.INJECT, data=words))
+            ops.tells_client(words)
 
     # --- what servers say ---------------------------------------------------------------------------
 
-    def _from_server(self, data: bytes, ops: list[Op]) -> None:
+    def _from_server(self, data: bytes, ops: Instructions) -> None:
         at = 0
         while at < len(data):
             if not self._left_bytes:
@@ -274,13 +294,13 @@ class Http2Parser:
                 self._is_answered, self._left_bytes = True, frame.size_bytes
                 self._server_frame(frame, data, at)
             count = min(self._left_bytes, len(data) - at)
-            ops.append(Op(kind=OpKind.PASS, count=count))
+            ops.passes(count)
             at, self._left_bytes = at + count, self._left_bytes - count
             if self._due or self._unheard.is_due:
                 self._speak(ops)
 
     def _server_frame(self, frame: Frame, data: bytes, at: int) -> None:
-        if frame.kind in {Kind.HEADERS, Kind.CONTINUATION}:
+        if frame.kind in BLOCKS:
             if block := self._replies.headers(frame, block_of(frame, data, at)):
                 self._reply(block)
             return
@@ -301,7 +321,7 @@ class Http2Parser:
         if stream is None:
             return
         if status and not status.startswith("1"):
-            stream.tell({"status": status[:WORD_BYTES_MAX]})
+            stream.tell({"status": status})
         if block.ends:
             self._end(block.stream, stream, is_over=True)
 
@@ -310,7 +330,7 @@ class Http2Parser:
         if self._is_garbled:
             return ""
         try:
-            return dict(self._replies.inflater.read(block.data)).get(b":status", b"").decode("latin-1")
+            return _status(self._replies.inflater.read(block.data))
         except Unspoken:
             self._is_garbled = True
             return ""
@@ -330,10 +350,28 @@ class Http2Parser:
             del self._streams[number]
 
 
-def _forward(block: Block, fields: list[Field], ops: list[Op]) -> None:
+def _wish(said: Said, *, ends: bool) -> Wish:
+    """Raises Refused."""
+    wish: Wish | None = said.made.get(ends)
+    if wish is None:
+        words = _written(said.fields)
+        key = words + bytes([ends])
+        wish = KNOWN.get(key) or KNOWN.keep(key, Wish(read_fields(said.fields, ends=ends), words))
+        said.made[ends] = wish
+    return wish
+
+
+def _written(fields: list[Field]) -> bytes:
     """The server keeps no table: it may have asked for a smaller one at any time."""
-    words = write_headers(block.stream, write(fields, table_bytes=0), ends=block.ends)
-    ops.append(Op(kind=OpKind.INJECT, data=words, reply=False))
+    return write(fields, table_bytes=0)
+
+
+def _status(said: Said) -> str:
+    """Empty where a block names none."""
+    if not said.made:
+        said.made[False] = dict(said.fields).get(b":status", b"").decode("latin-1")[:WORD_BYTES_MAX]
+    status: str = said.made[False]
+    return status
 
 
 def _refuse_within(side: _Side) -> None:

@@ -15,7 +15,8 @@ from netloom.plugins.l7.turns import Unspoken
 from netloom_l7_http.answers import denial, refusal
 from netloom_l7_http.bodies import Body, Chunked, Open, Sized
 from netloom_l7_http.edits import Action, Edit, edited
-from netloom_l7_http.head import CHUNKED, Head, read_head
+from netloom_l7_http.head import CHUNKED, KNOWN, Head, read_head
+from netloom_l7_http.replies import KNOWN as KNOWN_REPLIES
 from netloom_l7_http.replies import OPEN, Reply, read_reply
 from netloom_l7_http.request import WORD_BYTES_MAX, Refused
 from netloom_l7_http.rules import edits_of
@@ -68,6 +69,11 @@ class HttpParser:
         """What to do with bytes of one direction."""
         if self._successor is not None:
             return self._successor.on_data(reply=reply, end=end, data=data)
+        if not end and (ops := self._whole_reply(data) if reply else self._whole_request(data)):
+            return ops
+        return self._piecemeal(data, reply=reply, end=end)
+
+    def _piecemeal(self, data: bytes, *, reply: bool, end: bool) -> tuple[Op, ...]:
         ops: list[Op] = []
         try:
             if reply:
@@ -81,6 +87,44 @@ class HttpParser:
                 ops.extend(op for op in self._farewell if op.kind is not OpKind.INJECT or not self._is_over)
         self._is_over = self._is_over or (reply and end)
         return tuple(ops)
+
+    # --- what most connections say most of the time -----------------------------------------------
+
+    def _whole_request(self, data: bytes) -> tuple[Op, ...]:
+        """One that comes alone and in one piece, and was read before; () for any other: nothing is done."""
+        head = KNOWN.get(data)
+        if head is None or head.simple_bytes != len(data) or head.closes:
+            return ()
+        if self._waiting or self._request_body or self._seen_bytes or self._farewell or self._is_over:
+            return ()
+        exchange = self._judge(head.request)
+        if not exchange.allowed:
+            exchange.answered(status="403")
+            return _denied(len(data), is_head=head.request.method == "HEAD")
+        if exchange.rules and (edits := edits_of(exchange.rules, head.request)):
+            return self._edited(head, exchange, edits)
+        self._waiting.append((head, exchange, ""))
+        return _whole(len(data))
+
+    def _edited(self, head: Head, exchange: Exchange, edits: list[Edit]) -> tuple[Op, ...]:
+        ops: list[Op] = []
+        self._waiting.append((head, exchange, _mismatched(edits)))
+        self._pass(head, edits, ops)
+        return tuple(ops)
+
+    def _whole_reply(self, data: bytes) -> tuple[Op, ...]:
+        """To the only request there is, in one piece; () for any other: nothing is done."""
+        if len(self._waiting) != 1 or self._reply_body or self._farewell:
+            return ()
+        head = self._waiting[0][0]
+        reply = KNOWN_REPLIES.get(data[: data.find(b"\r\n\r\n") + 4])
+        if reply is None or reply.status < 200 or reply.size_bytes + reply.body_bytes != len(data):
+            return ()
+        if not head.simple_bytes or head.request.method == "HEAD":
+            return ()
+        self._begin(reply)
+        self._waiting.popleft()
+        return _whole(len(data))
 
     # --- requests -----------------------------------------------------------------------------------
 
@@ -125,8 +169,7 @@ class HttpParser:
         if not exchange.allowed:
             return self._deny(head, exchange, ops)
         edits = edits_of(exchange.rules, head.request) if exchange.rules else []
-        mismatched = ", ".join(edit.name for edit in edits)[:WORD_BYTES_MAX] if edits else ""
-        self._waiting.append((head, exchange, mismatched))
+        self._waiting.append((head, exchange, _mismatched(edits)))
         self._switching = head.switches
         if head.simple_bytes and not edits:
             _add(ops, head.simple_bytes, passes=True)
@@ -262,17 +305,28 @@ def _body(body_bytes: int) -> Body:
     return Open() if body_bytes == OPEN else Sized(body_bytes)
 
 
+def _mismatched(edits: list[Edit]) -> str:
+    """For the access log."""
+    return ", ".join([edit.name for edit in edits])[:WORD_BYTES_MAX]
+
+
 def _add(ops: list[Op], count: int, *, passes: bool) -> None:
     """What is decided of the next bytes."""
     if count:
-        _append(ops, _about(OpKind.PASS if passes else OpKind.DROP, count))
+        kind = OpKind.PASS if passes else OpKind.DROP
+        if ops and ops[-1].kind is kind:
+            count += ops.pop().count
+        ops.append(_about(kind, count))
 
 
-def _append(ops: list[Op], op: Op) -> None:
-    """As part of the last instruction, where that is of the same kind."""
-    if ops and ops[-1].kind is op.kind:
-        op = Op(kind=op.kind, count=ops.pop().count + op.count)
-    ops.append(op)
+@lru_cache(4096)
+def _whole(count: int) -> tuple[Op, ...]:
+    return (_about(OpKind.PASS, count),)
+
+
+@lru_cache(4096)
+def _denied(count: int, *, is_head: bool) -> tuple[Op, ...]:
+    return _about(OpKind.DROP, count), denial(closes=False, is_head=is_head)
 
 
 @lru_cache(4096)

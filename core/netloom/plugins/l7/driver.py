@@ -100,11 +100,17 @@ class Driver:
             return (Send(reply, data),) if side.passes else ()
         actions: list[Action] = []
         try:
+            other = self._requests if reply else self._replies
             if end or side.held or side.decided_bytes or len(data) < side.wanted_bytes:
                 self._feed(side, actions, data, reply=reply, end=end)
             else:
-                self._feed_first(side, actions, data, reply=reply)
-            other = self._requests if reply else self._replies
+                side.held = data
+                ops = self._ask(side, reply=reply, end=False)
+                done = self._at_once(side, ops, data, reply=reply) if ops and ops[0].count >= len(data) else None
+                if done and not other.waits:
+                    return (done,)
+                actions.extend((done,) if done else self._obey(side, ops, reply=reply))
+                _refuse_hoard(side, reply=reply)
             if other.waits:
                 self._resume(other, actions, reply=not reply)
         except _Unspoken as error:
@@ -117,17 +123,19 @@ class Driver:
         self.broken = True
         return action
 
-    def _feed_first(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool) -> None:
-        """As :meth:`_feed` where nothing is left of what came before; most often all of it passes, as it is."""
-        side.held = data
-        ops = self._ask(side, reply=reply, end=False)
-        if len(ops) == 1 and ops[0].kind is OpKind.PASS and ops[0].count >= len(data):
-            side.held, side.wanted_bytes = b"", 1
-            side.decided_bytes, side.passes = ops[0].count - len(data), True
-            actions.append(Send(reply, data))
+    def _at_once(self, side: _Direction, ops: tuple[Op, ...], data: bytes, *, reply: bool) -> Send | None:
+        """What comes most often: all of it passes as it is, or all of it is dropped and answered; None for the rest."""
+        first = ops[0]
+        if first.kind is OpKind.PASS and len(ops) == 1:
+            action = Send(reply, data)
+        elif first.kind is OpKind.DROP and len(ops) == 2 and ops[1].kind is OpKind.INJECT:
+            self._refuse_midst(ops[1].reply)
+            action = Send(ops[1].reply, ops[1].data)
         else:
-            actions.extend(self._obey(side, ops, reply=reply))
-            _refuse_hoard(side, reply=reply)
+            return None
+        side.held, side.wanted_bytes = b"", 1
+        side.decided_bytes, side.passes = first.count - len(data), first.kind is OpKind.PASS
+        return action
 
     def _feed(self, side: _Direction, actions: list[Action], data: bytes, *, reply: bool, end: bool) -> None:
         if taken := data[: side.decided_bytes]:

@@ -1,0 +1,1 @@
+"""Policies about requests, in labs."""
