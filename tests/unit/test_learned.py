@@ -15,6 +15,7 @@ from netloom.model.errors import KernelError
 from netloom.plan.learned import Facts, Hops, Key, Rules, in_order, key_of, prefix_of
 from netloom.plugins.contract import LearnedRoute, RouteChanges
 from support.learned import MemoryRoutes, route
+from support.turns import turns_during
 
 FACTS = Facts(
     pod_cidrs=(ip_network("10.244.1.0/24"), ip_network("fd00:10:244:1::/64")),
@@ -251,18 +252,7 @@ MANY = tuple(ip_network((0x0B000000 + number * 256, 24)) for number in range(5 *
 async def test_however_much_is_told_others_have_their_turn_meanwhile(changes: RouteChanges) -> None:
     routes = learned(MemoryRoutes())
     await routes.take("bgp", RouteChanges(routes=tuple(route(str(prefix), OTHER) for prefix in MANY)))
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    waiting = asyncio.create_task(others())
-    await routes.take("bgp", changes)
-    waiting.cancel()
-    assert turns >= len(MANY) // CHUNK - 1
+    assert await turns_during(routes.take("bgp", changes)) >= len(MANY) // CHUNK - 1
 
 
 @pytest.mark.parametrize(
