@@ -32,6 +32,8 @@ NODE = "node1"
 TABLES = ("endpoints", "devices", "ipcache", "tunnels", "peers")
 KILLED_WITHIN_S = 2.0
 SETTLED_WITHIN_S = 4 * WITHIN_S
+CHILDLESS: dict[str, object] = {f"{node} children": [] for node in ("node1", "node2")}
+"""What an agent runs for a moment, as a firewall's program, may be seen before a step, never in the end."""
 LOOKS = 3
 TRIES = 3
 """For one step: which of a database's writes belong to an operation is not the same each time."""
@@ -193,7 +195,7 @@ def check(victim: Victim, operation: str, step: Step, way_out: Callable[[Victim]
     place = victim.places()[operation].get(step)
     if place is None:
         return False
-    before = world(victim.cluster)
+    before = world(victim.cluster) | CHILDLESS
     if operation == "DEL":
         victim.add()
     with killed_at(victim.pid, place):
