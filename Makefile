@@ -28,7 +28,7 @@ check: setup ## format, lint, types, layers, generated files: seconds
 	$(BIN)/python -m netloom.plugins.reference --check
 
 test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to end
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-kernels: setup ## Debian's 6.1 and 6.12, emulated: every program and a lab, in less than ten minutes
 	$(BIN)/python -m tools.vm.suite

@@ -13,6 +13,7 @@ import pytest
 from netloom.datapath.reasons import Direction, DropReason, Observation
 from netloom.model.address import Address
 from support import packets
+from support.emulated import FAMILIES
 from support.native import KNOWING, make_native
 from support.netns import Namespace
 from support.packets import ETHERNET_BYTES, TCP
@@ -21,7 +22,7 @@ from support.pipeline import ALICE, CAROL, DAVE, GATEWAYS, HOST_MAC, NODE, Outco
 pytestmark = [pytest.mark.bpf, pytest.mark.kernel]
 
 SHOT, REDIRECT = 2, 7
-BOTH = pytest.mark.parametrize("target", [CAROL.ipv4, CAROL.ipv6], ids=["ipv4", "ipv6"])
+BOTH = pytest.mark.parametrize("target", [CAROL.ipv6 if six else CAROL.ipv4 for six in FAMILIES], ids=str)
 MTU = 1500
 
 

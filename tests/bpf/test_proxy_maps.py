@@ -107,6 +107,16 @@ def test_the_program_opens_its_door_with_the_first_tables(
     assert process.wait(20) == 0
 
 
+def test_a_control_socket_whose_name_is_too_long_is_told(netns: Namespace, pins: Path, tmp_path: Path) -> None:
+    netns.run("ip", "link", "set", "lo", "up")
+    config = tmp_path / "node.yaml"
+    paths = {"run_dir": str(tmp_path / ("long" * 25)), "bpf_dir": str(pins.parent.parent)}
+    plugins = {"hostscope": {"pod_cidrs": ["10.244.1.0/24"]}}
+    config.write_text(json.dumps({"node": {"name": pins.parent.name}, "paths": paths, "plugins": plugins}))
+    done = netns.attempt(sys.executable, "-m", "netloom.proxy.main", "--config", str(config))
+    assert (done.returncode, "longlong" in done.stderr, "File name too long" in done.stderr) == (1, True, True)
+
+
 def test_another_port_does_where_the_first_is_taken(netns: Namespace) -> None:
     """By the proxy that is to be replaced."""
     netns.run("ip", "link", "set", "lo", "up")

@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import msgspec
 
+from netloom.lab.patience import patient
 from netloom.model.l7 import L7Entry, L7Rule, L7Table
 from netloom.model.l7_messages import Access, Applied, Counters, Hello, Tables, ToAgent, ToProxy
 from support.netns import Namespace, NamespaceFactory
 
 TESTS: Final = Path(__file__).parents[1]
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = patient(20.0)
 FILES: Final = 8192
 CLIENT, SERVER = 2, 3
 """Identities: the last numbers of the addresses."""

@@ -41,8 +41,10 @@ NOT_OF_THE_KERNEL = tuple(
         "connections_changed",
         "connections_icmp",
         "connections_kept",
+        "drop_reasons",
         "fragments",
         "from_container",
+        "from_host",
         "from_overlay",
         "hops",
         "native_receive",
@@ -50,15 +52,18 @@ NOT_OF_THE_KERNEL = tuple(
         "police",
         "policy_agreement",
         "policy_enforced",
+        "prefilter",
         "robustness",
         "toolchain_compiler",
         "toolchain_maps",
+        "toolchain_programs",
+        "twin",
         "twin_policies",
     )
 )
 """What proves something of our compiler and readers, or of decisions in C, which are the same under any kernel.
 
-Of the latter each kernel shows every reason to drop a packet, and what real devices and routes make of the rest.
+Of the latter each kernel shows what real devices, sockets and routes make of them.
 """
 COMPILING = (
     "tests/bpf/test_configurations.py",
