@@ -20,7 +20,7 @@ WAYS = {"auto": "", "clsact": CLSACT_ONLY} | ({"tcx": "datapath: {attach: tcx}\n
 FAMILIES = [(4,), (6,), (4, 6)]
 if EMULATED:
     # An agent takes long to start there, and those of a lab have both families and find out the way by themselves.
-    WAYS, FAMILIES = dict(list(WAYS.items())[-1:]), FAMILIES[:2]
+    WAYS, FAMILIES = dict(list(WAYS.items())[-1:]), FAMILIES[1:2]
 
 
 @pytest.mark.parametrize("way", WAYS)

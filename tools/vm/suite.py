@@ -65,6 +65,11 @@ NOT_OF_THE_KERNEL = tuple(
 
 Of the latter each kernel shows what real devices, sockets and routes make of them.
 """
+NO_TEST_OF_THE_KERNEL = (
+    "tests/bpf/test_pipeline.py::test_the_compilers_structs_are_the_registrys_field_by_field",
+    "tests/bpf/test_proxy_maps.py::test_a_control_socket_whose_name_is_too_long_is_told",
+)
+"""Single tests of the same kind, which take long there."""
 COMPILING = (
     "tests/bpf/test_configurations.py",
     "tests/bpf/test_pipeline.py",
@@ -116,6 +121,7 @@ class Lines:
 def suite_command() -> list[str]:
     """What runs in the guest."""
     left_out = [f"--ignore={path}" for path in NOT_OF_THE_KERNEL]
+    left_out += [f"--deselect={name}" for name in NO_TEST_OF_THE_KERNEL]
     return [
         sys.executable,
         "-m",
