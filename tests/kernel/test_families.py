@@ -8,7 +8,6 @@ import pytest
 
 from netloom.edge import tcx
 from support.attached import CLSACT_ONLY
-from support.emulated import EMULATED
 from support.netns import NamespaceFactory
 from support.node import NodeUnderTest
 
@@ -18,9 +17,6 @@ PODS = {4: ("10.244.1.0/24", "10.244.1.1"), 6: ("fd00:10:244:1::/64", "fd00:10:2
 """Prefix and gateway by family."""
 WAYS = {"auto": "", "clsact": CLSACT_ONLY} | ({"tcx": "datapath: {attach: tcx}\n"} if tcx.supported() else {})
 FAMILIES = [(4,), (6,), (4, 6)]
-if EMULATED:
-    # An agent takes long to start there, and those of a lab have both families and find out the way by themselves.
-    WAYS, FAMILIES = dict(list(WAYS.items())[-1:]), FAMILIES[1:2]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -29,7 +29,6 @@ LIMIT_S = 570.0
 ROOT = Path(__file__).parents[2]
 SUITE = (
     "tests/bpf",
-    "tests/kernel/test_families.py",
     "tests/kernel/test_filters.py",
     "tests/kernel/test_xdp.py",
     "tests/e2e/test_smoke.py",
