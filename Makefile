@@ -30,7 +30,7 @@ check: setup ## format, lint, types, layers, generated files: seconds
 test: setup ## the whole suite, as root: unit, contract, eBPF, kernel, end to end
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-kernels: setup ## Debian's 6.1 and 6.12, emulated: every program and a lab, in about ten minutes
+test-kernels: setup ## Debian's 6.1 and 6.12, emulated: every program and a lab, in about twelve minutes
 	$(BIN)/python -m tools.vm.suite
 
 SECONDS := 60
