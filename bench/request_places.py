@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from bench.networks import MTU_BYTES, namespaces
 from bench.request_loads import AGENT_CPU, CPU
 from bench.request_peers import ENVOY, HAPROXY, HTTP1_PORT, HTTP2_PORT, NETLOOM, PLACES, STEERING, TPROXY
 from netloom.edge.netns import call_in_netns, open_netns
+from netloom.lab.agents import wait_until
 from netloom.lab.inside import argv_in, ip_batch, netns_path, output_of
 from netloom.lab.lab import Lab, running
 from netloom.lab.topology import LabSpec
+from netloom_l7_http.frames import PREFACE, Kind, write_frame
 
 WITHIN_S: Final = 20.0
 _PORTS: Final = ["sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1"]
@@ -175,7 +176,7 @@ def _connects(place: Place, port: int) -> bool:
             return False
 
 
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_PREFACE: Final = PREFACE + write_frame(Kind.SETTINGS, 0, 0, b"")
 
 
 def open_socket(netns: str) -> socket.socket:
@@ -186,11 +187,8 @@ def open_socket(netns: str) -> socket.socket:
 
 def wait_for(what: str, found: Callable[[], bool]) -> None:
     """Until it is so. Raises RuntimeError when it never is."""
-    deadline = time.monotonic() + WITHIN_S
-    while not found():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"never came: {what}")
-        time.sleep(0.05)
+    if not wait_until(found, WITHIN_S):
+        raise RuntimeError(f"never came: {what}")
 
 
 _PLACES: Final = {NETLOOM: _netloom, HAPROXY: _haproxy, ENVOY: _envoy}

@@ -10,12 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from netloom.lab.inside import program
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6
 from support.cluster import WITHIN_S, Cluster
 from support.given import Given
 from support.requests import Talk
 
+BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 SERVER, NEAR, FAR, NOBODY = "busybox1", "busybox2", "busybox3", "busybox4"
 """The service; a client on its node, one on the other node, and one there that may not come at all."""
 RECEIVER = """

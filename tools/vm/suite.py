@@ -58,6 +58,7 @@ NOT_OF_THE_KERNEL = tuple(
         "toolchain_programs",
         "twin",
         "twin_policies",
+        "walker",
     )
 )
 """What proves something of our compiler and readers, or of decisions in C, which are the same under any kernel.

@@ -13,6 +13,7 @@ from netloom.datapath.packets import read_packet
 from netloom.model.address import Address
 from support.cluster import Cluster
 from support.judged import (
+    BOTH,
     FAR,
     NEAR,
     RECEIVER,
@@ -27,9 +28,6 @@ from support.sightings import watching
 from support.walked import VXLAN_PORT, compare, places, walk
 
 pytestmark = pytest.mark.e2e
-
-BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
-CLIENTS = pytest.mark.parametrize("client", [NEAR, FAR, "world"])
 
 
 @pytest.mark.parametrize(("request_line", "passes"), [("GET /jobs/1", True), ("DELETE /jobs/1", False)])

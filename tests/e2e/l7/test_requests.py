@@ -13,6 +13,7 @@ from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6
 from support.cluster import WITHIN_S, Cluster, PodView
 from support.judged import (
     AWAY,
+    BOTH,
     FAR,
     NEAR,
     NOBODY,
@@ -34,7 +35,6 @@ from support.spare_pods import SparePods
 
 pytestmark = pytest.mark.e2e
 
-BOTH = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 CLIENTS = pytest.mark.parametrize("client", [NEAR, FAR, "world"])
 
 
