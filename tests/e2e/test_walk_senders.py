@@ -11,7 +11,7 @@ from netloom.lab.agents import wait_until
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6
 from support.cluster import WITHIN_S, Cluster
 from support.sightings import watching
-from support.walked import compare, is_sent, jumbo, ping, places, walk
+from support.walked import answered, compare, is_sent, jumbo, ping, places, walk
 
 pytestmark = pytest.mark.e2e
 
@@ -97,9 +97,7 @@ def test_a_packet_that_is_too_large_is_cut_by_its_sender(cluster: Cluster, versi
     pod, target = cluster.pod("busybox1"), cluster.pod(receiver).address(version)
     ping(pod, target)
     walked = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE))
-    with watching(places(cluster), is_sent) as seen:
-        said = ping(pod, target, "-s", str(SIZE - HEADERS[version]))
-    assert "1 received" in said, said
+    seen = answered(cluster, pod, target, "-s", str(SIZE - HEADERS[version]))
     assert walked["outcome"]["fate"] == "delivered"
     assert walked["hops"][0]["notes"][0].startswith(CUT)
     compare(cluster, walked, seen)
@@ -112,9 +110,7 @@ def test_fragments_leave_for_the_world_as_they_were_cut(cluster: Cluster, versio
     large = f"-s{SIZE - HEADERS[version]}"
     ping(pod, outside, large)  # who answers is told that its fragments are too big for the overlay, and learns
     walked = walk(cluster, "node1", pod.name, str(outside), "--size", str(SIZE))
-    with watching(places(cluster), is_sent) as seen:
-        said = ping(pod, outside, large)
-    assert "1 received" in said, said
+    seen = answered(cluster, pod, outside, large)
     assert walked["outcome"]["fate"] == "world"
     compare(cluster, walked, seen)
 
@@ -145,9 +141,7 @@ def test_what_a_sender_has_learnt_of_its_path_counts(cluster: Cluster, version: 
         pod.run("sysctl", "-qw", "net.ipv6.route.flush=0")
         refused = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE), "--df")
         walked = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE))
-        with watching(places(cluster), is_sent) as seen:
-            said = ping(pod, target, "-s", str(SIZE - HEADERS[version]))
-    assert "1 received" in said, said
+        seen = answered(cluster, pod, target, "-s", str(SIZE - HEADERS[version]))
     assert refused["outcome"]["text"] == REFUSED
     assert walked["hops"][0]["notes"][0].startswith(CUT)
     compare(cluster, walked, seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +13,9 @@ from netloom.cli.errors import EXIT_DROPPED
 from netloom.datapath.headers import header_fields
 from netloom.lab.inside import program
 from netloom.model.address import Address
-from support.cluster import Cluster, Place, PodView
-from support.sightings import Seen, Sighting
+from support.cluster import WITHIN_S, Cluster, Place, PodView
+from support.given import NODES
+from support.sightings import Seen, Sighting, watching
 
 VXLAN_PORT = 8472
 PATTERN = bytes.fromhex("a11ce0ddba11f00d")
@@ -68,7 +70,7 @@ def pods(cluster: Cluster) -> list[PodView]:
 
 def places(cluster: Cluster) -> list[Place]:
     """Both nodes and every pod."""
-    return [cluster.node("node1"), cluster.node("node2"), *pods(cluster)]
+    return [*map(cluster.node, NODES), *pods(cluster)]
 
 
 def is_sent(frame: bytes) -> bool:
@@ -81,10 +83,24 @@ def comparable(frame: bytes) -> dict[str, str]:
     return {name: value for name, value in header_fields(frame, VXLAN_PORT).items() if name not in FREE}
 
 
-def ping(sender: Place, target: Address, *options: str) -> str:
+def ping(sender: Place, target: Address, *options: str, patience_s: float = 0.3) -> str:
     """One echo request with the pattern, whatever becomes of it; what ping says."""
-    done = sender.attempt("ping", "-n", "-c", "1", "-W", "0.3", "-p", PATTERN.hex(), *options, str(target))
+    done = sender.attempt("ping", "-n", "-c", "1", "-W", str(patience_s), "-p", PATTERN.hex(), *options, str(target))
     return done.stdout + done.stderr
+
+
+def answered(cluster: Cluster, sender: Place, target: Address, *options: str) -> list[Sighting]:
+    """Where one echo request was seen, which must be answered.
+
+    One that is not is told with where it came to, and with what was dropped meanwhile.
+    """
+    before = {node: cluster.drops(node) for node in NODES}
+    with watching(places(cluster), is_sent) as seen:
+        said = ping(sender, target, *options, patience_s=WITHIN_S)
+    if "1 received" not in said:
+        dropped = {node: Counter(cluster.drops(node)) - Counter(before[node]) for node in NODES}
+        raise AssertionError(f"{said}\nseen at {[where for where, _ in seen]}, dropped {dropped}")
+    return seen
 
 
 def compare(cluster: Cluster, walked: View, seen: list[Sighting], arriving: bytes = b"") -> None:
