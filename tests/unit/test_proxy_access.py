@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+import msgspec
+
 from netloom.agent.proxy.report import Totals, families, summary
 from netloom.model.l7_messages import Access, Counters
-from netloom.proxy.access import AccessLog
+from netloom.proxy.access import AccessLog, line, members
+
+ENDS: dict[str, Any] = {
+    "source": "10.0.0.1",
+    "destination": "fd00::2",
+    "source_identity": 1,
+    "destination_identity": 2,
+    "source_port": 3,
+    "destination_port": 4,
+}
+"""Fields of an Access."""
 
 
-def record(number: int) -> Access:
-    return Access(
-        at=number,
-        protocol="lines",
-        verdict="allowed",
-        source_identity=1,
-        destination_identity=2,
-        source="10.0.0.1",
-        destination="10.0.0.2",
-        source_port=1,
-        destination_port=2,
-    )
+def test_a_line_is_read_as_it_was_meant() -> None:
+    """Whatever is in it: it was made of parts."""
+    verdict: dict[str, Any] = {"protocol": "http", "verdict": "denied", "request": {"path": '/"\n€', "host": "\\"}}
+    made = line(members(**ENDS), members(**verdict), latency_ns=5, answer={"status": "403"}, why='"no"')
+    read = msgspec.json.decode(made, type=Access)
+    assert abs(read.at - time.time()) < 60
+    wanted = {"at": read.at, "latency_ns": 5, "answer": {"status": "403"}, "why": '"no"'}
+    assert read == msgspec.convert({"type": "access", **wanted, **ENDS, **verdict}, Access)
+    assert made.count(b"\n") == 1
 
 
 def test_the_oldest_records_are_kept_and_the_others_counted() -> None:
     log = AccessLog(2)
     for number in range(5):
-        log.put(record(number))
-    assert [kept.at for kept in log.take(10)] == [0, 1]
+        log.put(b"%d" % number)
+    assert log.take(10) == [b"0", b"1"]
     assert log.counters(0, draining=False).lost_records == 3
 
 
 def test_records_are_taken_in_turn() -> None:
     log = AccessLog(10)
     for number in range(5):
-        log.put(record(number))
-    assert [[kept.at for kept in log.take(3)] for _ in range(3)] == [[0, 1, 2], [3, 4], []]
+        log.put(b"%d" % number)
+    assert [log.take(3) for _ in range(3)] == [[b"0", b"1", b"2"], [b"3", b"4"], []]
 
 
 def test_counters_are_by_protocol_and_verdict() -> None:

@@ -74,7 +74,7 @@ class Control:
             records = self._log.take(RECORDS_AT_ONCE)
             if not records:
                 return
-            self._agent.write(self._encoder.encode_lines(records))
+            self._agent.writelines(records)
 
     def _tell(self, message: msgspec.Struct) -> None:
         if self._agent is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +14,7 @@ from netloom.datapath.connection_records import beginning, key_of
 from netloom.datapath.connections import CONNECTIONS_TCP, ConnectionInfo, ConnectionKey
 from netloom.model.address import Address
 from netloom.model.errors import KernelError, MapLayoutMismatch
+from netloom.proxy.access import members
 from netloom.proxy.rules import Ends
 
 REOPEN_S: Final = 1.0
@@ -72,31 +72,42 @@ class PinnedConnections:
 
 def ends_of(identify: Identify, source: tuple[object, ...], destination: tuple[object, ...]) -> Ends | None:
     """Both ends by their socket addresses; None when nobody knows the connection."""
-    (here, here_text), (there, there_text) = _address(str(source[0])), _address(str(destination[0]))
+    here, there = _address(str(source[0])), _address(str(destination[0]))
     source_port, destination_port = int(str(source[1])), int(str(destination[1]))
     identities = identify(here, source_port, there, destination_port)
-    if identities is None:
-        return None
-    return Ends(
-        source=here,
-        source_port=source_port,
-        source_identity=identities[0],
-        destination=there,
-        destination_port=destination_port,
-        destination_identity=identities[1],
-        source_text=here_text,
-        destination_text=there_text,
-    )
+    return identities and _ends(here, source_port, there, destination_port, identities)
 
 
 def renewed(ends: Ends, identify: Identify) -> Ends:
     """With the identities that the ends have by now; those they had where the connection is not known any more."""
-    found = identify(ends.source, ends.source_port, ends.destination, ends.destination_port)
-    return replace(ends, source_identity=found[0], destination_identity=found[1]) if found else ends
+    between = ends.source, ends.source_port, ends.destination, ends.destination_port
+    identities = identify(*between)
+    return _ends(*between, identities) if identities else ends
+
+
+def _ends(
+    source: Address, source_port: int, destination: Address, destination_port: int, identities: tuple[int, int]
+) -> Ends:
+    told = members(
+        source_identity=identities[0],
+        destination_identity=identities[1],
+        source=str(source),
+        destination=str(destination),
+        source_port=source_port,
+        destination_port=destination_port,
+    )
+    return Ends(
+        source=source,
+        source_port=source_port,
+        source_identity=identities[0],
+        destination=destination,
+        destination_port=destination_port,
+        destination_identity=identities[1],
+        told=told,
+    )
 
 
 @lru_cache(maxsize=4096)
-def _address(text: str) -> tuple[Address, str]:
-    """Without the scope of a link-local one; and as it is printed."""
-    found = ip_address(text.partition("%")[0])
-    return found, str(found)
+def _address(text: str) -> Address:
+    """Without the scope of a link-local one."""
+    return ip_address(text.partition("%")[0])

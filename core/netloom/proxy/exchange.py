@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from netloom.model.l7 import L7Rule
-from netloom.model.l7_messages import Access
 from netloom.plugins.protocols import L7Protocol
-from netloom.proxy.access import AccessLog
-from netloom.proxy.rules import Applied, Ends
+from netloom.proxy.access import AccessLog, line, members
+from netloom.proxy.rules import Applied, Ends, Judged
 
 _NO_RULE: Final = L7Rule(rule="", policy="", origin="")
 
@@ -18,14 +17,13 @@ _NO_RULE: Final = L7Rule(rule="", policy="", origin="")
 class Asked:
     """An Exchange of the parsers' contract."""
 
-    __slots__ = ("_applied", "_at_ns", "_done", "_judged", "_request", "allowed")
+    __slots__ = ("_applied", "_at_ns", "_done", "_judged", "allowed")
 
     def __init__(self, applied: Applied | None, request: Any, done: Callable[[Asked, dict[str, str]], None]) -> None:
         """``applied`` None: nothing is asked of it any more. ``done`` is called once."""
         self._applied = applied
         self._judged = applied.judged(request) if applied else None
         self.allowed = self._judged is None or self._judged.verdict != "denied"
-        self._request = request
         self._done: Callable[[Asked, dict[str, str]], None] | None = done
         self._at_ns = time.monotonic_ns()
 
@@ -50,41 +48,24 @@ class Asked:
         if not log.has_room:
             log.lose()
             return
-        rule = judged.rule.said if judged.rule else _NO_RULE
-        log.put(
-            Access(
-                at=time.time(),
-                protocol=protocol.name,
-                verdict=judged.verdict,
-                policy=rule.policy,
-                origin=rule.origin,
-                source_identity=ends.source_identity,
-                destination_identity=ends.destination_identity,
-                source=ends.source_text,
-                destination=ends.destination_text,
-                source_port=ends.source_port,
-                destination_port=ends.destination_port,
-                direction=applied.direction,
-                latency_ns=0 if why else time.monotonic_ns() - self._at_ns,
-                request=dict(protocol.describe(self._request)),
-                answer=said,
-                why=why or applied.problem,
-            )
-        )
+        if not judged.told:
+            judged.told = _told(protocol, applied, judged)
+        latency_ns = 0 if why else time.monotonic_ns() - self._at_ns
+        log.put(line(ends.told, judged.told, latency_ns=latency_ns, answer=said, why=why or applied.problem))
 
 
-def broken(protocol: str, ends: Ends, direction: str, why: str) -> Access:
-    """A record about a connection that cannot go on."""
-    return Access(
-        at=time.time(),
-        protocol=protocol,
-        verdict="error",
-        source_identity=ends.source_identity,
-        destination_identity=ends.destination_identity,
-        source=ends.source_text,
-        destination=ends.destination_text,
-        source_port=ends.source_port,
-        destination_port=ends.destination_port,
-        direction=direction,
-        why=why,
+def _told(protocol: L7Protocol, applied: Applied, judged: Judged) -> bytes:
+    rule = judged.rule.said if judged.rule else _NO_RULE
+    return members(
+        protocol=protocol.name,
+        verdict=judged.verdict,
+        policy=rule.policy,
+        origin=rule.origin,
+        direction=applied.direction,
+        request=dict(protocol.describe(judged.request)),
     )
+
+
+def broken(protocol: str, ends: Ends, direction: str, why: str) -> bytes:
+    """A line about a connection that cannot go on."""
+    return line(ends.told, members(protocol=protocol, verdict="error", direction=direction), why=why)

@@ -37,9 +37,8 @@ class Ends:
     destination: Address
     destination_port: int
     destination_identity: int
-    source_text: str = ""
-    """Printed once, not for each request."""
-    destination_text: str = ""
+    told: bytes = b""
+    """As in each line of the access log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +54,15 @@ class Rule:
 class Judged:
     """What becomes of a request."""
 
-    __slots__ = ("_applied", "_rules", "request", "rule", "verdict")
+    __slots__ = ("_applied", "_rules", "request", "rule", "told", "verdict")
 
     def __init__(self, applied: Applied, request: Any) -> None:
         self.request = request
         self.verdict, self.rule = applied.judge(request)
         self._applied = applied
         self._rules: tuple[Any, ...] | None = None
+        self.told = b""
+        """As in each line of the access log; made with the first."""
 
     @property
     def rules(self) -> tuple[Any, ...]:
