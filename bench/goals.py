@@ -11,7 +11,7 @@ from bench.attach_report import Attaching
 from bench.bgp import Spread
 from bench.policies import BRIDGE_MANY, BRIDGE_ONE, BRIDGE_SET, MANY, ONE
 from bench.policy_scale import Scaling
-from bench.request_loads import ANEW, DENIED, KEPT, STREAMS
+from bench.request_loads import ANEW, DENIED, KEPT, STREAMS, UNARY
 from bench.request_peers import ENVOY, HAPROXY
 from bench.requests import P99, RATE, Requests
 from bench.routed import FILTERED, NATIVE, NATIVE_ONE, OVERLAY, ROUTED
@@ -183,6 +183,7 @@ def of_requests(requests: Requests) -> Iterator[Goal]:
         (DENIED, HAPROXY, 1.0),
         (ANEW, ENVOY, 1.0),
         (STREAMS, ENVOY, 1.0),
+        (UNARY, ENVOY, 1.0),
     )
     for load, peer, limit in rates:
         name = f"requests, {load}: how many to {peer}"

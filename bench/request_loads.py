@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.request_peers import HTTP1_PORT, HTTP2_PORT
+from bench.request_peers import GRPC_PORT, HTTP1_PORT, HTTP2_PORT, JOBS
 from netloom.lab.inside import argv_in
 
 CPU: Final = 1
@@ -21,6 +21,9 @@ CONNECTIONS: Final = 64
 WRONG_MAX: Final = 0.01
 """So many answers may be others than they must be: of thousands of ports some are taken again too early."""
 H2_CONNECTIONS, H2_STREAMS = 8, 16
+MESSAGE: Final = b"\0" + (101).to_bytes(4, "big") + b"x" * 101
+"""Of gRPC: not compressed, its length, and so many bytes."""
+MESSAGE_FILE: Final = Path(__file__).parent / "out" / "message"
 _SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 _FINISHED: Final = re.compile(r"finished in [0-9.]+\w+, ([0-9.]+) req/s")
 _REQUESTS: Final = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
@@ -32,20 +35,28 @@ class Load:
     """One way of asking."""
 
     name: str
+    port: int = HTTP1_PORT
+    """Over HTTP/2 at any other; at that of gRPC with a message."""
     method: str = "GET"
+    path: str = PATH
     headers: tuple[str, ...] = ()
     is_denied: bool = False
     """What every answer must be."""
-    by_streams: bool = False
-    """Over HTTP/2."""
 
 
-KEPT, DENIED, ANEW, STREAMS = "keep-alive", "denied", "new connections", "HTTP/2"
+KEPT, DENIED, ANEW, STREAMS, UNARY = "keep-alive", "denied", "new connections", "HTTP/2", "gRPC"
 LOADS: Final = (
     Load(name=KEPT),
     Load(name=DENIED, method="DELETE", is_denied=True),
     Load(name=ANEW, headers=("Connection: close",)),
-    Load(name=STREAMS, by_streams=True),
+    Load(name=STREAMS, port=HTTP2_PORT),
+    Load(
+        name=UNARY,
+        port=GRPC_PORT,
+        method="POST",
+        path=JOBS,
+        headers=("content-type: application/grpc", "te: trailers"),
+    ),
 )
 
 
@@ -63,7 +74,7 @@ class Measured:
 def measure(load: Load, netns: str, server: str, seconds: int) -> Measured:
     """Ask for so long. Raises RuntimeError when an answer is another than it must be."""
     done = subprocess.run(argv(load, netns, server, seconds), capture_output=True, text=True, check=True)
-    found, wrong = (read_h2load if load.by_streams else read_wrk)(done.stdout, is_denied=load.is_denied)
+    found, wrong = (read_wrk if load.port == HTTP1_PORT else read_h2load)(done.stdout, is_denied=load.is_denied)
     if not found.requests or wrong > found.requests * WRONG_MAX:
         raise RuntimeError(f"{load.name}: {wrong} requests were not answered as they must be:\n{done.stdout}")
     return found
@@ -71,19 +82,16 @@ def measure(load: Load, netns: str, server: str, seconds: int) -> Measured:
 
 def argv(load: Load, netns: str, server: str, seconds: int) -> list[str]:
     """The command that asks."""
-    asking = _h2load(server, seconds) if load.by_streams else _wrk(load, server, seconds)
-    return argv_in(netns, ["taskset", "-c", str(CPU), *asking])
-
-
-def _wrk(load: Load, server: str, seconds: int) -> list[str]:
     headers = [word for header in load.headers for word in ("-H", header)]
-    options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(_SCRIPT), *headers]
-    return ["wrk", *options, f"http://{server}:{HTTP1_PORT}{PATH}", "--", load.method]
-
-
-def _h2load(server: str, seconds: int) -> list[str]:
-    options = ["-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}"]
-    return ["h2load", *options, f"http://{server}:{HTTP2_PORT}{PATH}"]
+    url = f"http://{server}:{load.port}{load.path}"
+    if load.port == HTTP1_PORT:
+        options = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(_SCRIPT)]
+        asking = [*options, *headers, url, "--", load.method]
+    else:
+        message = ["-d", str(MESSAGE_FILE)] if load.port == GRPC_PORT else []
+        options = ["h2load", "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{seconds}"]
+        asking = [*options, *message, *headers, url]
+    return argv_in(netns, ["taskset", "-c", str(CPU), *asking])
 
 
 def read_wrk(text: str, *, is_denied: bool) -> tuple[Measured, int]:

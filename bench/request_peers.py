@@ -12,9 +12,9 @@ from typing import Any, Final
 NETLOOM, HAPROXY, ENVOY = "netloom", "haproxy", "envoy"
 PLACES: Final = (NETLOOM, HAPROXY, ENVOY)
 PEERS: Final = (HAPROXY, ENVOY)
-HTTP1_PORT, HTTP2_PORT = 8080, 8081
+HTTP1_PORT, HTTP2_PORT, GRPC_PORT = 8080, 8081, 8082
 """Of the server. What comes to these a proxy takes at :data:`TAKEN_AT`."""
-TAKEN_AT: Final = {HTTP1_PORT: 15001, HTTP2_PORT: 15002}
+TAKEN_AT: Final = {HTTP1_PORT: 15001, HTTP2_PORT: 15002, GRPC_PORT: 15003}
 FORWARD_MARK: Final = 2
 """Of packets that a proxy sends: they are not taken again."""
 PUBLIC, JOBS, ITEMS = "/public/", "/jobs/new", "/api/v[12]/items(/.*)?"
@@ -26,13 +26,15 @@ STEERING: Final = (
     "ip route add local 0.0.0.0/0 dev lo table 100",
 )
 
+_TAKING: Final = "\n    ".join(
+    f"tcp dport {port} tproxy to 127.0.0.1:{at} meta mark set 1 accept" for port, at in TAKEN_AT.items()
+)
 TPROXY: Final = f"""
 table ip steer {{
   chain steer {{
     type filter hook prerouting priority mangle;
     meta l4proto tcp socket transparent 1 meta mark set 1 accept
-    tcp dport {HTTP1_PORT} tproxy to 127.0.0.1:{TAKEN_AT[HTTP1_PORT]} meta mark set 1 accept
-    tcp dport {HTTP2_PORT} tproxy to 127.0.0.1:{TAKEN_AT[HTTP2_PORT]} meta mark set 1 accept
+    {_TAKING}
     fib daddr type != local drop
   }}
 }}
@@ -61,7 +63,7 @@ spec:
 def policy(client: str, server: str) -> str:
     """Netloom's own."""
     return POLICY.format(
-        client=client, server=server, first=HTTP1_PORT, last=HTTP2_PORT, public=PUBLIC, jobs=JOBS, items=ITEMS
+        client=client, server=server, first=min(TAKEN_AT), last=max(TAKEN_AT), public=PUBLIC, jobs=JOBS, items=ITEMS
     )
 
 
@@ -86,8 +88,19 @@ http {{
 """
 
 
+def grpc(directory: str) -> list[str]:
+    """The command of a server that gives back each message, and the status of gRPC behind it."""
+    options = ["--no-tls", "--echo-upload", "--trailer=grpc-status: 0", f"--htdocs={directory}"]
+    return ["nghttpd", *options, str(GRPC_PORT)]
+
+
 def haproxy() -> str:
     """One thread."""
+    frontends = (
+        _frontend(HTTP1_PORT, "http1", "h1", "source 0.0.0.0 usesrc client", "http-reuse never"),
+        _frontend(HTTP2_PORT, "http2", "h2"),
+        _frontend(GRPC_PORT, "grpc", "h2"),
+    )
     return f"""\
 global
   nbthread 1
@@ -101,10 +114,10 @@ defaults
   timeout server 1h
   timeout http-request 15s
   timeout http-keep-alive 1h
-{_frontend(HTTP1_PORT, "h1", "source 0.0.0.0 usesrc client", "http-reuse never")}{_frontend(HTTP2_PORT, "h2")}"""
+{"".join(frontends)}"""
 
 
-def _frontend(port: int, protocol: str, *options: str) -> str:
+def _frontend(port: int, name: str, protocol: str, *options: str) -> str:
     """A way in, and the server behind it.
 
     Connections that bear a client's address and port are kept for it by ``http-reuse never`` alone. Streams of one
@@ -112,7 +125,7 @@ def _frontend(port: int, protocol: str, *options: str) -> str:
     """
     newline = "\n  "
     return f"""\
-frontend {protocol}
+frontend {name}
   bind 127.0.0.1:{TAKEN_AT[port]} transparent backlog 4096 proto {protocol}
   acl reads method GET
   acl writes method POST
@@ -120,8 +133,8 @@ frontend {protocol}
   acl jobs path {JOBS}
   acl items path_reg ^{ITEMS}$
   http-request deny unless reads public or writes jobs or reads items
-  use_backend {protocol}
-backend {protocol}
+  use_backend {name}
+backend {name}
   {newline.join(options)}
   server origin 0.0.0.0 proto {protocol}
 """
@@ -129,7 +142,8 @@ backend {protocol}
 
 def envoy() -> str:
     """As JSON, which Envoy reads as well as YAML."""
-    listeners = [_listener(HTTP1_PORT, "HTTP1"), _listener(HTTP2_PORT, "HTTP2")]
+    codecs = {HTTP1_PORT: "HTTP1", HTTP2_PORT: "HTTP2", GRPC_PORT: "HTTP2"}
+    listeners = [_listener(port, codec) for port, codec in codecs.items()]
     clusters = [_cluster("HTTP1", {"http_protocol_options": {}}), _cluster("HTTP2", {"http2_protocol_options": {}})]
     return json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}})
 
@@ -158,7 +172,7 @@ def _listener(port: int, codec: str) -> dict[str, Any]:
         "original_src", "filters.listener.original_src.v3.OriginalSrc", mark=FORWARD_MARK, bind_port=True
     )
     return {
-        "name": codec,
+        "name": f"{codec} at {port}",
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": TAKEN_AT[port]}},
         "transparent": True,
         "listener_filters": [original_dst, original_src],
@@ -172,6 +186,7 @@ def _virtual_host(cluster: str) -> dict[str, Any]:
 
 
 def _cluster(name: str, protocol: dict[str, Any]) -> dict[str, Any]:
+    """Of servers; a connection to one that bears a client's address and port serves nobody else."""
     options = {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": protocol,
@@ -181,6 +196,7 @@ def _cluster(name: str, protocol: dict[str, Any]) -> dict[str, Any]:
         "type": "ORIGINAL_DST",
         "lb_policy": "CLUSTER_PROVIDED",
         "connect_timeout": "5s",
+        "connection_pool_per_downstream_connection": True,
         "circuit_breakers": {"thresholds": [dict.fromkeys(_BREAKERS, 100_000)]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
     }

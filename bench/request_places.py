@@ -19,8 +19,8 @@ from typing import Any, Final
 from bench import networks, request_peers
 from bench.enforced import Enforced, Store, read
 from bench.networks import MTU_BYTES, namespaces
-from bench.request_loads import AGENT_CPU, CPU
-from bench.request_peers import ENVOY, HAPROXY, HTTP1_PORT, HTTP2_PORT, NETLOOM, PLACES, STEERING, TPROXY
+from bench.request_loads import AGENT_CPU, CPU, MESSAGE, MESSAGE_FILE
+from bench.request_peers import ENVOY, HAPROXY, HTTP1_PORT, NETLOOM, PLACES, STEERING, TAKEN_AT, TPROXY
 from netloom.edge.netns import call_in_netns, open_netns
 from netloom.lab.agents import wait_until
 from netloom.lab.inside import argv_in, ip_batch, netns_path, output_of
@@ -141,11 +141,14 @@ def _cable(node: str, netns: str, number: int) -> None:
 
 @contextmanager
 def _served(netns: str, directory: Path) -> Iterator[None]:
-    """While nginx runs in the namespace."""
+    """While servers run in the namespace."""
     directory.mkdir()
     config = directory / "nginx.conf"
     config.write_text(request_peers.nginx(str(directory)))
-    with _process(netns, ["nginx", "-c", str(config), "-p", str(directory)]):
+    MESSAGE_FILE.parent.mkdir(exist_ok=True)
+    MESSAGE_FILE.write_bytes(MESSAGE)
+    nginx = ["nginx", "-c", str(config), "-p", str(directory)]
+    with _process(netns, nginx), _process(netns, request_peers.grpc(str(directory))):
         yield
 
 
@@ -161,7 +164,7 @@ def _process(netns: str, argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes
 
 
 def _wait_answered(place: Place) -> None:
-    for port in (HTTP1_PORT, HTTP2_PORT):
+    for port in TAKEN_AT:
         wait_for(f"an answer by {place.name}", lambda port=port: _connects(place, port))  # type: ignore[misc]
 
 

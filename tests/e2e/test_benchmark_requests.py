@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench import networks
-from bench.request_loads import DENIED, LOADS, STREAMS, Load, measure
+from bench.request_loads import DENIED, LOADS, UNARY, Load, measure
 from bench.request_peers import HAPROXY, NETLOOM
 from bench.request_places import Place, standing
 from bench.requests import cpu_us, idle_bytes
@@ -28,7 +28,7 @@ def places() -> Iterator[list[Place]]:
     assert not [path for path in Path("/run/netns").iterdir() if path.name.startswith(MARK)]
 
 
-@pytest.mark.parametrize("load", [load for load in LOADS if load.name in {DENIED, STREAMS}], ids=lambda load: load.name)
+@pytest.mark.parametrize("load", [load for load in LOADS if load.name in {DENIED, UNARY}], ids=lambda load: load.name)
 def test_every_proxy_answers_as_its_rules_say(places: list[Place], load: Load) -> None:
     """``measure`` raises for other answers."""
     for place in places:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from bench.goals import of_requests
-from bench.request_loads import ANEW, KEPT, LOADS, STREAMS, read_h2load, read_wrk
+from bench.request_loads import ANEW, KEPT, LOADS, STREAMS, UNARY, read_h2load, read_wrk
 from bench.request_peers import ENVOY, HAPROXY, NETLOOM, PLACES, envoy, policy
 from bench.request_profile import INTERPRETER, LIBRARIES, LOOP, PROFILED, shares_in
 from bench.requests import KERNEL, P50, P99, RATE, USER, Requests, Sample, summarise
@@ -36,7 +36,7 @@ SAMPLES = [
         load=load.name,
         round=number,
         values={RATE: (number + 1) * rate, USER: 5, KERNEL: 4}
-        | ({} if load.name == STREAMS else {P50: 100, P99: 2000 / rate}),
+        | ({} if load.name in {STREAMS, UNARY} else {P50: 100, P99: 2000 / rate}),
     )
     for place, rate in ((NETLOOM, 30), (HAPROXY, 20), (ENVOY, 10))
     for load in LOADS
@@ -97,4 +97,4 @@ def test_the_picture_is_a_picture_of_every_load(found: Requests) -> None:
 def test_policy_and_configs_can_be_read() -> None:
     assert read_policies(policy("a", "b"), "bench.yaml").warnings == ()
     listeners = json.loads(envoy())["static_resources"]["listeners"]
-    assert [one["transparent"] for one in listeners] == [True, True]
+    assert [one["transparent"] for one in listeners] == [True, True, True]
