@@ -13,6 +13,8 @@ from netloom.edge.messages import HEADER_BYTES
 from netloom.edge.notices import NoticeSocket
 from netloom.edge.ownership import LEARNED_PROTOCOL
 from netloom.edge.rtnl import messages
+from netloom.lab.agents import wait_until
+from netloom.lab.patience import patient
 from netloom.plan.learned import Facts, prefix_of
 from netloom.plugins.contract import RouteChanges
 from support.learned import NamespaceRoutes, route
@@ -114,9 +116,13 @@ class RoutedNode:
 
     def address(self, action: str, address: str, device: str = "lo") -> None:
         """Add an address, usable at once, or delete it."""
-        self.netns.run(
-            "ip", "address", action, address, "dev", device, *(["nodad"] if action == "add" and ":" in address else [])
-        )
+        adds_ipv6 = action == "add" and ":" in address
+        self.netns.run("ip", "address", action, address, "dev", device, *(["nodad"] if adds_ipv6 else []))
+        # The kernel makes the route to it later, from a queue of work.
+        assert not adds_ipv6 or wait_until(lambda: self._is_local(address.partition("/")[0]), patient(5.0))
+
+    def _is_local(self, address: str) -> bool:
+        return bool(self.netns.run("ip", "-6", "route", "show", "table", "local", address))
 
     def close(self) -> None:
         """The agent is gone; its routes stay."""
