@@ -31,10 +31,10 @@ class Told:
     def session(self) -> Session:
         return self.sessions[str(ADDRESS)]
 
-    def turn(self, state: pb.PeerState.SessionState) -> None:
+    def turn(self, state: pb.PeerState.SessionState, admin_state: pb.PeerState.AdminState = pb.PeerState.UP) -> None:
         """GoBGP tells of a state."""
         peer = pb.Peer(conf=pb.PeerConf(neighbor_address=str(ADDRESS)))
-        peer.state.session_state = state
+        peer.state.session_state, peer.state.admin_state = state, admin_state
         self.sessions.changed(peer)
 
     def hear(self, why: str, *, heard: bool = True) -> None:
@@ -181,3 +181,20 @@ def test_a_peer_whose_password_cannot_be_read_is_told_of() -> None:
     for _ in range(2):
         told.sessions.silent()
     assert told.events() == [told.session.refused]
+
+
+def test_a_limit_that_is_said_before_the_session_it_ends_is_known_as_its_reason() -> None:
+    """GoBGP's log may be read before its event is: that session begins after its end was said."""
+    told, limit = Told(), "more ipv4-unicast prefixes than max_prefixes allows"
+    told.sessions.heard([Said(str(ADDRESS), limit)])
+    told.turn(pb.PeerState.ESTABLISHED)
+    told.turn(pb.PeerState.IDLE, pb.PeerState.PFX_CT)
+    assert (told.session.last_error, told.events("session.down")) == (limit, [limit])
+
+
+def test_a_session_that_ends_by_itself_after_a_limit_has_another_reason() -> None:
+    told = Told()
+    told.sessions.heard([Said(str(ADDRESS), "more ipv4-unicast prefixes than max_prefixes allows")])
+    told.turn(pb.PeerState.ESTABLISHED)
+    told.turn(pb.PeerState.IDLE)
+    assert told.session.last_error == "the connection was lost"

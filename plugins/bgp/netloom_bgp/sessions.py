@@ -54,6 +54,8 @@ class Session:
     """What gobgpd said since the session ended or was tried last."""
     said_at: float = 0.0
     """When, on the monotonic clock."""
+    limit: str = ""
+    """What gobgpd said last of a peer that told too much."""
     answers: bool = False
     """Whether anything was heard from the peer since the session ended."""
     told: set[str] = field(default_factory=set)
@@ -150,6 +152,8 @@ class Sessions:
         """What gobgpd's log says."""
         for one in said:
             session = self._by_address.get(one.peer)
+            if session is not None and "max_prefixes" in one.text:
+                session.limit = one.text
             if session is None or (session.established and not session.said and "max_prefixes" not in one.text):
                 if session is not None:
                     session.said = one.text
@@ -178,7 +182,10 @@ class Sessions:
         elif before is SessionState.DOWN:
             session.since = time.monotonic()
         elif before is SessionState.ESTABLISHED and state is not SessionState.ESTABLISHED:
-            self._ended(session, next(iter(session.away.values()), "") or session.said or "the connection was lost")
+            # Its log and its events come by two ways: what it said of this session may have come before its beginning.
+            limit = session.limit if peer.state.admin_state == pb.PeerState.PFX_CT else ""
+            why = next(iter(session.away.values()), "") or session.said or limit
+            self._ended(session, why or "the connection was lost")
 
     def listed(self, peer: pb.Peer) -> None:
         """GoBGP's whole account of a peer."""
