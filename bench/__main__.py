@@ -44,6 +44,8 @@ HERE = Path(__file__).parent
 OUT = HERE / "out"
 PREFILTER_FRAMES = 1_000_000
 """Of one measurement."""
+REQUESTS_ROUNDS, REQUESTS_SECONDS = 5, 4
+"""Long enough that the first requests, which wait for all connections to be made, are not one in a hundred."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -95,10 +97,10 @@ def _native_alone(plan: Plan) -> list[str]:
 
 def _requests(program: Path, plan: Plan) -> Requests:
     """Those through proxies, and round trips beside them."""
-    seconds = max(1, round(plan.seconds))  # wrk knows whole ones
+    seconds = max(REQUESTS_SECONDS, round(plan.seconds))
     with request_places.standing() as places:
         idle = {place.name: requests.idle_bytes(place) for place in places}
-        samples = list(requests.run(places, plan.rounds, seconds, _say))
+        samples = list(requests.run(places, min(plan.rounds, REQUESTS_ROUNDS), seconds, _say))
         shares = request_profile.profiles(places, OUT)
     (OUT / "requests.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
     with bystanders.both() as pairs:

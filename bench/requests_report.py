@@ -67,7 +67,8 @@ def _profile(found: Requests, load: str) -> Iterator[str]:
 
 
 def _title(load: str) -> str:
-    return load[0].upper() + load[1:]
+    """As a line begins, but for names with capitals of their own."""
+    return load[0].upper() + load[1:] if load.islower() else load
 
 
 def _table(found: Requests, load: str) -> Iterator[str]:
