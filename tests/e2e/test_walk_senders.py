@@ -93,12 +93,11 @@ def test_what_is_for_the_link_alone_is_dropped_for_the_reason_a_walk_tells(clust
 @BOTH
 @NEAR_AND_FAR
 def test_a_packet_that_is_too_large_is_cut_by_its_sender(cluster: Cluster, version: int, receiver: str) -> None:
-    """Unless it is forbidden: the first fragment is the one that is walked. Its answer is another packet's matter."""
+    """Unless it is forbidden: the first fragment is the one that is walked."""
     pod, target = cluster.pod("busybox1"), cluster.pod(receiver).address(version)
     ping(pod, target)
     walked = walk(cluster, "node1", pod.name, str(target), "--size", str(SIZE))
-    with watching(places(cluster), is_sent) as seen:
-        ping(pod, target, "-s", str(SIZE - HEADERS[version]))
+    seen = answered(cluster, pod, target, "-s", str(SIZE - HEADERS[version]))
     assert walked["outcome"]["fate"] == "delivered"
     assert walked["hops"][0]["notes"][0].startswith(CUT)
     compare(cluster, walked, seen)
