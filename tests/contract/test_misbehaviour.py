@@ -11,9 +11,9 @@ from netloom.config.settings import Settings
 from netloom.model.errors import NetloomError
 from netloom.plugins import EndpointReady, EndpointRemoved, Flows, NodeChanged, hookspecs
 from netloom.plugins.discovery import GROUP, ROLE_HOOKS
-from netloom.plugins.guard import PluginFailure
+from netloom.plugins.guard import DEFAULT_TIMEOUT_S, PluginFailure
 from netloom.plugins.testing import endpoint, flow
-from support.plugins import Workshop, activate, hook, plugin
+from support.plugins import TIMEOUT_S, Workshop, activate, hook, plugin
 
 HOOKS = {name: value for name, value in vars(hookspecs).items() if hasattr(value, "netloom_spec")}
 CHOSEN = {"netloom_ipam": "ipam", "netloom_network_mode": "network_mode", "netloom_store": "store"}
@@ -49,7 +49,7 @@ async def test_a_hook_that_misbehaves_is_named_and_harms_nobody(shop: Workshop, 
     """A chosen plugin stops the start; any other is left out, and the rest of the node is whole."""
     shop.install("bad", culprit(name, way))
     shop.install("good", "heard = []\n" + plugin("good", *(hook(n, "heard.append(event)", "event") for n in EVENTS)))
-    manager = shop.discover()
+    manager = shop.discover(timeout_s=TIMEOUT_S if "hang" in way else DEFAULT_TIMEOUT_S)
     if name in CHOSEN:
         with pytest.raises(PluginFailure, match=f'plugin "bad": {name} '):
             await activate(manager, f"{CHOSEN[name]}: bad\n")

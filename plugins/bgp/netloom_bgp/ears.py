@@ -82,12 +82,15 @@ class Ear:
             if self._socket is None:
                 return
             try:
-                data = self._socket.recv(_MAX_BYTES)
+                data, sender = self._socket.recvfrom(_MAX_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:
                 _forget_errors(self._socket)
                 self._unreachable(error)
+                continue
+            # Until it was connected, the socket heard everybody.
+            if ip_address(sender[0].partition("%")[0]) != self._peer.address:
                 continue
             if (segment := self._segment(self._socket, data)) is not None:
                 self._tell(self._peer.address, self._hearing.heard(segment), True)
