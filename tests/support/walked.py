@@ -92,15 +92,24 @@ def ping(sender: Place, target: Address, *options: str, patience_s: float = 0.3)
 def answered(cluster: Cluster, sender: Place, target: Address, *options: str) -> list[Sighting]:
     """Where one echo request was seen, which must be answered.
 
-    One that is not is told with where it came to, and with what was dropped meanwhile.
+    One that is not is told with every frame that was seen, and with what programs and stacks counted.
     """
-    before = {node: cluster.drops(node) for node in NODES}
-    with watching(places(cluster), is_sent) as seen:
+    before = _counted(cluster)
+    with watching(places(cluster), lambda _: True) as seen:
         said = ping(sender, target, *options, patience_s=WITHIN_S)
     if "1 received" not in said:
-        dropped = {node: Counter(cluster.drops(node)) - Counter(before[node]) for node in NODES}
-        raise AssertionError(f"{said}\nseen at {[where for where, _ in seen]}, dropped {dropped}")
-    return seen
+        counted = {name: Counter(found) - Counter(before[name]) for name, found in _counted(cluster).items()}
+        frames = [f"{where}: {len(frame)} bytes, {header_fields(frame, VXLAN_PORT)}" for where, frame in seen]
+        raise AssertionError("\n".join([said, *frames, str(counted)]))
+    return [(where, frame) for where, frame in seen if is_sent(frame)]
+
+
+def _counted(cluster: Cluster) -> dict[str, dict[str, int]]:
+    """Packets by reason at each node, and what the stacks of nodes and pods say of IPv6."""
+    stacks = {place.name: place.run("cat", "/proc/net/snmp6").split() for place in places(cluster)}
+    return {f"programs of {node}": cluster.drops(node) for node in NODES} | {
+        f"stack of {name}": dict(zip(words[::2], map(int, words[1::2]), strict=True)) for name, words in stacks.items()
+    }
 
 
 def compare(cluster: Cluster, walked: View, seen: list[Sighting], arriving: bytes = b"") -> None:
