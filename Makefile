@@ -11,6 +11,8 @@ PACKAGES := python3-bpfcc python3-venv iproute2 nftables tcpdump iputils-ping tr
 all: check test
 
 setup: $(VENV)/.ready ## system packages and the virtual environment
+	@# As pip does for what it installs: otherwise each start of an agent or of netctl may compile all modules anew.
+	@$(BIN)/python -m compileall -q core plugins
 
 $(VENV)/.ready: setup.cfg pyproject.toml tools/setup.sh Makefile
 	PACKAGES="$(PACKAGES)" PYTHON=$(PYTHON) VENV=$(VENV) sh tools/setup.sh

@@ -134,6 +134,7 @@ def stage_changed(cluster: Cluster, slot: CallSlot, *change: str) -> Iterator[No
     (generation,) = (cluster.lab.files.bpf_dir / "node1/generations").iterdir()
     node, calls, key = cluster.node("node1"), str(generation / CALLS.pin_name), f"{slot:02x}"
     words = ("pinned", calls, "key", "hex", key, "00", "00", "00")
+    cluster.await_resync("node1")
     node.run("bpftool", "map", change[0], *words, *change[1:])
     try:
         yield
@@ -144,10 +145,10 @@ def stage_changed(cluster: Cluster, slot: CallSlot, *change: str) -> Iterator[No
 
 def test_a_stage_that_somebody_took_away_is_missing_in_a_walk_too(cluster: Cluster) -> None:
     pod, target = cluster.pod("busybox1"), cluster.pod("busybox3").ipv4
+    before = cluster.drops("node1").get("MISSED_TAIL_CALL", 0)
     with stage_changed(cluster, CallSlot.ENCAP, "delete"):
-        before = cluster.drops("node1").get("MISSED_TAIL_CALL", 0)
-        walked = walk(cluster, "node1", pod.name, str(target))
         ping(pod, target)
+        walked = walk(cluster, "node1", pod.name, str(target))
         after = cluster.drops("node1").get("MISSED_TAIL_CALL", 0)
     assert (walked["outcome"]["drop"] or {}).get("name") == "MISSED_TAIL_CALL"
     assert after == before + 1
@@ -168,6 +169,7 @@ def test_a_node_that_is_not_ready_is_not_ready_in_a_walk_too(cluster: Cluster) -
     node, pin = cluster.node("node1"), str(cluster.lab.files.bpf_dir / "node1/maps" / NODE_CONFIG.pin_name)
     held = json.loads(node.run("bpftool", "-j", "map", "lookup", "pinned", pin, "key", "0", "0", "0", "0"))["value"]
     write = ("bpftool", "map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value")
+    cluster.await_resync("node1")
     node.run(*write, *["0"] * len(held))
     try:
         walked = walk(cluster, "node1", pod.name, str(target))

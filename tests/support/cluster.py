@@ -136,6 +136,17 @@ class Cluster:
             found[counter["name"]] = found.get(counter["name"], 0) + counter["packets"]
         return found
 
+    def await_resync(self, node: str) -> None:
+        """Return when the agent has just put its node right: what is damaged now stays so for a while."""
+        before = self._resyncs(node)
+        assert wait_until(lambda: self._resyncs(node) > before), f"no resync of {node}"
+
+    def _resyncs(self, node: str) -> int:
+        runs = {
+            controller["name"]: controller["runs"] for controller in self.lab.api(node, "/v1/status")["controllers"]
+        }
+        return int(runs["resync"])
+
     def netctl(self, node: str, *argv: str) -> str:
         """What ``netctl`` prints of a node."""
         return self.node(node).run(str(program("netctl")), "--socket", str(self.lab.files.socket(node)), *argv)
