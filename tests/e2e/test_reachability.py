@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import struct
 
 import pytest
 
+from netloom.lab.agents import wait_until
 from netloom.lab.topology import OUTSIDE_V4, OUTSIDE_V6
 from netloom.model.address import Address
-from support.cluster import WITHIN_S, Cluster, Place
+from support.cluster import WITHIN_S, Cluster, Place, PodView
+from support.spare_pods import SparePods
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("version", [4, 6])]
 
@@ -47,6 +50,36 @@ def test_a_node_reaches_a_pod(cluster: Cluster, version: int, pod: str) -> None:
 def test_a_node_reaches_the_other_nodes_gateway(cluster: Cluster, version: int) -> None:
     """Through the overlay, from gateway to gateway."""
     cluster.node("node1").ping(cluster.gateway("node2", version))
+
+
+def test_a_pods_kernel_makes_sure_that_its_gateway_is_still_there(
+    cluster: Cluster, spare_pods: SparePods, version: int
+) -> None:
+    """Of one it has not heard of for a while it asks, and is answered."""
+    pod, gateway = spare_pods.attached(), str(cluster.gateway("node1", version))
+    timers = (f"net.ipv{version}.neigh.eth0.{timer}" for timer in ("delay_first_probe_time=1", "retrans_time_ms=100"))
+    pod.run("sysctl", "-qw", *timers)
+    pod.run("ip", "neigh", "replace", gateway, "dev", "eth0", "lladdr", pod.node_mac.hex(":"), "nud", "stale")
+    pod.ping(cluster.pod("busybox1").address(version))
+    assert neighbour_state(pod, gateway) == "DELAY"
+    assert wait_until(lambda: neighbour_state(pod, gateway) in ("REACHABLE", "FAILED"))
+    assert neighbour_state(pod, gateway) == "REACHABLE"
+
+
+def test_the_first_packet_after_a_long_silence_is_answered(
+    cluster: Cluster, spare_pods: SparePods, version: int
+) -> None:
+    """Linux asks for an IPv6 router that was lost for so long before it sends it anything."""
+    pod, gateway = spare_pods.attached(), str(cluster.gateway("node1", version))
+    if version == 6:
+        pod.run("sysctl", "-qw", "net.ipv6.conf.eth0.router_probe_interval=0")
+    pod.run("ip", "neigh", "replace", gateway, "dev", "eth0", "lladdr", pod.node_mac.hex(":"), "nud", "failed")
+    pod.ping(cluster.pod("busybox1").address(version), "-W", "0.9")
+
+
+def neighbour_state(pod: PodView, address: str) -> str:
+    (found,) = json.loads(pod.run("ip", "-j", "neigh", "show", "to", address))
+    return str(found["state"][0])
 
 
 def test_a_pod_reaches_the_world(cluster: Cluster, version: int) -> None:

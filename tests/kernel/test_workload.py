@@ -95,12 +95,15 @@ def test_a_node_that_attaches_by_clsact_guards_it_too(netns: Namespace, spec: Wo
 def test_the_container_has_its_addresses_alone_in_their_prefixes(
     pod: Namespace, create: Creator, spec: WorkloadSpec
 ) -> None:
-    create(spec)
+    """And one to ask its neighbours from, which is usable at once."""
+    create(replace(spec, mac=bytes.fromhex("0250aa000007")))
     (link,) = json.loads(pod.run("ip", "-json", "address", "show", "dev", "eth0"))
-    assert [(found["local"], found["prefixlen"]) for found in link["addr_info"]] == [
-        ("10.244.1.7", 32),
-        ("fd00:10:244:1::7", 128),
+    assert [(found["local"], found["prefixlen"], found["scope"]) for found in link["addr_info"]] == [
+        ("10.244.1.7", 32, "global"),
+        ("fd00:10:244:1::7", 128, "global"),
+        ("fe80::50:aaff:fe00:7", 128, "link"),
     ]
+    assert not any("tentative" in found for found in link["addr_info"])
 
 
 def test_the_container_has_the_mac_and_mtu_it_was_promised(pod: Namespace, create: Creator, spec: WorkloadSpec) -> None:
@@ -144,7 +147,7 @@ def test_the_container_reaches_its_gateway_on_the_link_and_all_else_by_it(
 def test_one_family_alone_is_enough(pod: Namespace, create: Creator, spec: WorkloadSpec, family: int) -> None:
     create(replace(spec, addresses=ADDRESSES[family : family + 1], gateways=GATEWAYS[family : family + 1]))
     (link,) = json.loads(pod.run("ip", "-json", "address", "show", "dev", "eth0"))
-    assert [found["local"] for found in link["addr_info"]] == [str(ADDRESSES[family])]
+    assert [found["local"] for found in link["addr_info"] if found["scope"] == "global"] == [str(ADDRESSES[family])]
 
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=["ipv4", "ipv6"])
@@ -164,9 +167,10 @@ def test_packets_pass_as_soon_as_it_is_made(
 def test_nothing_is_sent_that_nobody_asked_for(
     netns: Namespace, pod: Namespace, create: Creator, spec: WorkloadSpec
 ) -> None:
-    """No router solicitation and no duplicate detection: both ends make no link-local address."""
+    """No router solicitation and no duplicate detection: our end has no link-local address, the other one unprobed."""
     create(spec)
-    assert "fe80::" not in netns.run("ip", "address") + pod.run("ip", "address")
+    assert "fe80::" not in netns.run("ip", "address")
+    assert "scope link nodad" in pod.run("ip", "-6", "address", "show", "dev", "eth0", "scope", "link")
 
 
 def test_the_container_heeds_no_router_advertisement(pod: Namespace, create: Creator, spec: WorkloadSpec) -> None:

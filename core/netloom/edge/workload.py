@@ -23,7 +23,7 @@ from netloom.edge.requests import Attachment, VethEnd
 from netloom.edge.routes import Route, add_route
 from netloom.edge.rtnl import Request, RtnlSocket
 from netloom.edge.sysctl import enable_ipv6, loosen_reverse_path, require_ipv6, write_sysctl
-from netloom.model.address import Address, host_prefix
+from netloom.model.address import Address, host_prefix, link_local_of
 from netloom.model.errors import Conflict, Invalid, KernelError, NotFound
 from netloom.plan.shaping import Queue
 
@@ -164,13 +164,13 @@ def _guard(netlink: Netlink, spec: WorkloadSpec, ifindex: int) -> list[Request]:
 def _configure_inside(spec: WorkloadSpec) -> None:
     """Runs in the container's namespace."""
     with RtnlSocket() as socket:
-        ifindex = link_info(socket.call(requests.get_link(spec.ifname))[0]).ifindex
+        link = link_info(socket.call(requests.get_link(spec.ifname))[0])
         if _has_ipv6(spec):
             enable_ipv6(spec.ifname)
             # No neighbour may teach the container routes.
             write_sysctl(f"ipv6/conf/{spec.ifname}/accept_ra", 0)
         try:
-            socket.batch(_inside_requests(spec, ifindex))
+            socket.batch(_inside_requests(spec, link))
         except KernelError as error:
             if error.errno != errno.EEXIST:
                 raise
@@ -180,11 +180,17 @@ def _configure_inside(spec: WorkloadSpec) -> None:
             ) from error
 
 
-def _inside_requests(spec: WorkloadSpec, ifindex: int) -> list[Request]:
+def _inside_requests(spec: WorkloadSpec, link: LinkInfo) -> list[Request]:
+    ifindex, addresses = link.ifindex, spec.addresses
+    if _has_ipv6(spec):
+        # The kernel asks from it alone whether the gateway is still there. Unasked, a gateway is lost after each
+        # silence, and what the container sends first is held back for a second, and dropped.
+        addresses += (link_local_of(link.mac),)
+    # A link-local address that the kernel makes is of no use before it was probed for.
     found = [requests.quiet_ipv6(spec.ifname, ifindex)]
     found += [put_queue(spec.ifname, ifindex, spec.egress)] if spec.egress else []
     found += [requests.set_up(spec.ifname, ifindex)]
-    found += [requests.add_address(spec.ifname, ifindex, address) for address in spec.addresses]
+    found += [requests.add_address(spec.ifname, ifindex, address) for address in addresses]
     for gateway in spec.gateways:
         everything = ip_network("0.0.0.0/0" if gateway.version == 4 else "::/0")
         for route in (

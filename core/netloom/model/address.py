@@ -51,6 +51,11 @@ def unpack_prefix(prefix_len: int, raw: bytes) -> Network:
     return IPv6Network((IPv6Address(raw), prefix_len), strict=False)
 
 
+def link_local_of(mac: bytes) -> IPv6Address:
+    """The link-local address that goes with a MAC of 6 bytes (RFC 4291, 2.5.6 and appendix A: modified EUI-64)."""
+    return IPv6Address(b"\xfe\x80" + bytes(6) + bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:6])
+
+
 def host_prefix(address: Address) -> Network:
     """The prefix that holds this address alone (/32 or /128)."""
     if isinstance(address, IPv4Address):
