@@ -56,7 +56,7 @@ def test_the_result_of_add_is_what_stands_in_the_pod(cluster: Cluster, spare_pod
     (link,) = json.loads(Place(name=pod.name, netns=pod.netns).run("ip", "-j", "address", "show", "eth0"))
     assert (inside["name"], inside["mac"], inside["sandbox"]) == ("eth0", link["address"], f"/run/netns/{pod.netns}")
     assert cluster.node("node1").mac_of(host["name"]).hex(":") == host["mac"]
-    addresses = {(address["local"], address["prefixlen"]) for address in link["addr_info"]}
+    addresses = {(one["local"], one["prefixlen"]) for one in link["addr_info"] if one["scope"] == "global"}
     given = [ip_interface(ip["address"]) for ip in result["ips"]]
     assert addresses == {(str(address.ip), address.network.prefixlen) for address in given}
 

@@ -7,9 +7,11 @@ from ipaddress import ip_interface
 
 import pytest
 
+from netloom.lab.agents import wait_until
 from runtimes.conftest import NETWORK, Site
 from support import image
 from support.libcni import BIN_DIR
+from support.machine import cgroups
 from support.node import UNDERLAY
 from support.podman import Podman
 from support.runtimes import HTTP_PORT, SERVE, RuntimeFailure, fetch, running
@@ -34,6 +36,8 @@ def test_a_played_pod_is_reached_and_taken_down(site: Site, podman: Podman) -> N
     manifest = "/run/played.yaml"
     site.machine.file(manifest).write_text(kubernetes_pod("played"))
     podman.run("kube", "play", "--network", NETWORK, manifest)
+    groups = {f"libpod-{container}" for container in podman.run("ps", "--quiet", "--no-trunc").split()}
+    assert groups == groups & names_of_cgroups() != set()
     try:
         (shown,) = site.node.get("/v1/endpoints")
         assert shown["pod_name"] == "played"
@@ -42,6 +46,11 @@ def test_a_played_pod_is_reached_and_taken_down(site: Site, podman: Podman) -> N
             assert fetch(podman, client, shown["ipv6"]) == "played"
     finally:
         podman.run("kube", "down", manifest)
+    assert wait_until(lambda: not groups & names_of_cgroups())
+
+
+def names_of_cgroups() -> set[str]:
+    return {path.name for path in cgroups()}
 
 
 def test_a_container_that_ends_by_itself_leaves_nothing(podman: Podman) -> None:

@@ -76,8 +76,10 @@ def settled(node: NodeUnderTest, machine: Machine, before: Traces) -> dict[str, 
 
 
 def _is_containers(group: Path) -> bool:
-    """Those that containers share stay, and podman 4.3 leaves those of pods where a hierarchy of version 1 is."""
-    return group.name.startswith("libpod-") or (group.parent.name == MARK and group.name != "conmon")
+    """Of this run alone: what podman plays goes below a group that all runs share. Those that containers share stay."""
+    return MARK in group.parts and (
+        group.name.startswith("libpod-") or (group.parent.name == MARK and group.name != "conmon")
+    )
 
 
 def _without_generations(pin: Path) -> str:
