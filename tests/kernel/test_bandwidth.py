@@ -12,6 +12,7 @@ import pytest
 from netloom.plan.shaping import LEAST_BURST_BYTES
 from support import packets
 from support.bulk import Moved, OpenSocket, flood, move
+from support.controllers import runs_of
 from support.netns import Namespace, NamespaceFactory
 from support.node import NodeUnderTest, wait_until
 
@@ -181,8 +182,7 @@ def test_a_resync_turns_no_clock_back(node: NodeUnderTest, pod: Namespace) -> No
     limited(node, pod, EGRESS)
 
     def runs() -> int:
-        states = {item["name"]: item["runs"] for item in node.get("/v1/status")["controllers"]}
-        return int(states["resync"])
+        return runs_of("resync", node.get("/v1/status"))
 
     pod.run("ping", "-c1", GATEWAY)
     before, (policer,) = runs(), policers(node)

@@ -10,6 +10,7 @@ import pytest
 
 from netloom.agent.records import encode_address, encode_node
 from netloom.model.node import Node, RemoteAddress
+from support.controllers import runs_of
 from support.netns import Namespace, NamespaceFactory
 from support.node import NodeUnderTest, wait_until
 from support.stores import opened
@@ -129,9 +130,7 @@ def test_another_nodes_addresses_without_room_are_told_of_once(
 
 
 def resyncs(node: NodeUnderTest) -> int:
-    states = {item["name"]: item["runs"] for item in node.get("/v1/status")["controllers"]}
-    runs: int = states["resync"]
-    return runs
+    return runs_of("resync", node.get("/v1/status"))
 
 
 def test_a_map_too_small_for_what_is_there_keeps_the_agent_from_starting(

@@ -23,6 +23,7 @@ from netloom.lab.lab import Lab
 from netloom.lab.patience import patient
 from netloom.lab.topology import LabSpec
 from netloom.model.address import Address
+from support.controllers import runs_of
 from support.objects import with_given_objects
 
 WITHIN_S = patient(5.0)
@@ -142,10 +143,7 @@ class Cluster:
         assert wait_until(lambda: self._resyncs(node) > before), f"no resync of {node}"
 
     def _resyncs(self, node: str) -> int:
-        runs = {
-            controller["name"]: controller["runs"] for controller in self.lab.api(node, "/v1/status")["controllers"]
-        }
-        return int(runs["resync"])
+        return runs_of("resync", self.lab.api(node, "/v1/status"))
 
     def netctl(self, node: str, *argv: str) -> str:
         """What ``netctl`` prints of a node."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from support.controllers import runs_of
 from support.netns import Namespace
 from support.node import NodeUnderTest, wait_until
 
@@ -59,9 +60,7 @@ class DamagedNode:
 
     def runs_of(self, controller: str) -> int:
         """How often a controller has run."""
-        states = {item["name"]: item for item in self.node.get("/v1/status")["controllers"]}
-        runs: int = states[controller]["runs"]
-        return runs
+        return runs_of(controller, self.node.get("/v1/status"))
 
     def reaches_gateways(self) -> bool:
         """The pod, in both families."""
